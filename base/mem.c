@@ -1,0 +1,274 @@
+/* mem.c: memory owners over jemalloc arenas, or over the C library where jemalloc is off.
+ *
+ * Each owner has an arena and an explicit thread cache, so what one thread does never takes a lock
+ * that another one holds, and the pages of a shard hold nothing but that shard's memory.
+ */
+#include "base/mem.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#ifdef SHOAL_JEMALLOC
+#include <jemalloc/jemalloc.h>
+#else
+#include <malloc.h>
+#endif
+
+/* More than any machine has: refused here, as some allocators (AddressSanitizer's) abort on absurd
+ * sizes. */
+#define MEM_BYTES_MAX ((size_t)1 << 40)
+
+/* ---- the allocator underneath: raw_* ---- */
+
+#ifdef SHOAL_JEMALLOC
+
+/* Read by jemalloc before main(). The automatic arenas serve only what libraries allocate for
+ * themselves; the default of four per CPU would spread that little over hundreds of arenas on a
+ * large machine. Decay keeps its defaults (dirty pages go back within 10 s), and there is no
+ * background thread: a shard gives back its own pages as it allocates, mem_purge those of idle
+ * ones. */
+const char *malloc_conf = "narenas:2";
+
+static void *raw_alloc(const struct mem *m, size_t size)
+{
+    return mallocx(size, m->flags);
+}
+
+static void *raw_alloc_zeroed(const struct mem *m, size_t size)
+{
+    return mallocx(size, m->flags | MALLOCX_ZERO);
+}
+
+static void *raw_alloc_aligned(const struct mem *m, size_t size, size_t alignment)
+{
+    /* The block is freed by its size alone, so alignment must not have put it in another class. */
+    int flags = m->flags | MALLOCX_ALIGN(alignment);
+    CHECK(nallocx(size, flags) == mem_class_bytes(size));
+    return mallocx(size, flags);
+}
+
+static void *raw_realloc(const struct mem *m, void *p, size_t new_size)
+{
+    return rallocx(p, new_size, m->flags);
+}
+
+static void raw_free(const struct mem *m, void *p, size_t size)
+{
+    sdallocx(p, size, m->flags);
+}
+
+static void raw_open(struct mem *m)
+{
+    size_t size = sizeof(m->arena);
+    CHECK(mallctl("arenas.create", &m->arena, &size, NULL, 0) == 0);
+    size = sizeof(m->tcache);
+    CHECK(mallctl("tcache.create", &m->tcache, &size, NULL, 0) == 0);
+    m->flags = (int)(MALLOCX_ARENA(m->arena) | MALLOCX_TCACHE(m->tcache));
+}
+
+static void raw_close(struct mem *m)
+{
+    char name[40];
+    CHECK(mallctl("tcache.destroy", NULL, NULL, &m->tcache, sizeof(m->tcache)) == 0);
+    snprintf(name, sizeof(name), "arena.%u.destroy", m->arena);
+    CHECK(mallctl(name, NULL, NULL, NULL, 0) == 0);
+}
+
+static uint64_t stat_read(const char *name)
+{
+    size_t value, size = sizeof(value);
+    CHECK(mallctl(name, &value, &size, NULL, 0) == 0);
+    return value;
+}
+
+void mem_read_totals(struct mem_totals *out)
+{
+    uint64_t epoch = 1; /* Any write makes jemalloc take its statistics anew. */
+    CHECK(mallctl("epoch", NULL, NULL, &epoch, sizeof(epoch)) == 0);
+    *out = (struct mem_totals){
+        .allocated = stat_read("stats.allocated"),
+        .active = stat_read("stats.active"),
+        .resident = stat_read("stats.resident"),
+        .retained = stat_read("stats.retained"),
+        .mapped = stat_read("stats.mapped"),
+    };
+}
+
+#define VERSION_TEXT(major, minor, bugfix) "jemalloc-" #major "." #minor "." #bugfix
+#define VERSION_TEXT_OF(major, minor, bugfix) VERSION_TEXT(major, minor, bugfix)
+
+const char *mem_allocator_name(void)
+{
+    return VERSION_TEXT_OF(JEMALLOC_VERSION_MAJOR, JEMALLOC_VERSION_MINOR, JEMALLOC_VERSION_BUGFIX);
+}
+
+void mem_purge(void)
+{
+    char name[40];
+    snprintf(name, sizeof(name), "arena.%u.purge", (unsigned)MALLCTL_ARENAS_ALL);
+    CHECK(mallctl(name, NULL, NULL, NULL, 0) == 0);
+}
+
+#else
+
+static void *raw_alloc(const struct mem *m, size_t size)
+{
+    (void)m;
+    return malloc(size);
+}
+
+static void *raw_alloc_zeroed(const struct mem *m, size_t size)
+{
+    (void)m;
+    return calloc(1, size);
+}
+
+static void *raw_alloc_aligned(const struct mem *m, size_t size, size_t alignment)
+{
+    (void)m;
+    return aligned_alloc(alignment, size);
+}
+
+static void *raw_realloc(const struct mem *m, void *p, size_t new_size)
+{
+    (void)m;
+    return realloc(p, new_size);
+}
+
+static void raw_free(const struct mem *m, void *p, size_t size)
+{
+    (void)m;
+    (void)size;
+    free(p);
+}
+
+static void raw_open(struct mem *m)
+{
+    m->flags = 0;
+    m->arena = m->tcache = 0;
+}
+
+static void raw_close(struct mem *m)
+{
+    (void)m;
+}
+
+/* The C library does not know what is resident: all that it has mapped stands in for it. */
+void mem_read_totals(struct mem_totals *out)
+{
+    struct mallinfo2 info = mallinfo2();
+    uint64_t mapped = (uint64_t)info.arena + info.hblkhd;
+    *out = (struct mem_totals){
+        .allocated = (uint64_t)info.uordblks + info.hblkhd,
+        .active = mapped,
+        .resident = mapped,
+        .retained = 0,
+        .mapped = mapped,
+    };
+}
+
+const char *mem_allocator_name(void)
+{
+    return "libc";
+}
+
+void mem_purge(void)
+{
+    malloc_trim(0);
+}
+
+#endif
+
+/* ---- accounts ---- */
+
+/* One writer, so no locked instruction. */
+static inline void account(struct mem *m, uint64_t bytes, uint64_t count)
+{
+    uint64_t live = atomic_load_explicit(&m->live_bytes, memory_order_relaxed);
+    uint64_t blocks = atomic_load_explicit(&m->live_count, memory_order_relaxed);
+    atomic_store_explicit(&m->live_bytes, live + bytes, memory_order_relaxed);
+    atomic_store_explicit(&m->live_count, blocks + count, memory_order_relaxed);
+}
+
+void mem_init(struct mem *m, const char *name)
+{
+    atomic_init(&m->live_bytes, 0);
+    atomic_init(&m->live_count, 0);
+    m->name = name;
+    raw_open(m);
+}
+
+void mem_deinit(struct mem *m)
+{
+    CHECK(atomic_load_explicit(&m->live_count, memory_order_relaxed) == 0);
+    CHECK(atomic_load_explicit(&m->live_bytes, memory_order_relaxed) == 0);
+    raw_close(m);
+}
+
+void *mem_alloc(struct mem *m, size_t size)
+{
+    DCHECK(size > 0);
+    void *p = raw_alloc(m, size);
+    CHECK(p);
+    account(m, mem_class_bytes(size), 1);
+    return p;
+}
+
+void *mem_alloc_zeroed(struct mem *m, size_t size)
+{
+    DCHECK(size > 0);
+    void *p = raw_alloc_zeroed(m, size);
+    CHECK(p);
+    account(m, mem_class_bytes(size), 1);
+    return p;
+}
+
+void *mem_try_alloc(struct mem *m, size_t size)
+{
+    DCHECK(size > 0);
+    if (unlikely(size > MEM_BYTES_MAX) || fault_hit("mem_try_alloc")) return NULL;
+    void *p = raw_alloc(m, size);
+    if (unlikely(!p)) return NULL;
+    account(m, mem_class_bytes(size), 1);
+    return p;
+}
+
+void *mem_alloc_aligned(struct mem *m, size_t size, size_t alignment)
+{
+    CHECK(size > 0 && (alignment & (alignment - 1)) == 0 && size % alignment == 0);
+    void *p = raw_alloc_aligned(m, size, alignment);
+    CHECK(p);
+    account(m, mem_class_bytes(size), 1);
+    return p;
+}
+
+void *mem_try_realloc(struct mem *m, void *p, size_t old_size, size_t new_size)
+{
+    if (!p) return mem_try_alloc(m, new_size);
+    DCHECK(old_size > 0 && new_size > 0);
+    if (unlikely(new_size > MEM_BYTES_MAX) || fault_hit("mem_try_alloc")) return NULL;
+    void *moved = raw_realloc(m, p, new_size);
+    if (unlikely(!moved)) return NULL;
+    account(m, mem_class_bytes(new_size) - mem_class_bytes(old_size), 0);
+    return moved;
+}
+
+void mem_free(struct mem *m, void *p, size_t size)
+{
+    if (!p) return;
+    uint64_t bytes = mem_class_bytes(size);
+    DCHECK(mem_live_bytes(m) >= bytes);
+    raw_free(m, p, size);
+    account(m, -bytes, -(uint64_t)1);
+}
+
+size_t mem_class_bytes(size_t size)
+{
+    if (size <= 8) return 8;
+    if (size <= 128) return (size + 15) & ~(size_t)15;
+    /* Four classes in each doubling: the step is a quarter of the power of two below the size. */
+    unsigned lg_step = (unsigned)(63 - __builtin_clzll(size - 1)) - 2;
+    size_t step = (size_t)1 << lg_step;
+    return (size + step - 1) & ~(step - 1);
+}

@@ -1,0 +1,59 @@
+/* mem.h: memory owners over jemalloc arenas: the only caller of jemalloc in this house.
+ *
+ * Thread     A struct mem belongs to one thread; alloc and free on that thread only.
+ * `mem_live_bytes` may be read by any thread. Ownership  Memory goes back to the owner that gave
+ * it, with the size it was asked with. Limits     Sizes are bytes as asked; the accounts count
+ * jemalloc's size class, so the sum over all owners is what jemalloc itself calls allocated. Errors
+ * mem_alloc aborts when there is no memory: for small, bounded sizes. mem_try_alloc returns NULL:
+ * for every size that a client can choose.
+ */
+#pragma once
+
+#include <stdatomic.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/check.h"
+
+struct mem {
+    _Atomic uint64_t live_bytes; /* one writer, relaxed readers */
+    _Atomic uint64_t live_count;
+    const char *name;
+    int flags; /* of mallocx: arena and thread cache */
+    unsigned arena;
+    unsigned tcache;
+};
+
+/* Makes an arena of its own for this owner. `name` must outlive it. */
+void mem_init(struct mem *m, const char *name);
+/* Checks that nothing is alive any more and gives the arena back. */
+void mem_deinit(struct mem *m);
+
+/* Never NULL. 16-byte aligned from 16 bytes on. Zero bytes is not allowed. */
+void *mem_alloc(struct mem *m, size_t size);
+void *mem_alloc_zeroed(struct mem *m, size_t size);
+MUST_USE void *mem_try_alloc(struct mem *m, size_t size);
+/* `alignment` is a power of two. Free with mem_free and the same size. */
+void *mem_alloc_aligned(struct mem *m, size_t size, size_t alignment);
+/* Contents are kept up to the smaller size. p NULL: a new block. NULL on failure, the old block is then untouched. */
+MUST_USE void *mem_try_realloc(struct mem *m, void *p, size_t old_size, size_t new_size);
+/* NULL is allowed, with any size. */
+void mem_free(struct mem *m, void *p, size_t size);
+
+/* The bytes that a request of `size` really takes (the size class). */
+size_t mem_class_bytes(size_t size);
+
+static inline uint64_t mem_live_bytes(const struct mem *m)
+{
+    return atomic_load_explicit(&m->live_bytes, memory_order_relaxed);
+}
+
+/* What the allocator knows of the whole process, all bytes. [main] */
+struct mem_totals {
+    uint64_t allocated, active, resident, retained, mapped;
+};
+void mem_read_totals(struct mem_totals *out);
+/* "jemalloc-5.3.0" or "libc". */
+const char *mem_allocator_name(void);
+/* Gives dirty pages of all arenas back to the system. [main] */
+void mem_purge(void);
