@@ -1,0 +1,36 @@
+/* families.h: the command tables of the shard, one per file of this folder, and the few functions
+ * that go with them.
+ *
+ * Thread     Tables are constant data. The router lists the families.
+ */
+#pragma once
+
+#include "base/command.h"
+
+extern const struct command_family string_family;
+extern const struct command_family lcs_family;
+extern const struct command_family generic_family;
+extern const struct command_family expire_family;
+extern const struct command_family scan_family;
+extern const struct command_family
+    server_family; /* the commands of Redis's group "server" that a shard runs */
+extern const struct command_family bits_family;
+extern const struct command_family hyperloglog_family;
+extern const struct command_family list_family;
+extern const struct command_family set_family;
+extern const struct command_family zset_family;
+extern const struct command_family geo_family;
+extern const struct command_family hash_family;
+extern const struct command_family stream_family;
+
+/* [any] The shard that a client's SCAN cursor goes on with; the caller takes it modulo its shard
+ * count. */
+uint16_t scan_cursor_shard(uint64_t cursor);
+
+/* [shard] DEBUG OBJECT key: argv[2] is the key. The row of DEBUG is the server's. */
+enum err cmd_debug_object(struct shard *sh, struct request *rq, struct reply *out);
+
+/* Not for clients: rows by index, for coordinators. */
+extern const struct command_family internal_family;
+#define LOCK_MODE_BYTES 3 /* of an argument: the mode and the database */
+enum internal_command { INTERNAL_LOCK, INTERNAL_THAW, INTERNAL_UNLOCK };

@@ -1,0 +1,94 @@
+/* The requests of lock and commit turns: what coordinators send to shards, and no client can.
+ *
+ *     LOCK   key mode key mode …            replies an array: the token, then one report per key
+ *     THAW   key deadline frozen            puts a value that was frozen on another shard; replies
+ * +OK UNLOCK token                          ends the holding; replies +OK
+ *
+ * Modes: "-" only locks (null), "e" reports whether the key exists (:0 or :1), "d" gives the value
+ * and its deadline (array of two, or null). A mode is followed by the two bytes of the database
+ * that it looks at. Numbers travel as the bytes that they are.
+ */
+#include "shard/cmd/families.h"
+#include "shard/object.h"
+#include "shard/shard.h"
+
+static void reply_u64_bytes(struct reply *out, uint64_t value)
+{
+    reply_bulk(out, bytes_make(&value, sizeof value));
+}
+
+static uint64_t arg_u64_bytes(const struct request *rq, uint32_t index)
+{
+    uint64_t value;
+    CHECK(rq->argv[index].size == sizeof value);
+    memcpy(&value, rq->argv[index].data, sizeof value);
+    return value;
+}
+
+static void report_value(struct shard *sh, const struct entry *e, struct reply *out)
+{
+    struct buf frozen = {.mem = &sh->mem};
+    if (!e || !object_try_freeze(e, &frozen)) {
+        if (e)
+            reply_err(out, ERR_ALLOC);
+        else
+            reply_null(out);
+        buf_clear(&frozen);
+        return;
+    }
+    reply_array(out, 2);
+    reply_u64_bytes(out, (uint64_t)entry_deadline_ms(e));
+    reply_bulk(out, buf_view(&frozen));
+    buf_clear(&frozen);
+}
+
+static enum err cmd_lock(struct shard *sh, struct request *rq, struct reply *out)
+{
+    uint64_t token = locks_take(sh, rq);
+    reply_array(out, 1 + (rq->argc - 1) / 2);
+    reply_u64_bytes(out, token);
+    for (uint32_t i = 1; i + 1 < rq->argc; i += 2) {
+        struct key k = request_key(sh, rq, i);
+        CHECK(rq->argv[i + 1].size == LOCK_MODE_BYTES);
+        uint16_t db;
+        memcpy(&db, rq->argv[i + 1].data + 1, sizeof db);
+        k.db = db;
+        char mode = rq->argv[i + 1].data[0];
+        if (mode == 'e')
+            reply_i64(out, keyspace_peek(sh, &k) != NULL);
+        else if (mode == 'd')
+            report_value(sh, keyspace_find_any(sh, &k), out);
+        else
+            reply_null(out);
+    }
+    return OK;
+}
+
+static enum err cmd_thaw(struct shard *sh, struct request *rq, struct reply *out)
+{
+    struct key k = request_key(sh, rq, 1);
+    struct entry *e = object_try_thaw(&sh->mem, rq->argv[3], k.name, (int64_t)arg_u64_bytes(rq, 2));
+    if (!e) return ERR_ALLOC;
+    keyspace_put_entry(sh, &k, e);
+    reply_ok(out);
+    return OK;
+}
+
+static enum err cmd_unlock(struct shard *sh, struct request *rq, struct reply *out)
+{
+    locks_release(sh, arg_u64_bytes(rq, 1));
+    reply_ok(out);
+    return OK;
+}
+
+/* clang-format off */
+static const struct command commands[] = {
+    {.name = "lock", .on_shard = cmd_lock, .arity = -3, .plan = PLAN_ONE_SHARD, .flags = CMD_WRITE,
+     .keys = {{.flags = KEY_RW, .begin = 1, .last = -1, .step = 2}}, .group = "internal", .summary = "Holds keys for a commit turn."},
+    {.name = "thaw", .on_shard = cmd_thaw, .arity = 4, .plan = PLAN_ONE_SHARD, .flags = CMD_WRITE,
+     .keys = KEYS_FIRST(KEY_OW), .group = "internal", .summary = "Puts a value that came from another shard."},
+    {.name = "unlock", .on_shard = cmd_unlock, .arity = 2, .plan = PLAN_ONE_SHARD, .flags = CMD_WRITE,
+     .keys = KEYS_NONE, .group = "internal", .summary = "Ends a commit turn."},
+};
+/* clang-format on */
+const struct command_family internal_family = {"internal", commands, ARRAY_LEN(commands)};

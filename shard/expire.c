@@ -1,0 +1,159 @@
+#include "shard/expire.h"
+
+#include "base/env.h"
+
+/* Entries that are on their way from memory before their deadlines are read. */
+#define BATCH_ENTRIES 32
+#define BATCH_ENTRIES_MAX 128
+/* Bounds a slice where the clock stands still, as in the simulator. */
+#define SLICE_BATCHES_MAX 256
+/* The first batches of a slice look at every deadline, as a sample for avg_ttl. */
+#define SLICE_SAMPLES 2
+#define SLEEP_FACTOR 3 /* 25 % of the CPU */
+#define REST_FACTOR 19 /* 5 % */
+#define REST_NS_MAX 1000000000ULL
+/* A sweep is worth its time when one in so many entries that it touched had expired. */
+#define WORTHWHILE_SHARE 4
+
+struct batch {
+    struct entry *entries[BATCH_ENTRIES_MAX];
+    unsigned count;
+    bool overflowed; /* there were more: the sweep must come again */
+};
+
+static void collect(void *context, struct entry *e, uint64_t position)
+{
+    (void)position;
+    struct batch *b = context;
+    if (b->count == BATCH_ENTRIES_MAX) {
+        b->overflowed = true;
+        return;
+    }
+    __builtin_prefetch(e);
+    b->entries[b->count++] = e;
+}
+
+/* The marks of all seconds from the first to the last. */
+static unsigned marks_between(int64_t first_second, int64_t last_second)
+{
+    if (last_second < first_second || last_second - first_second >= DICT_MARK_MAX) {
+        return DICT_MARKS_ALL; /* Also when the clock went back. */
+    }
+    unsigned marks = 0;
+    for (int64_t s = first_second; s <= last_second; s++)
+        marks |= 1u << keyspace_deadline_mark(s * 1000 + 1);
+    return marks;
+}
+
+/* Deletes what has expired among them. */
+static void expire_batch(struct shard *sh, struct database *db, const struct batch *b,
+                         bool is_sample)
+{
+    for (unsigned i = 0; i < b->count; i++) {
+        struct entry *e = b->entries[i];
+        int64_t ttl_ms = entry_deadline_ms(e) - sh->now_ms;
+        if (ttl_ms < 0) {
+            uint64_t hash = bytes_hash(entry_key(e), sh->keys.seed);
+            keyspace_drop_expired(sh, sh->expire_db, hash, e);
+            sh->keys.sweep.expired++;
+        } else if (is_sample) {
+            db->sweep.ttl_sum_ms += (uint64_t)ttl_ms;
+            db->sweep.ttl_sampled++;
+        }
+    }
+    sh->keys.sweep.touched += b->count;
+}
+
+static void begin_database(struct shard *sh, struct database *db)
+{
+    db->sweep.next_done_second = sh->now_ms / 1000;
+    db->sweep.ttl_sum_ms = db->sweep.ttl_sampled = 0;
+}
+
+static void end_database(struct database *db)
+{
+    db->sweep.done_second = db->sweep.next_done_second;
+    counter_set(&db->ttl_sum_ms, db->sweep.ttl_sum_ms);
+    counter_set(&db->ttl_sampled, db->sweep.ttl_sampled);
+}
+
+/* One batch of the database; true when its sweep is through. */
+static bool step_database(struct shard *sh, struct database *db, bool is_sample)
+{
+    if (db->sweep.cursor == 0) begin_database(sh, db);
+    unsigned marks = DICT_MARKS_ALL;
+    if (!is_sample) marks = marks_between(db->sweep.done_second, sh->now_ms / 1000);
+    struct batch b;
+    b.count = 0;
+    b.overflowed = false;
+    for (unsigned calls = 0; calls < BATCH_ENTRIES && b.count < BATCH_ENTRIES; calls++) {
+        db->sweep.cursor = dict_scan_marked(&db->keys, db->sweep.cursor, marks, collect, &b);
+        if (db->sweep.cursor == 0) break;
+    }
+    if (b.overflowed) db->sweep.next_done_second = db->sweep.done_second;
+    expire_batch(sh, db, &b, is_sample);
+    if (db->sweep.cursor != 0) return false;
+    end_database(db);
+    return true;
+}
+
+static bool anything_marked(const struct shard *sh)
+{
+    for (uint32_t i = 0; i < sh->keys.database_count; i++) {
+        const struct database *db = sh->keys.databases[i];
+        if (db && db->keys.marked_count) return true;
+    }
+    return false;
+}
+
+/* Batches until the time is up; true when the sweep is through all databases. */
+static bool run_slice(struct shard *sh, uint64_t start_ns)
+{
+    for (unsigned i = 0; i < SLICE_BATCHES_MAX; i++) {
+        while (!sh->keys.databases[sh->expire_db]) {
+            if (++sh->expire_db == sh->keys.database_count) return true;
+        }
+        struct database *db = sh->keys.databases[sh->expire_db];
+        if (step_database(sh, db, i < SLICE_SAMPLES) &&
+            ++sh->expire_db == sh->keys.database_count) {
+            return true;
+        }
+        if (env_now_ns() - start_ns >= SHARD_SLICE_US * 1000ULL * 9 / 10) break;
+    }
+    counter_add(&sh->counters.expired_stale_slices, 1);
+    return false;
+}
+
+/* How long to rest after a sweep that is through. */
+static uint64_t rest_ns(const struct shard *sh)
+{
+    uint64_t least = 1000000000ULL / MAX(sh->config->hz, 1u);
+    if (sh->keys.sweep.expired * WORTHWHILE_SHARE > sh->keys.sweep.touched) return least;
+    return MIN(MAX(least, sh->keys.sweep.busy_ns * REST_FACTOR), REST_NS_MAX);
+}
+
+bool expire_step(struct shard *sh)
+{
+    if (sh->now_ns < sh->expire_next_ns) return false;
+    if (!anything_marked(sh)) {
+        sh->expire_next_ns = UINT64_MAX;
+        return false;
+    }
+    if (!sh->config->active_expire) {
+        sh->expire_next_ns = sh->now_ns + REST_NS_MAX;
+        return false;
+    }
+    uint64_t start_ns = env_now_ns();
+    bool is_through = run_slice(sh, start_ns);
+    uint64_t took_ns = env_now_ns() - start_ns;
+    sh->keys.sweep.busy_ns += took_ns;
+    sh->keys.sweep.total_ns += took_ns;
+    counter_set(&sh->counters.expire_cycle_us, sh->keys.sweep.total_ns / 1000);
+    sh->expire_next_ns = sh->now_ns + took_ns * (1 + SLEEP_FACTOR);
+    if (is_through) {
+        sh->expire_next_ns = sh->now_ns + took_ns + rest_ns(sh);
+        sh->expire_db = 0;
+        sh->keys.sweep.busy_ns = sh->keys.sweep.touched = sh->keys.sweep.expired = 0;
+    }
+    return sh->now_ns >= sh->expire_next_ns;
+}

@@ -1,0 +1,25 @@
+/* expire.h: finds keys whose deadline has passed, in bounded slices, so that they go without being
+ * asked for.
+ *
+ * A sweep walks the marked slots of every database once, in the order of the scan cursor. A mark is
+ * the second of the deadline modulo 15 (keyspace_deadline_mark), so a sweep touches only entries
+ * whose second may have come since the sweep before it: a million keys with a TTL cost some ms.
+ *
+ * Thread     [shard]
+ * Limits     A slice takes at most SHARD_SLICE_US, and the next one starts three times as long
+ *            after it: 25 % of the CPU. Between sweeps it rests 1/hz of a second or more: so long
+ *            that sweeps which find little take at most 5 %, but never over a second.
+ * Order      Every key is gone with the first sweep that starts after its deadline.
+ */
+#pragma once
+
+#include "shard/shard.h"
+
+/* One slice, if it is due at sh->now_ns. Sets sh->expire_next_ns: when to call again; UINT64_MAX
+ * while there is nothing that could expire. True if the next slice is due already. */
+bool expire_step(struct shard *sh);
+/* A deadline has been set: the sweeps go on if they had stopped. */
+static inline void expire_wake(struct shard *sh)
+{
+    if (unlikely(sh->expire_next_ns == UINT64_MAX)) sh->expire_next_ns = sh->now_ns;
+}

@@ -1,0 +1,527 @@
+#include "shard/keyspace.h"
+
+#include "base/text.h"
+#include "shard/expire.h"
+#include "shard/lazyfree.h"
+#include "shard/object.h"
+#include "shard/shard.h"
+
+/* Expired keys that RANDOMKEY deletes in one go before it calls a database empty. */
+#define RANDOM_TRIES_MAX 1000
+
+/* ---- databases ---- */
+
+void keyspace_init(struct keyspace *ks, struct mem *mem, uint32_t database_count, uint64_t seed)
+{
+    CHECK(database_count > 0);
+    *ks = (struct keyspace){.mem = mem, .database_count = database_count, .seed = seed};
+    ks->databases = mem_alloc_zeroed(mem, database_count * sizeof *ks->databases);
+}
+
+static void free_now(void *context, struct entry *e, uint64_t position)
+{
+    (void)position;
+    object_free(context, e);
+}
+
+void keyspace_deinit(struct keyspace *ks)
+{
+    for (uint32_t i = 0; i < ks->database_count; i++) {
+        struct database *db = ks->databases[i];
+        if (!db) continue;
+        struct dict_drain drain;
+        dict_drain_init(&drain, &db->keys);
+        CHECK(dict_drain_some(&drain, UINT64_MAX, free_now, ks->mem));
+        dict_deinit(&db->keys);
+        mem_free(ks->mem, db, sizeof *db);
+    }
+    mem_free(ks->mem, ks->databases, ks->database_count * sizeof *ks->databases);
+    ks->databases = NULL;
+}
+
+/* NULL if never used. */
+static struct database *database_of(const struct shard *sh, uint32_t db)
+{
+    DCHECK(db < sh->keys.database_count);
+    return sh->keys.databases[db];
+}
+
+/* Readers of statistics on other threads follow these pointers. */
+static void set_database(struct keyspace *ks, uint32_t index, struct database *db)
+{
+    __atomic_store_n(&ks->databases[index], db, __ATOMIC_RELEASE);
+}
+
+static struct database *make_database(struct shard *sh, uint32_t index)
+{
+    struct database *db = database_of(sh, index);
+    if (likely(db)) return db;
+    db = mem_alloc_zeroed(sh->keys.mem, sizeof *db);
+    dict_init(&db->keys, sh->keys.mem, sh->keys.seed);
+    set_database(&sh->keys, index, db);
+    return db;
+}
+
+static void publish_counts(struct database *db)
+{
+    counter_set(&db->key_count, db->keys.count);
+    counter_set(&db->expires_count, db->keys.marked_count);
+}
+
+struct key request_key(const struct shard *sh, const struct request *rq, uint32_t index)
+{
+    const struct key_spec *spec = &rq->command->keys[0];
+    struct key k = {.name = rq->argv[index], .hash = rq->hash, .db = rq->db};
+    bool is_first = !spec->keyword && spec->count_index == 0 && spec->begin == (int)index;
+    if (!is_first || k.hash == 0) k.hash = bytes_hash(k.name, sh->keys.seed);
+    DCHECK(k.hash == bytes_hash(k.name, sh->keys.seed));
+    return k;
+}
+
+/* ---- the access clock ---- */
+
+#define LRU_CLOCK_MASK 0xffffff
+#define LFU_COUNTER_INIT 5
+#define LFU_COUNTER_MAX 255
+
+static void write_clock(struct entry *e, uint32_t clock)
+{
+    if (likely((e->clock[0] | (uint32_t)e->clock[1] << 8 | (uint32_t)e->clock[2] << 16) == clock)) {
+        return; /* Reading does not dirty a cache line. */
+    }
+    for (unsigned i = 0; i < 3; i++) e->clock[i] = (uint8_t)(clock >> (8 * i));
+}
+
+static uint32_t lru_clock(const struct shard *sh)
+{
+    return (uint32_t)(sh->now_ms / 1000) & LRU_CLOCK_MASK;
+}
+
+static uint16_t lfu_minutes(const struct shard *sh)
+{
+    return (uint16_t)(sh->now_ms / 60000);
+}
+
+uint64_t keyspace_idle_ms(const struct shard *sh, const struct entry *e)
+{
+    uint32_t clock = e->clock[0] | (uint32_t)e->clock[1] << 8 | (uint32_t)e->clock[2] << 16;
+    return (uint64_t)((lru_clock(sh) - clock) & LRU_CLOCK_MASK) * 1000;
+}
+
+uint8_t keyspace_frequency(const struct shard *sh, const struct entry *e)
+{
+    uint16_t then = (uint16_t)(e->clock[0] | e->clock[1] << 8);
+    uint32_t elapsed = (uint16_t)(lfu_minutes(sh) - then);
+    uint32_t decay = sh->config->lfu_decay_minutes;
+    uint32_t periods = decay ? elapsed / decay : 0;
+    return (uint8_t)(periods > e->clock[2] ? 0 : e->clock[2] - periods);
+}
+
+/* The more often a key has been seen, the less likely it is to be counted again. */
+static uint8_t lfu_increment(struct shard *sh, uint8_t counter)
+{
+    if (counter == LFU_COUNTER_MAX) return counter;
+    uint64_t base = counter > LFU_COUNTER_INIT ? counter - LFU_COUNTER_INIT : 0;
+    uint64_t odds = base * sh->config->lfu_log_factor + 1;
+    return (uint8_t)(counter + (shard_random(sh) % odds == 0));
+}
+
+void keyspace_touch(struct shard *sh, struct entry *e)
+{
+    if (likely(!sh->config->lfu)) {
+        write_clock(e, lru_clock(sh));
+        return;
+    }
+    uint8_t counter = lfu_increment(sh, keyspace_frequency(sh, e));
+    write_clock(e, lfu_minutes(sh) | (uint32_t)counter << 16);
+}
+
+/* The clock of a new entry. One that takes the place of another inherits its popularity. */
+static void start_clock(struct shard *sh, struct entry *e, const struct entry *old)
+{
+    if (sh->config->lfu && old) {
+        memcpy(e->clock, old->clock, sizeof e->clock);
+        keyspace_touch(sh, e);
+    } else if (sh->config->lfu) {
+        write_clock(e, lfu_minutes(sh) | LFU_COUNTER_INIT << 16);
+    } else {
+        write_clock(e, lru_clock(sh));
+    }
+}
+
+/* ---- finding ---- */
+
+bool keyspace_is_expired(const struct shard *sh, const struct entry *e)
+{
+    return unlikely(entry_has_deadline(e)) && sh->now_ms > entry_deadline_ms(e);
+}
+
+/* Takes the entry out and frees it, big values in slices. */
+static void drop(struct shard *sh, struct database *db, uint64_t hash, struct entry *e)
+{
+    dict_remove_entry(&db->keys, hash, e);
+    publish_counts(db);
+    free_list_entry(sh, e);
+}
+
+void keyspace_drop_expired(struct shard *sh, uint32_t db, uint64_t hash, struct entry *e)
+{
+    drop(sh, database_of(sh, db), hash, e);
+    counter_add(&sh->counters.expired_keys, 1);
+}
+
+struct entry *keyspace_peek(struct shard *sh, const struct key *k)
+{
+    struct database *db = database_of(sh, k->db);
+    if (unlikely(!db)) return NULL;
+    struct entry *e = dict_find(&db->keys, k->hash, k->name);
+    if (!e || likely(!keyspace_is_expired(sh, e))) return e;
+    keyspace_drop_expired(sh, k->db, k->hash, e);
+    return NULL;
+}
+
+struct entry *keyspace_find_any(struct shard *sh, const struct key *k)
+{
+    struct entry *e = keyspace_peek(sh, k);
+    if (!e) {
+        counter_add(&sh->counters.keyspace_misses, 1);
+        return NULL;
+    }
+    counter_add(&sh->counters.keyspace_hits, 1);
+    keyspace_touch(sh, e);
+    return e;
+}
+
+/* `e` as the result of a search for that type. */
+static enum err check_type(struct entry *e, enum type type, struct entry **out)
+{
+    if (!e) return ERR_NO_KEY;
+    if (unlikely(entry_type(e) != type)) return ERR_WRONG_TYPE;
+    *out = e;
+    return OK;
+}
+
+enum err keyspace_find(struct shard *sh, const struct key *k, enum type type, struct entry **out)
+{
+    return check_type(keyspace_find_any(sh, k), type, out);
+}
+
+enum err keyspace_peek_typed(struct shard *sh, const struct key *k, enum type type,
+                             struct entry **out)
+{
+    return check_type(keyspace_peek(sh, k), type, out);
+}
+
+/* ---- putting ---- */
+
+/* A key has got a deadline: active expiry must not sleep, nor think that its second is done with.
+ */
+static void note_deadline(struct shard *sh, struct database *db, const struct entry *e)
+{
+    int64_t deadline_ms = entry_deadline_ms(e);
+    if (likely(deadline_ms == 0)) return;
+    db->sweep.done_second = MIN(db->sweep.done_second, deadline_ms / 1000);
+    db->sweep.next_done_second = MIN(db->sweep.next_done_second, deadline_ms / 1000);
+    expire_wake(sh);
+}
+
+/* `e` in place of `old`, which may be NULL and is freed. */
+static void put(struct shard *sh, const struct key *k, struct entry *old, struct entry *e)
+{
+    struct database *db = make_database(sh, k->db);
+    unsigned mark = keyspace_deadline_mark(entry_deadline_ms(e));
+    if (old) {
+        dict_replace(&db->keys, k->hash, old, e, mark);
+        free_list_entry(sh, old);
+    } else {
+        dict_insert(&db->keys, k->hash, e, mark);
+    }
+    publish_counts(db);
+    note_deadline(sh, db, e);
+}
+
+/* The deadline of an entry that stays where it is has changed from `old_ms`. */
+static void mark_again(struct shard *sh, const struct key *k, struct entry *e, int64_t old_ms)
+{
+    unsigned mark = keyspace_deadline_mark(entry_deadline_ms(e));
+    struct database *db = database_of(sh, k->db);
+    note_deadline(sh, db, e);
+    if (likely(mark == keyspace_deadline_mark(old_ms))) return;
+    dict_replace(&db->keys, k->hash, e, e, mark);
+    publish_counts(db);
+}
+
+static int64_t resolve_deadline(const struct entry *old, int64_t deadline_ms)
+{
+    if (deadline_ms != DEADLINE_KEEP) return deadline_ms;
+    return old ? entry_deadline_ms(old) : DEADLINE_NONE;
+}
+
+static bool points_into(struct bytes value, const struct entry *e)
+{
+    uintptr_t p = (uintptr_t)value.data, start = (uintptr_t)e;
+    return p >= start && p < start + entry_bytes(e);
+}
+
+static enum err set_encoded(struct shard *sh, const struct key *k, struct bytes value,
+                            enum encoding encoding, int64_t deadline_ms)
+{
+    struct entry *old = keyspace_peek(sh, k);
+    deadline_ms = resolve_deadline(old, deadline_ms);
+    int64_t old_ms = old ? entry_deadline_ms(old) : 0;
+    if (old && !points_into(value, old) &&
+        entry_overwrite_string(old, value, encoding, deadline_ms)) {
+        keyspace_touch(sh, old);
+        mark_again(sh, k, old, old_ms);
+        return OK;
+    }
+    struct entry *e = entry_try_make_string(sh->keys.mem, k->name, value, encoding, deadline_ms);
+    if (!e) return ERR_ALLOC;
+    start_clock(sh, e, old);
+    put(sh, k, old, e);
+    return OK;
+}
+
+enum err keyspace_set_string(struct shard *sh, const struct key *k, struct bytes value,
+                             int64_t deadline_ms)
+{
+    int64_t integer;
+    enum encoding encoding = object_string_encoding(value, &integer);
+    if (encoding == ENCODING_INT) value = bytes_make(&integer, sizeof integer);
+    return set_encoded(sh, k, value, encoding, deadline_ms);
+}
+
+enum err keyspace_set_text(struct shard *sh, const struct key *k, struct bytes value,
+                           int64_t deadline_ms)
+{
+    bool is_short = value.size <= ENTRY_EMBSTR_BYTES_MAX;
+    return set_encoded(sh, k, value, is_short ? ENCODING_EMBSTR : ENCODING_RAW, deadline_ms);
+}
+
+enum err keyspace_set_integer(struct shard *sh, const struct key *k, int64_t value,
+                              int64_t deadline_ms)
+{
+    return set_encoded(sh, k, bytes_make(&value, sizeof value), ENCODING_INT, deadline_ms);
+}
+
+/* A raw string of `size` bytes that starts with what `old` has, in its place. */
+static struct entry *try_make_longer(struct shard *sh, const struct key *k, struct entry *old,
+                                     size_t size)
+{
+    char scratch[TEXT_I64_BYTES_MAX];
+    struct bytes text = old ? entry_string(old, scratch) : (struct bytes){0};
+    int64_t deadline_ms = old ? entry_deadline_ms(old) : DEADLINE_NONE;
+    struct entry *e = entry_try_make_blank(sh->keys.mem, k->name, size, deadline_ms);
+    if (!e) return NULL;
+    if (text.size) {
+        char *to = e->flags & ENTRY_POINTER ? entry_big_string(e).data : entry_value_part(e);
+        memcpy(to, text.data, text.size);
+    }
+    start_clock(sh, e, old);
+    put(sh, k, old, e);
+    return e;
+}
+
+enum err keyspace_edit_string(struct shard *sh, const struct key *k, size_t size, char **data)
+{
+    struct entry *e = keyspace_peek(sh, k);
+    if (e && entry_type(e) != TYPE_STRING) return ERR_WRONG_TYPE;
+    char scratch[TEXT_I64_BYTES_MAX];
+    if (e) size = MAX(size, entry_string(e, scratch).size);
+    if (e && e->flags & ENTRY_POINTER) {
+        if (!entry_try_grow_big_string(sh->keys.mem, e, size)) return ERR_ALLOC;
+        keyspace_touch(sh, e);
+    } else if (e && entry_resize_string(e, size)) {
+        keyspace_touch(sh, e);
+    } else {
+        e = try_make_longer(sh, k, e, size);
+        if (!e) return ERR_ALLOC;
+    }
+    *data = e->flags & ENTRY_POINTER ? entry_big_string(e).data : entry_value_part(e);
+    return OK;
+}
+
+enum err keyspace_put_object(struct shard *sh, const struct key *k, enum type type,
+                             enum encoding encoding, void *root, int64_t deadline_ms)
+{
+    struct entry *old = keyspace_peek(sh, k);
+    deadline_ms = resolve_deadline(old, deadline_ms);
+    struct entry *e =
+        entry_try_make_object(sh->keys.mem, k->name, type, encoding, root, deadline_ms);
+    if (!e) {
+        object_free_root(sh->keys.mem, type, encoding, root);
+        return ERR_ALLOC;
+    }
+    start_clock(sh, e, old);
+    put(sh, k, old, e);
+    return OK;
+}
+
+void keyspace_put_entry(struct shard *sh, const struct key *k, struct entry *e)
+{
+    DCHECK(entry_has_key(e, k->name));
+    struct entry *old = keyspace_peek(sh, k);
+    start_clock(sh, e, old);
+    put(sh, k, old, e);
+}
+
+void keyspace_touch_changed(struct shard *sh, const struct key *k, struct entry *e)
+{
+    DCHECK(entry_has_key(e, k->name));
+    keyspace_touch(sh, e);
+}
+
+/* ---- deleting, moving ---- */
+
+bool keyspace_delete(struct shard *sh, const struct key *k)
+{
+    struct entry *e = keyspace_peek(sh, k);
+    if (!e) return false;
+    drop(sh, database_of(sh, k->db), k->hash, e);
+    return true;
+}
+
+bool keyspace_set_deadline(struct shard *sh, const struct key *k, int64_t deadline_ms)
+{
+    struct entry *e = keyspace_peek(sh, k);
+    if (!e) return false;
+    int64_t old_ms = entry_deadline_ms(e);
+    if (entry_change_deadline(e, deadline_ms)) {
+        mark_again(sh, k, e, old_ms);
+        return true;
+    }
+    struct entry *moved = entry_try_reshell(sh->keys.mem, e, entry_key(e), deadline_ms);
+    if (!moved) return false;
+    struct database *db = database_of(sh, k->db);
+    dict_replace(&db->keys, k->hash, e, moved, keyspace_deadline_mark(deadline_ms));
+    entry_free_shell(sh->keys.mem, e);
+    publish_counts(db);
+    note_deadline(sh, db, moved);
+    return true;
+}
+
+enum err keyspace_move(struct shard *sh, const struct key *from, const struct key *to)
+{
+    struct entry *e = keyspace_peek(sh, from);
+    if (!e) return ERR_NO_KEY;
+    bool same_name = bytes_equal(from->name, to->name);
+    if (same_name && from->db == to->db) return OK;
+    struct entry *moved = e;
+    if (!same_name) moved = entry_try_reshell(sh->keys.mem, e, to->name, entry_deadline_ms(e));
+    if (!moved) return ERR_ALLOC;
+    struct database *source = database_of(sh, from->db);
+    dict_remove_entry(&source->keys, from->hash, e);
+    publish_counts(source);
+    if (moved != e) entry_free_shell(sh->keys.mem, e);
+    put(sh, to, keyspace_peek(sh, to), moved);
+    return OK;
+}
+
+/* ---- whole databases ---- */
+
+uint64_t keyspace_size(const struct shard *sh, uint32_t db)
+{
+    const struct database *d = database_of(sh, db);
+    return d ? d->keys.count : 0;
+}
+
+void keyspace_flush(struct shard *sh, uint32_t db)
+{
+    struct database *d = database_of(sh, db);
+    if (!d) return;
+    free_list_dict(sh, &d->keys);
+    publish_counts(d);
+}
+
+void keyspace_swap(struct shard *sh, uint32_t db_a, uint32_t db_b)
+{
+    struct database *a = make_database(sh, db_a), *b = make_database(sh, db_b);
+    set_database(&sh->keys, db_a, b);
+    set_database(&sh->keys, db_b, a);
+}
+
+struct entry *keyspace_random(struct shard *sh, uint32_t db)
+{
+    struct database *d = database_of(sh, db);
+    for (unsigned i = 0; d && i < RANDOM_TRIES_MAX; i++) {
+        struct entry *e = dict_random(&d->keys, shard_random(sh));
+        if (!e || !keyspace_is_expired(sh, e)) return e;
+        keyspace_drop_expired(sh, db, bytes_hash(entry_key(e), sh->keys.seed), e);
+    }
+    return NULL;
+}
+
+struct live_scan {
+    const struct shard *sh;
+    dict_scan_fn *fn;
+    void *context;
+};
+
+static void pass_live(void *context, struct entry *e, uint64_t position)
+{
+    const struct live_scan *scan = context;
+    if (!keyspace_is_expired(scan->sh, e)) scan->fn(scan->context, e, position);
+}
+
+uint64_t keyspace_scan(struct shard *sh, uint32_t db, uint64_t cursor, uint64_t count,
+                       dict_scan_fn *fn, void *context)
+{
+    const struct database *d = database_of(sh, db);
+    if (!d) return 0;
+    struct live_scan scan = {sh, fn, context};
+    for (uint64_t seen = 0; seen < count; seen += DICT_BUCKET_SLOTS) {
+        cursor = dict_scan(&d->keys, cursor, pass_live, &scan);
+        if (cursor == 0) break;
+    }
+    return cursor;
+}
+
+bool keyspace_read_stats(const struct keyspace *ks, uint32_t db, struct keyspace_stats *out)
+{
+    const struct database *d = __atomic_load_n(&ks->databases[db], __ATOMIC_ACQUIRE);
+    if (!d) return false;
+    *out = (struct keyspace_stats){
+        .keys = counter_read(&d->key_count),
+        .expires = counter_read(&d->expires_count),
+        .ttl_sum_ms = counter_read(&d->ttl_sum_ms),
+        .ttl_sampled = counter_read(&d->ttl_sampled),
+    };
+    return true;
+}
+
+/* ---- invariants ---- */
+
+static void count_deadline(void *context, struct entry *e, uint64_t position)
+{
+    (void)position;
+    uint64_t *by_mark = context;
+    by_mark[keyspace_deadline_mark(entry_deadline_ms(e))]++;
+}
+
+static void count_any(void *context, struct entry *e, uint64_t position)
+{
+    (void)e;
+    (void)position;
+    ++*(uint64_t *)context;
+}
+
+void keyspace_validate(const struct shard *sh)
+{
+    for (uint32_t i = 0; i < sh->keys.database_count; i++) {
+        const struct database *db = database_of(sh, i);
+        if (!db) continue;
+        dict_validate(&db->keys);
+        CHECK(counter_read(&db->key_count) == db->keys.count);
+        CHECK(counter_read(&db->expires_count) == db->keys.marked_count);
+        uint64_t by_mark[DICT_MARK_MAX + 1] = {0};
+        uint64_t cursor = 0;
+        do cursor = dict_scan(&db->keys, cursor, count_deadline, by_mark);
+        while (cursor);
+        for (unsigned mark = 1; mark <= DICT_MARK_MAX; mark++) {
+            uint64_t marked = 0;
+            do cursor = dict_scan_marked(&db->keys, cursor, 1u << mark, count_any, &marked);
+            while (cursor);
+            CHECK(marked == by_mark[mark]);
+        }
+    }
+}

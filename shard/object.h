@@ -1,0 +1,59 @@
+/* object.h: what every value type tells the rest of the shard: how to free, measure, save and load
+ * itself.
+ *
+ * Thread     [shard]
+ * Ownership  `free_some` gives back everything behind the entry's root, but not the entry.
+ * Errors     `thaw` validates everything: the bytes may come from a client. NULL leaves nothing
+ *            behind.
+ * Source     The serialised form is that of an RDB file of version 10 (docs of Redis; checked
+ *            against redis-server).
+ */
+#pragma once
+
+#include "shard/entry.h"
+
+struct type_ops {
+    /* Frees at most `budget` elements; true when the value is gone. Called again until then. */
+    bool (*free_some)(struct mem *mem, void *root, enum encoding encoding, uint64_t budget);
+    /* How many elements `free_some` has to visit: what makes a value big. */
+    uint64_t (*effort)(const void *root, enum encoding encoding);
+    /* A deep copy for COPY; NULL when there is no memory. */
+    void *(*copy)(struct mem *mem, const void *root, enum encoding encoding);
+    /* Bytes behind the entry. `samples` 0: all of it. */
+    uint64_t (*bytes)(const void *root, enum encoding encoding, uint64_t samples);
+    /* Appends the RDB type byte and the value; false when there is no memory. */
+    bool (*freeze)(const void *root, enum encoding encoding, struct buf *out);
+    /* A root from the value behind the type byte, `*in` moved past it; NULL if it is malformed, of
+     * another type, or there is no memory. */
+    void *(*thaw)(struct mem *mem, uint8_t rdb_type, struct bytes *in, enum encoding *encoding);
+};
+
+/* Of the collections; NULL for a string, which the entry itself holds. */
+const struct type_ops *object_ops(enum type type);
+
+/* Frees the value and the entry, now. */
+void object_free(struct mem *mem, struct entry *e);
+/* Elements behind the entry: 1 for a string. */
+uint64_t object_effort(const struct entry *e);
+/* Bytes of the entry and all behind it. */
+uint64_t object_bytes(const struct entry *e, uint64_t samples);
+/* A copy under another key. NULL when there is no memory. */
+MUST_USE struct entry *object_try_copy(struct mem *mem, const struct entry *e, struct bytes key,
+                                       int64_t deadline_ms);
+
+/* The value as bytes that object_try_thaw reads on another shard: a type byte, then the RDB form.
+ * A string whose encoding is not the one that its text gets when it is set (APPEND made it raw)
+ * has OBJECT_FROZEN_STRING + its encoding for a type byte, so that it stays what it is; for RDB and
+ * DUMP that byte must be 0. Appends to `out`. */
+#define OBJECT_FROZEN_STRING 0xf0
+MUST_USE bool object_try_freeze(const struct entry *e, struct buf *out);
+MUST_USE struct entry *object_try_thaw(struct mem *mem, struct bytes frozen, struct bytes key,
+                                       int64_t deadline_ms);
+/* A string, encoded as Redis encodes what SET gets: int, embstr or raw. */
+MUST_USE struct entry *object_try_make_string(struct mem *mem, struct bytes key, struct bytes value,
+                                              int64_t deadline_ms);
+/* How Redis encodes that text when it is set; `*integer` is set for ENCODING_INT. */
+enum encoding object_string_encoding(struct bytes value, int64_t *integer);
+
+/* A root without an entry: frees all of it, now. */
+void object_free_root(struct mem *mem, enum type type, enum encoding encoding, void *root);

@@ -1,0 +1,155 @@
+#include "shard/shard.h"
+
+#include "base/env.h"
+#include "base/late.h"
+#include "shard/expire.h"
+#include "shard/lazyfree.h"
+
+_Thread_local struct shard *shard_here;
+
+void shard_init(struct shard *sh, const struct shard_options *options)
+{
+    *sh = (struct shard){.id = options->id,
+                         .shard_count = options->shard_count,
+                         .config = options->config,
+                         .hooks = options->hooks,
+                         .random_state = options->random_seed | 1,
+                         .command_count = options->command_count};
+    mem_init(&sh->mem, "shard");
+    keyspace_init(&sh->keys, &sh->mem, options->database_count, options->hash_seed);
+    locks_init(&sh->locks);
+    sh->free_list = free_list_create(&sh->mem);
+    sh->per_command =
+        mem_alloc_zeroed(&sh->mem, (options->command_count + 1u) * sizeof *sh->per_command);
+}
+
+void shard_deinit(struct shard *sh)
+{
+    locks_deinit(sh);
+    keyspace_deinit(&sh->keys);
+    free_list_destroy(sh->free_list);
+    mem_free(&sh->mem, sh->per_command, (sh->command_count + 1u) * sizeof *sh->per_command);
+    mem_deinit(&sh->mem);
+}
+
+void shard_set_now(struct shard *sh, uint64_t now_ns, int64_t wall_ms)
+{
+    sh->now_ns = now_ns;
+    sh->now_ms = wall_ms;
+    shard_here = sh;
+}
+
+/* ---- running ---- */
+
+/* The only place where an err becomes RESP text. */
+static inline void run_request(struct shard *sh, struct request *rq, struct reply *out)
+{
+    out->resp = rq->resp;
+    uint32_t errors = out->error_count;
+    enum err e = rq->command->on_shard(sh, rq, out);
+    if (unlikely(e != OK)) reply_err(out, e);
+    rq->error_count = (uint16_t)(out->error_count - errors);
+}
+
+void shard_run_request(struct shard *sh, struct request *rq, struct reply *out)
+{
+    check_context_here()->command = rq->command->name;
+    run_request(sh, rq, out);
+}
+
+static inline const struct dict *request_dict(const struct shard *sh, const struct request *rq)
+{
+    const struct database *db = sh->keys.databases[rq->db];
+    return rq->hash && db ? &db->keys : NULL;
+}
+
+/* Three passes over a window, so that the memory of the next request is on its way while this one runs. */
+static void prefetch_window(struct shard *sh, const struct request *rq, uint32_t count)
+{
+    for (uint32_t i = 0; i < count; i++) {
+        const struct dict *keys = request_dict(sh, &rq[i]);
+        if (keys) dict_prefetch_bucket(keys, rq[i].hash);
+    }
+    for (uint32_t i = 0; i < count; i++) {
+        const struct dict *keys = request_dict(sh, &rq[i]);
+        if (keys) dict_prefetch_entry(keys, rq[i].hash);
+    }
+}
+
+/* Time is read when the command changes, not for each request: the sums per command are exact, and a pipeline of one command pays
+ * for two readings. */
+struct span {
+    const struct request *first;
+    uint64_t started;
+    uint32_t count, failed;
+};
+
+static void span_end(struct shard *sh, struct span *span)
+{
+    uint64_t now = env_ticks();
+    if (span->first) {
+        struct shard_command_counters *c = &sh->per_command[span->first->command_id];
+        counter_add(&c->calls, span->count);
+        counter_add(&c->ticks, now - span->started);
+        if (span->failed) counter_add(&c->failed, span->failed);
+    }
+    *span = (struct span){.started = now};
+}
+
+static void run_window(struct shard *sh, struct parcel *pc, uint32_t first, uint32_t count)
+{
+    struct span span = {0};
+    for (uint32_t i = first; i < first + count; i++) {
+        struct request *rq = &pc->requests[i];
+        if (!span.first || span.first->command_id != rq->command_id) {
+            span_end(sh, &span);
+            span.first = rq;
+            check_context_here()->command = rq->command->name;
+        }
+        if (unlikely(sh->locks.busy != 0) && locks_park(sh, pc, i)) {
+            pc->has_parked = true;
+        } else {
+            run_request(sh, rq, &pc->out);
+            span.count++;
+            span.failed += rq->error_count;
+        }
+        rq->reply_end = reply_size(&pc->out);
+    }
+    span_end(sh, &span);
+}
+
+void shard_run_parcel(struct shard *sh, struct parcel *pc)
+{
+    assert_on_shard(sh);
+    reply_init(&pc->out, parcel_chunk(pc), &sh->mem);
+    for (uint32_t first = 0; first < pc->request_count; first += SHARD_PREFETCH_WINDOW) {
+        uint32_t count = MIN(pc->request_count - first, (uint32_t)SHARD_PREFETCH_WINDOW);
+        prefetch_window(sh, &pc->requests[first], count);
+        run_window(sh, pc, first, count);
+    }
+    pc->out.last->size = (uint32_t)(pc->out.cursor - pc->out.last->data);
+    counter_add(&sh->counters.requests, pc->request_count);
+    counter_add(&sh->counters.parcels, 1);
+    if (pc->out.error_count) counter_add(&sh->counters.error_replies, pc->out.error_count);
+}
+
+void shard_free_late(struct shard *sh, struct late_reply *late)
+{
+    chunk_free_chain(&sh->mem, late->chain);
+    mem_free(&sh->mem, late, sizeof *late);
+}
+
+/* ---- background ---- */
+
+bool shard_background(struct shard *sh)
+{
+    bool more = false;
+    if (free_list_pending(sh->free_list) > 0) more = free_list_step(sh);
+    if (sh->now_ns >= sh->expire_next_ns) more |= expire_step(sh);
+    return more;
+}
+
+uint64_t shard_next_deadline_ns(const struct shard *sh)
+{
+    return free_list_pending(sh->free_list) > 0 ? 0 : sh->expire_next_ns;
+}

@@ -1,0 +1,125 @@
+/* shard.h: one slice of the keyspace and the loop step that executes parcels on it.
+ *
+ * Thread     [shard] Holding a struct shard * means being on its thread. Others hold its id.
+ * Limits     One step runs at most SHARD_STEP_PARCELS parcels, then a slice of background work of at most SHARD_SLICE_US.
+ * Order      Parcels run in turn order; a request runs to completion before the next one starts.
+ */
+#pragma once
+
+#include "base/counter.h"
+#include "base/mem.h"
+#include "base/sequencer.h"
+#include "base/wheel.h"
+#include "shard/keyspace.h"
+#include "shard/locks.h"
+
+#define SHARD_STEP_PARCELS 64
+#define SHARD_SLICE_US 200
+#define SHARD_PREFETCH_WINDOW 64
+
+/* What a shard needs to know of the configuration; published by the main thread as an immutable snapshot. */
+struct shard_config {
+    uint64_t proto_max_bulk_bytes;
+    uint32_t hz;
+    bool active_expire;
+    bool lfu;
+    bool lazyfree_user_del; /* DEL works as UNLINK */
+    bool lazyfree_user_flush;
+    bool lazyfree_expire;
+    bool lazyfree_server_del;
+    uint32_t lfu_log_factor, lfu_decay_minutes;
+};
+
+/* One writer (the shard), any reader. */
+struct shard_counters {
+    struct counter requests, parcels, batches, hops; /* hops: requests that came from another thread */
+    struct counter keyspace_hits, keyspace_misses;
+    struct counter expired_keys, expired_stale_slices, expire_cycle_us;
+    struct counter lazyfree_pending, lazyfreed;
+    struct counter locked_waits, locks_held;
+    struct counter busy_ticks;
+    struct counter error_replies;
+    struct counter queue_depth;
+    struct counter slowest_us, slowest_command;
+};
+
+struct shard_command_counters {
+    struct counter calls, ticks, failed;
+};
+
+struct free_list; /* values being freed in slices: shard/lazyfree.h */
+
+struct shard {
+    uint16_t id;
+    uint16_t shard_count;
+    int64_t now_ms; /* wall clock of this step */
+    uint64_t now_ns; /* monotonic clock of this step */
+    struct mem mem;
+    struct keyspace keys;
+    struct locks locks;
+    struct free_list *free_list;
+    const struct shard_config *config;
+    uint64_t random_state;
+    struct shard_counters counters;
+    struct shard_command_counters *per_command; /* by command_id */
+    uint32_t command_count;
+    uint64_t expire_next_ns;
+    uint32_t expire_db;
+    const struct shard_hooks *hooks;
+};
+
+struct late_reply;
+
+/* How a shard reaches the rest of the house. */
+struct shard_hooks {
+    /* Takes over `late`; shard_free_late gets it back on this thread. */
+    void (*send_late)(struct shard *sh, struct late_reply *late);
+};
+
+struct shard_options {
+    uint16_t id, shard_count;
+    uint32_t database_count;
+    uint32_t command_count;
+    uint64_t hash_seed, random_seed;
+    const struct shard_config *config;
+    const struct shard_hooks *hooks;
+};
+
+extern _Thread_local struct shard *shard_here;
+static inline void assert_on_shard(const struct shard *sh)
+{
+    CHECK(shard_here == sh);
+}
+
+void shard_init(struct shard *sh, const struct shard_options *options);
+void shard_deinit(struct shard *sh);
+/* The clocks of this step. */
+void shard_set_now(struct shard *sh, uint64_t now_ns, int64_t wall_ms);
+
+/* Runs all requests of a parcel: replies go to parcel->out. Requests whose keys are locked are parked. */
+void shard_run_parcel(struct shard *sh, struct parcel *pc);
+/* A late reply came back from its net thread. */
+void shard_free_late(struct shard *sh, struct late_reply *late);
+/* Runs one request and writes exactly one reply. */
+void shard_run_request(struct shard *sh, struct request *rq, struct reply *out);
+/* One slice of background work; true if there is more that should not wait. */
+bool shard_background(struct shard *sh);
+/* When background work is next due (monotonic ns); UINT64_MAX: never. */
+uint64_t shard_next_deadline_ns(const struct shard *sh);
+
+/* 64 random bits, xorshift seeded at init. */
+static inline uint64_t shard_random(struct shard *sh)
+{
+    uint64_t x = sh->random_state;
+    x ^= x << 13;
+    x ^= x >> 7;
+    x ^= x << 17;
+    sh->random_state = x;
+    return x * 0x2545F4914F6CDD1DULL;
+}
+
+/* The bytes of an argument. */
+static inline struct bytes request_arg(const struct request *rq, uint32_t index)
+{
+    return rq->argv[index];
+}
