@@ -1,0 +1,234 @@
+#include "net/conn.h"
+
+#include "base/log.h"
+#include "net/netloop.h"
+
+#define WAITING_BYTES_MAX (64 * 1024) /* of a stalled connection, before it stops receiving */
+
+/* ---- life ---- */
+
+struct conn *conn_create(struct netloop *nl, int fd)
+{
+    struct conn *c = mem_alloc_zeroed(&nl->mem, nl->hooks->conn_bytes);
+    c->netloop = nl;
+    dlist_init(&c->queue_link);
+    dlist_init(&c->dirty_link);
+    timer_init(&c->idle_timer.timer);
+    resp_reader_init(&c->reader, &nl->mem);
+    c->opened_ms = c->last_request_ms = (uint64_t)nl->thread->wall_ms;
+    env_socket_adopt(nl->thread->loop, &c->socket, fd, nl->config->keepalive_s);
+    env_recv_start(nl->thread->loop, &c->socket);
+    c->is_receiving = true;
+    return c;
+}
+
+static void conn_drop_input(struct conn *c)
+{
+    if (c->current.buffer) input_unref(c->current.buffer);
+    c->current = (struct piece){0};
+    for (uint32_t i = 0; i < c->waiting_count; i++) input_unref(c->waiting[i].buffer);
+    c->waiting_count = 0;
+    c->waiting_bytes = 0;
+}
+
+void conn_close(struct conn *c)
+{
+    if (c->is_closing) return;
+    c->is_closing = true;
+    struct netloop *nl = c->netloop;
+    nl->hooks->on_close(c);
+    dlist_remove(&c->queue_link);
+    dlist_remove(&c->dirty_link);
+    c->queue = CONN_IDLE;
+    wheel_disarm(&nl->wheel, &c->idle_timer.timer);
+    conn_drop_input(c);
+    env_close(nl->thread->loop, &c->socket);
+}
+
+void conn_close_after_reply(struct conn *c)
+{
+    if (c->is_closing || c->close_after_reply) return;
+    c->close_after_reply = true;
+    conn_drop_input(c);
+    if (dlist_is_empty(&c->dirty_link)) dlist_push_back(&c->netloop->dirty, &c->dirty_link);
+}
+
+static void slot_clear(struct conn *c, struct slot *slot)
+{
+    struct mem *mem = &c->netloop->mem;
+    if (slot->state == SLOT_READY && slot->parcel) turn_unhold(c->netloop, slot->parcel);
+    if (slot->chain) chunk_free_chain(mem, slot->chain);
+    if (slot->pieces) {
+        for (uint32_t i = 0; i < slot->pieces->count; i++)
+            if (slot->pieces->chains[i]) chunk_free_chain(mem, slot->pieces->chains[i]);
+        mem_free(mem, slot->pieces, sizeof *slot->pieces + slot->pieces->count * sizeof(struct chunk *));
+    }
+}
+
+void conn_destroy(struct conn *c)
+{
+    struct mem *mem = &c->netloop->mem;
+    CHECK(c->is_closing);
+    while (conn_has_slots(c)) slot_clear(c, conn_slot(c, c->slot_head++));
+    if (c->slots) mem_free(mem, c->slots, (c->slot_mask + 1) * sizeof *c->slots);
+    chunk_free_chain(mem, c->out_first);
+    chunk_free_chain(mem, c->sending_first);
+    if (c->send_pieces) mem_free(mem, c->send_pieces, ENV_IOV_MAX * sizeof *c->send_pieces);
+    if (c->waiting) mem_free(mem, c->waiting, c->waiting_capacity * sizeof *c->waiting);
+    resp_reader_deinit(&c->reader);
+    mem_free(mem, c, c->netloop->hooks->conn_bytes);
+}
+
+/* ---- input ---- */
+
+static void conn_set_queue(struct conn *c, enum conn_queue queue)
+{
+    if (c->queue == queue) return;
+    dlist_remove(&c->queue_link);
+    c->queue = (uint8_t)queue;
+    struct netloop *nl = c->netloop;
+    if (queue != CONN_IDLE)
+        dlist_push_back(queue == CONN_READABLE ? &nl->readable : &nl->stalled, &c->queue_link);
+}
+
+bool conn_has_input(const struct conn *c)
+{
+    return resp_unread_bytes(&c->reader) > 0 || c->waiting_count > 0;
+}
+
+static void conn_start_piece(struct conn *c, struct piece piece)
+{
+    c->current = piece;
+    resp_feed(&c->reader, piece.data, piece.size);
+}
+
+static void conn_add_waiting(struct conn *c, struct piece piece)
+{
+    struct mem *mem = &c->netloop->mem;
+    if (c->waiting_count == c->waiting_capacity) {
+        uint32_t capacity = c->waiting_capacity ? 2 * c->waiting_capacity : 4;
+        c->waiting = mem_try_realloc(mem, c->waiting, c->waiting_capacity * sizeof *c->waiting,
+                                     capacity * sizeof *c->waiting);
+        CHECK(c->waiting);
+        c->waiting_capacity = capacity;
+    }
+    c->waiting[c->waiting_count++] = piece;
+    c->waiting_bytes += piece.size;
+    if (c->waiting_bytes < WAITING_BYTES_MAX || !c->is_receiving) return;
+    env_recv_stop(c->netloop->thread->loop, &c->socket);
+    c->is_receiving = false;
+}
+
+/* A stalled connection must not keep the kernel's buffers from the others. */
+static void piece_unpin(struct conn *c, struct piece *piece)
+{
+    struct env_buffer *copy = input_try_copy(&c->netloop->mem, piece->data, piece->size);
+    if (!copy) return;
+    input_unref(piece->buffer);
+    *piece = (struct piece){copy, copy->data, piece->size};
+}
+
+void conn_receive(struct conn *c, struct env_buffer *buffer, const char *data, size_t size)
+{
+    struct netloop *nl = c->netloop;
+    if (c->is_closing || c->close_after_reply) {
+        input_unref(buffer);
+        return;
+    }
+    c->bytes_in += size;
+    struct piece piece = {buffer, data, size};
+    if (!c->current.buffer) {
+        conn_start_piece(c, piece);
+    } else {
+        if (c->queue == CONN_STALLED) piece_unpin(c, &piece);
+        conn_add_waiting(c, piece);
+    }
+    if (resp_held_bytes(&c->reader) + c->waiting_bytes > nl->config->query_bytes_max) {
+        log_warning("Closing client id=%llu that reached the query buffer limit of %llu bytes",
+                    (unsigned long long)c->id, (unsigned long long)nl->config->query_bytes_max);
+        conn_close(c);
+        return;
+    }
+    if (c->queue == CONN_IDLE) conn_set_queue(c, CONN_READABLE);
+}
+
+static bool conn_next_piece(struct conn *c)
+{
+    if (c->current.buffer) input_unref(c->current.buffer);
+    c->current = (struct piece){0};
+    if (c->waiting_count == 0) return false;
+    struct piece piece = c->waiting[0];
+    c->waiting_count--;
+    c->waiting_bytes -= piece.size;
+    memmove(c->waiting, c->waiting + 1, c->waiting_count * sizeof *c->waiting);
+    if (!c->is_receiving && !c->is_ended && c->waiting_bytes < WAITING_BYTES_MAX / 2) {
+        env_recv_start(c->netloop->thread->loop, &c->socket);
+        c->is_receiving = true;
+    }
+    conn_start_piece(c, piece);
+    return true;
+}
+
+enum resp_state conn_next_request(struct conn *c, const struct resp_limits *limits)
+{
+    for (;;) {
+        enum resp_state state = RESP_NEED_MORE;
+        if (c->current.buffer) state = resp_next(&c->reader, limits);
+        if (state != RESP_NEED_MORE) return state;
+        if (!conn_next_piece(c)) return RESP_NEED_MORE;
+    }
+}
+
+void conn_stall(struct conn *c)
+{
+    resp_unread(&c->reader);
+    counter_add(&c->netloop->counters.stalls, 1);
+    conn_set_queue(c, CONN_STALLED);
+}
+
+void conn_wait(struct conn *c)
+{
+    conn_set_queue(c, CONN_STALLED);
+}
+
+/* After a pass over its input: where the connection waits next. */
+void conn_input_done(struct conn *c, bool has_more)
+{
+    if (c->is_closing) return;
+    if (c->queue == CONN_STALLED) return;
+    conn_set_queue(c, has_more ? CONN_READABLE : CONN_IDLE);
+    if (c->is_ended && !has_more) conn_close_after_reply(c);
+}
+
+void conn_resume(struct conn *c)
+{
+    conn_set_queue(c, CONN_READABLE);
+}
+
+enum err conn_hold_request(struct conn *c, uint64_t argv_slots, struct input_ref *out)
+{
+    struct resp_reader *r = &c->reader;
+    *out = (struct input_ref){0};
+    if (likely(!r->gathered && argv_slots == 0)) {
+        env_buffer_ref(c->current.buffer);
+        out->buffer = c->current.buffer;
+        return OK;
+    }
+    if (argv_slots > UINT32_MAX) return ERR_ALLOC;
+    struct payload *p = payload_try_create(&c->netloop->mem, (uint32_t)argv_slots);
+    if (!p) return ERR_ALLOC;
+    if (r->gathered) {
+        p->bytes = resp_take_gathered(r);
+    } else {
+        env_buffer_ref(c->current.buffer);
+        p->buffer = c->current.buffer;
+    }
+    out->payload = p;
+    return OK;
+}
+
+uint64_t conn_memory_bytes(const struct conn *c)
+{
+    return c->netloop->hooks->conn_bytes + resp_held_bytes(&c->reader) + c->waiting_bytes + c->out_bytes +
+           (c->slots ? (c->slot_mask + 1) * sizeof *c->slots : 0);
+}

@@ -1,0 +1,310 @@
+/* The pipeline of replies of a connection: slots that become ready in any order, the chain of bytes that leave in order, and the one send
+ * that is under way. */
+
+#include "base/log.h"
+#include "net/conn.h"
+#include "net/netloop.h"
+
+#define SLOTS_FIRST 4
+
+/* Small replies take small chunks: fifty connections with one reply each then share few pages and cache sets. */
+static const uint32_t chunk_sizes[] = {488, 4072, REPLY_CHUNK_BYTES};
+
+/* ---- the out chain ---- */
+
+static struct chunk *chunk_make(struct mem *mem, size_t size)
+{
+    size_t capacity = size;
+    for (unsigned i = 0; i < ARRAY_LEN(chunk_sizes); i++) {
+        if (size > chunk_sizes[i]) continue;
+        capacity = chunk_sizes[i];
+        break;
+    }
+    struct chunk *chunk = mem_alloc(mem, sizeof *chunk + capacity);
+    *chunk = (struct chunk){.capacity = (uint32_t)capacity};
+    return chunk;
+}
+
+struct chunk *chunk_copy_chain(struct mem *mem, const struct chunk *chain)
+{
+    uint64_t total = 0;
+    for (const struct chunk *c = chain; c; c = c->next) total += c->size;
+    struct chunk *first = NULL, **link = &first;
+    uint64_t offset_in_chunk = 0;
+    while (total > 0) {
+        struct chunk *copy = chunk_make(mem, MIN(total, (uint64_t)UINT32_MAX / 2));
+        *link = copy;
+        link = &copy->next;
+        while (copy->size < copy->capacity && total > 0) {
+            uint64_t n = MIN(chain->size - offset_in_chunk, (uint64_t)(copy->capacity - copy->size));
+            memcpy(copy->data + copy->size, chain->data + offset_in_chunk, n);
+            copy->size += (uint32_t)n;
+            total -= n;
+            offset_in_chunk += n;
+            if (offset_in_chunk < chain->size) continue;
+            chain = chain->next;
+            offset_in_chunk = 0;
+        }
+    }
+    return first;
+}
+
+static void conn_mark_dirty(struct conn *c)
+{
+    if (dlist_is_empty(&c->dirty_link)) dlist_push_back(&c->netloop->dirty, &c->dirty_link);
+}
+
+static void out_append(struct conn *c, const char *data, size_t size)
+{
+    if (c->is_closing) return;
+    c->out_bytes += size;
+    while (size > 0) {
+        struct chunk *last = c->out_last;
+        if (!last || last->size == last->capacity) {
+            last = chunk_make(&c->netloop->mem, MIN(size, (size_t)UINT32_MAX / 2));
+            if (c->out_last) c->out_last->next = last;
+            else c->out_first = last;
+            c->out_last = last;
+        }
+        size_t n = MIN(size, (size_t)(last->capacity - last->size));
+        memcpy(last->data + last->size, data, n);
+        last->size += (uint32_t)n;
+        data += n;
+        size -= n;
+    }
+    conn_mark_dirty(c);
+}
+
+static void out_append_chain(struct conn *c, const struct chunk *chain)
+{
+    for (; chain; chain = chain->next) out_append(c, chain->data, chain->size);
+}
+
+/* Bytes [start, end) of a parcel's replies. */
+static void out_append_range(struct conn *c, const struct parcel *pc, uint64_t start, uint64_t end)
+{
+    uint64_t base = 0;
+    for (const struct chunk *chunk = pc->out.first; chunk && base < end; chunk = chunk->next) {
+        uint64_t from = MAX(start, base), to = MIN(end, base + chunk->size);
+        if (from < to) out_append(c, chunk->data + (from - base), to - from);
+        base += chunk->size;
+    }
+}
+
+void conn_send_now(struct conn *c, struct bytes data)
+{
+    out_append(c, data.data, data.size);
+}
+
+/* ---- slots ---- */
+
+uint32_t conn_push_slot(struct conn *c)
+{
+    struct mem *mem = &c->netloop->mem;
+    uint32_t capacity = c->slots ? c->slot_mask + 1 : 0;
+    if (c->slot_tail - c->slot_head == capacity) {
+        uint32_t grown = capacity ? 2 * capacity : SLOTS_FIRST;
+        struct slot *slots = mem_alloc(mem, grown * sizeof *slots);
+        for (uint32_t i = c->slot_head; i != c->slot_tail; i++)
+            slots[i & (grown - 1)] = *conn_slot(c, i);
+        if (c->slots) mem_free(mem, c->slots, capacity * sizeof *slots);
+        c->slots = slots;
+        c->slot_mask = grown - 1;
+    }
+    uint32_t sequence = c->slot_tail++;
+    *conn_slot(c, sequence) = (struct slot){.muted = c->is_reply_off || c->is_reply_skip};
+    return sequence;
+}
+
+static void slot_emit(struct conn *c, struct slot *slot)
+{
+    if (slot->parcel) {
+        if (!slot->muted && slot->count > 0) {
+            const struct request *last = &slot->parcel->requests[slot->first + slot->count - 1];
+            out_append_range(c, slot->parcel, parcel_reply_start(slot->parcel, slot->first), last->reply_end);
+        }
+        turn_unhold(c->netloop, slot->parcel);
+        return;
+    }
+    if (!slot->muted) out_append_chain(c, slot->chain);
+    if (slot->chain) chunk_free_chain(&c->netloop->mem, slot->chain);
+}
+
+void conn_drain_slots(struct conn *c)
+{
+    if (c->is_closing) return;
+    while (conn_has_slots(c) && conn_slot(c, c->slot_head)->state == SLOT_READY) {
+        struct slot slot = *conn_slot(c, c->slot_head);
+        c->slot_head++;
+        slot_emit(c, &slot);
+    }
+    if (!conn_has_slots(c) && c->close_after_reply) conn_mark_dirty(c);
+}
+
+void conn_reply(struct conn *c, const struct reply *r)
+{
+    if (c->is_closing) return;
+    r->last->size = (uint32_t)(r->cursor - r->last->data);
+    bool muted = c->is_reply_off || c->is_reply_skip;
+    if (muted) return;
+    if (!conn_has_slots(c)) {
+        out_append_chain(c, r->first);
+        return;
+    }
+    struct slot *slot = conn_slot(c, conn_push_slot(c));
+    slot->chain = chunk_copy_chain(&c->netloop->mem, r->first);
+    slot->state = SLOT_READY;
+}
+
+void conn_fill_slot(struct conn *c, uint32_t sequence, const struct reply *r)
+{
+    if (c->is_closing) return;
+    struct slot *slot = conn_slot(c, sequence);
+    CHECK(slot->state == SLOT_WAITING);
+    r->last->size = (uint32_t)(r->cursor - r->last->data);
+    slot->state = SLOT_READY;
+    slot->parcel = NULL;
+    slot->chain = chunk_copy_chain(&c->netloop->mem, r->first);
+    conn_drain_slots(c);
+}
+
+/* The replies that are there are copied out, so that the parcel need not wait for the parked ones. */
+static void slot_split(struct conn *c, struct slot *slot, struct parcel *pc)
+{
+    struct mem *mem = &c->netloop->mem;
+    size_t size = sizeof *slot->pieces + slot->count * sizeof(struct chunk *);
+    slot->pieces = mem_alloc_zeroed(mem, size);
+    slot->pieces->count = slot->count;
+    for (uint32_t i = 0; i < slot->count; i++) {
+        uint32_t index = slot->first + i;
+        if (pc->requests[index].flags & REQUEST_PARKED) {
+            slot->pieces->missing++;
+            continue;
+        }
+        struct gather_part part = {
+            .parcel = pc, .start = parcel_reply_start(pc, index), .end = pc->requests[index].reply_end};
+        struct gather alone = {.netloop = c->netloop, .part_count = 1, .parts = &part};
+        struct bytes bytes = gather_part_bytes(&alone, 0, &c->netloop->flatten);
+        struct chunk *copy = chunk_make(mem, bytes.size);
+        memcpy(copy->data, bytes.data, bytes.size);
+        copy->size = (uint32_t)bytes.size;
+        slot->pieces->chains[i] = copy;
+    }
+}
+
+void conn_run_home(struct conn *c, struct parcel *pc, const struct run *run, bool has_parked)
+{
+    if (c->is_closing) return;
+    struct slot *slot = conn_slot(c, run->slot);
+    CHECK(slot->state == SLOT_WAITING && slot->first == run->first && slot->count == run->count);
+    if (unlikely(has_parked)) {
+        slot_split(c, slot, pc);
+        return;
+    }
+    slot->parcel = pc;
+    slot->state = SLOT_READY;
+    pc->holds++;
+    if (run->slot == c->slot_head) conn_drain_slots(c);
+}
+
+void conn_late_reply(struct conn *c, uint32_t sequence, uint16_t index, const struct chunk *chain)
+{
+    if (c->is_closing) return;
+    struct mem *mem = &c->netloop->mem;
+    struct slot *slot = conn_slot(c, sequence);
+    struct slot_pieces *pieces = slot->pieces;
+    CHECK(slot->state == SLOT_WAITING && pieces && index < pieces->count && !pieces->chains[index]);
+    pieces->chains[index] = chunk_copy_chain(mem, chain);
+    if (--pieces->missing > 0) return;
+
+    struct chunk **link = &slot->chain;
+    for (uint32_t i = 0; i < pieces->count; i++) {
+        *link = pieces->chains[i];
+        while (*link) link = &(*link)->next;
+    }
+    mem_free(mem, pieces, sizeof *pieces + pieces->count * sizeof(struct chunk *));
+    slot->pieces = NULL;
+    slot->state = SLOT_READY;
+    conn_drain_slots(c);
+}
+
+/* ---- sending ---- */
+
+/* A client that does not read is cut: at once over the hard limit, after some seconds over the soft one. */
+static bool conn_is_over_limit(struct conn *c)
+{
+    const struct output_limit *limit = &c->netloop->config->output_limits[c->output_class];
+    uint64_t now_ms = c->netloop->thread->now_ns / 1000000;
+    if (limit->hard_bytes && c->out_bytes > limit->hard_bytes) return true;
+    if (!limit->soft_bytes || c->out_bytes <= limit->soft_bytes) {
+        c->over_soft_limit_since_ms = 0;
+        return false;
+    }
+    if (c->over_soft_limit_since_ms == 0) c->over_soft_limit_since_ms = now_ms;
+    return now_ms - c->over_soft_limit_since_ms >= limit->soft_seconds * 1000ULL;
+}
+
+static void conn_cut(struct conn *c)
+{
+    char name[ENV_NAME_BYTES_MAX];
+    env_peer_name(c->socket.fd, name);
+    log_warning("Client id=%llu addr=%s closed for overcoming of output buffer limits: %llu bytes waiting",
+                (unsigned long long)c->id, name, (unsigned long long)c->out_bytes);
+    counter_add(&c->netloop->counters.connections_cut_output, 1);
+    conn_close(c);
+}
+
+/* The array must stay until the kernel is done; the usual single chunk needs none. */
+static struct iovec *conn_pieces(struct conn *c)
+{
+    if (!c->out_first->next) return &c->one_piece;
+    c->send_pieces = mem_alloc(&c->netloop->mem, ENV_IOV_MAX * sizeof *c->send_pieces);
+    return c->send_pieces;
+}
+
+static void conn_start_send(struct conn *c)
+{
+    struct iovec *pieces = conn_pieces(c);
+    unsigned count = 0;
+    struct chunk *last = NULL;
+    for (struct chunk *chunk = c->out_first; chunk && count < ENV_IOV_MAX; chunk = chunk->next) {
+        pieces[count++] = (struct iovec){chunk->data, chunk->size};
+        last = chunk;
+    }
+    c->sending_first = c->out_first;
+    c->out_first = last->next;
+    if (!c->out_first) c->out_last = NULL;
+    last->next = NULL;
+    c->is_sending = true;
+    env_send(c->netloop->thread->loop, &c->socket, pieces, count);
+}
+
+void conn_flush(struct conn *c)
+{
+    if (c->is_closing) return;
+    if (unlikely(conn_is_over_limit(c))) {
+        conn_cut(c);
+        return;
+    }
+    if (c->is_sending) return;
+    if (c->out_first) conn_start_send(c);
+    else if (c->close_after_reply && !conn_has_slots(c)) conn_close(c);
+}
+
+void conn_on_sent(struct conn *c, size_t size, enum err status)
+{
+    c->is_sending = false;
+    chunk_free_chain(&c->netloop->mem, c->sending_first);
+    if (c->send_pieces) mem_free(&c->netloop->mem, c->send_pieces, ENV_IOV_MAX * sizeof *c->send_pieces);
+    c->send_pieces = NULL;
+    c->sending_first = NULL;
+    c->out_bytes -= MIN(size, c->out_bytes);
+    c->bytes_out += size;
+    counter_add(&c->netloop->counters.bytes_out, size);
+    if (c->is_closing) return;
+    if (status != OK) {
+        conn_close(c);
+        return;
+    }
+    if (c->out_first || c->close_after_reply) conn_mark_dirty(c);
+}

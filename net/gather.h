@@ -1,0 +1,31 @@
+/* gather.h: collects the replies of a command that was split over several shards.
+ *
+ * Thread     [net]
+ * Ownership  Made by who splits (the server's coordinator), which frees it in on_complete. It does not depend on the connection: that may be gone by then.
+ * Order      on_complete runs once, when every part is in.
+ */
+#pragma once
+
+#include "base/parcel.h"
+
+struct netloop;
+
+/* Bytes of one reply: in a parcel that is held, or in a chain of our own. */
+struct gather_part {
+    struct parcel *parcel;
+    uint64_t start, end;
+    struct chunk *chain;
+};
+
+struct gather {
+    struct netloop *netloop;
+    void (*on_complete)(struct gather *g);
+    uint32_t conn_index, conn_generation, slot;
+    uint16_t part_count, waiting;
+    struct gather_part *parts;
+};
+
+/* The bytes of a part: a view into the part if it is contiguous, else copied to `scratch`. */
+struct bytes gather_part_bytes(struct gather *g, uint16_t part, struct buf *scratch);
+/* Lets go of all parts. */
+void gather_release_parts(struct gather *g);

@@ -1,0 +1,80 @@
+/* turn.h: one turn of a net thread: requests sorted into parcels, published with one position, and their way home.
+ *
+ *     turn_reserve(shards) → turn_add … → turn_publish:  push parcels, take position, store it, wake
+ *     turn_take_home:  parcels come back → slots and gathers → retired to the pool
+ *
+ * Thread     [net]
+ * Ownership  Parcels come from the netloop's pool and return to it when nobody holds their bytes.
+ * Limits     One parcel per shard and turn: a full one ends the turn. MESH_PARCELS parcels under way per shard: the credit.
+ * Order      Requests of a turn run in the order of turn_add on every shard; a split command is never spread over two turns.
+ */
+#pragma once
+
+#include "base/late.h"
+#include "net/gather.h"
+#include "net/payload.h"
+
+struct conn;
+struct netloop;
+
+#define TURN_ARGS_INLINE_MAX 16 /* arguments of a request that go into the parcel itself */
+
+/* Chunks of a shard's memory on their way back. */
+struct chunk_return {
+    struct call call;
+    struct netloop *netloop;
+    struct chunk *travelling; /* NULL: at home */
+    struct chunk *waiting;
+    bool is_away;
+};
+
+struct turn {
+    struct parcel **open;    /* by shard; NULL: nothing for it in this turn */
+    uint16_t *touched;       /* shards with an open parcel */
+    uint16_t touched_count;
+    uint16_t *in_flight;     /* by shard: parcels pushed and not home yet */
+    uint32_t in_flight_total;
+    uint32_t request_index;  /* commands of this turn so far: their place in the order */
+    struct parcel *pool;
+    uint32_t pool_count;
+    struct chunk_return *returns; /* by shard */
+};
+
+void turn_init(struct netloop *nl);
+void turn_deinit(struct netloop *nl);
+
+/* Room for one request on each of these shards in the current turn, which may be published first to make it. False, with nothing
+ * reserved: no credit; the connection should stall. */
+MUST_USE bool turn_reserve(struct netloop *nl, const uint16_t *shards, uint16_t count);
+
+/* What a request is, apart from where it goes. */
+struct turn_request {
+    const struct command *command;
+    struct bytes *argv;
+    uint32_t argc;
+    uint16_t command_id;
+    uint16_t db;
+    uint64_t hash;
+    uint8_t resp;
+    uint8_t flags; /* enum request_flags */
+    struct input_ref *input; /* one count is taken over per call; NULL: argv outlives the request by other means */
+    bool argv_is_stable;     /* argv itself outlives the request (it lies in a payload) */
+};
+
+/* For a reserved shard: the replies go to the connection's next slot, shared with its previous request if that is its neighbour. */
+void turn_add(struct netloop *nl, uint16_t shard, struct conn *c, const struct turn_request *r);
+/* The same, as part `part` of a gather. */
+void turn_add_part(struct netloop *nl, uint16_t shard, struct gather *g, uint16_t part, const struct turn_request *r);
+
+void turn_publish(struct netloop *nl);
+/* Takes parcels that came home; true if there were any. */
+bool turn_take_home(struct netloop *nl);
+/* A parcel that ran in place, or came home. */
+void turn_parcel_home(struct netloop *nl, struct parcel *pc);
+/* One holder less. */
+void turn_unhold(struct netloop *nl, struct parcel *pc);
+/* Sends overflow chunks home. */
+void turn_return_chunks(struct netloop *nl);
+
+/* [net] Puts the bytes where they belong. The caller sends the late reply back. */
+void turn_deliver_late(struct netloop *nl, const struct late_reply *late);
