@@ -1,0 +1,193 @@
+/* The connection family: PING, ECHO, AUTH, HELLO, SELECT, QUIT, RESET. CLIENT has a file of its own. */
+
+#include "base/log.h"
+#include "base/text.h"
+#include "server/families.h"
+#include "server/server.h"
+#include "server/session.h"
+#include "server/worker.h"
+
+static enum err cmd_ping(struct session *s, struct request *rq, struct reply *out)
+{
+    UNUSED struct session *any = s;
+    if (rq->argc > 2) {
+        reply_error(out, "ERR wrong number of arguments for 'ping' command");
+        return OK;
+    }
+    if (rq->argc == 2) reply_bulk(out, rq->argv[1]);
+    else reply_status(out, "PONG");
+    return OK;
+}
+
+static enum err cmd_echo(struct session *s, struct request *rq, struct reply *out)
+{
+    UNUSED struct session *any = s;
+    reply_bulk(out, rq->argv[1]);
+    return OK;
+}
+
+/* ---- who ---- */
+
+/* Time does not tell how much of a guess was right. */
+static bool secret_equals(struct bytes given, struct bytes secret)
+{
+    unsigned char difference = given.size != secret.size;
+    for (size_t i = 0; i < given.size; i++)
+        difference |= (unsigned char)(given.data[i] ^ (secret.size ? secret.data[i % secret.size] : 0));
+    return difference == 0;
+}
+
+static bool authenticate(struct session *s, struct bytes user, struct bytes password)
+{
+    struct bytes secret = bytes_of(session_worker(s)->config->requirepass);
+    bool ok = bytes_equal(user, BYTES_LITERAL("default")) && (secret.size == 0 || secret_equals(password, secret));
+    if (ok) s->is_authenticated = true;
+    return ok;
+}
+
+static enum err cmd_auth(struct session *s, struct request *rq, struct reply *out)
+{
+    if (rq->argc > 3) return ERR_SYNTAX;
+    if (rq->argc == 2 && session_worker(s)->config->requirepass[0] == '\0') {
+        reply_error(out, "ERR AUTH <password> called without any password configured for the default user. "
+                         "Are you sure your configuration is correct?");
+        return OK;
+    }
+    struct bytes user = rq->argc == 3 ? rq->argv[1] : BYTES_LITERAL("default");
+    if (!authenticate(s, user, rq->argv[rq->argc - 1])) return ERR_WRONG_PASS;
+    reply_ok(out);
+    return OK;
+}
+
+bool session_name_is_valid(struct bytes name)
+{
+    for (size_t i = 0; i < name.size; i++)
+        if (name.data[i] < '!' || name.data[i] > '~') return false;
+    return true;
+}
+
+static void reply_hello(struct session *s, struct reply *out)
+{
+    reply_map(out, 7);
+    reply_bulk_text(out, "server");
+    reply_bulk_text(out, "redis");
+    reply_bulk_text(out, "version");
+    reply_bulk_text(out, SERVER_REDIS_VERSION);
+    reply_bulk_text(out, "proto");
+    reply_i64(out, s->resp);
+    reply_bulk_text(out, "id");
+    reply_i64(out, (int64_t)s->conn.id);
+    reply_bulk_text(out, "mode");
+    reply_bulk_text(out, "standalone");
+    reply_bulk_text(out, "role");
+    reply_bulk_text(out, "master");
+    reply_bulk_text(out, "modules");
+    reply_array(out, 0);
+}
+
+struct hello_options {
+    struct bytes user, password, name;
+    bool has_auth, has_name;
+};
+
+/* False: the error has been written. */
+static bool hello_options_read(const struct request *rq, struct hello_options *o, struct reply *out)
+{
+    for (uint32_t i = 2; i < rq->argc; i++) {
+        uint32_t left = rq->argc - 1 - i;
+        if (bytes_equal_nocase(rq->argv[i], "auth") && left >= 2) {
+            o->has_auth = true;
+            o->user = rq->argv[++i];
+            o->password = rq->argv[++i];
+        } else if (bytes_equal_nocase(rq->argv[i], "setname") && left >= 1) {
+            o->has_name = true;
+            o->name = rq->argv[++i];
+            if (session_name_is_valid(o->name)) continue;
+            reply_error(out, "ERR Client names cannot contain spaces, newlines or special characters.");
+            return false;
+        } else {
+            reply_error(out, "ERR Syntax error in HELLO option '%.*s'", (int)MIN(rq->argv[i].size, (size_t)128), rq->argv[i].data);
+            return false;
+        }
+    }
+    return true;
+}
+
+static enum err cmd_hello(struct session *s, struct request *rq, struct reply *out)
+{
+    int64_t version = s->resp;
+    struct hello_options o = {0};
+    if (rq->argc > 1 && !text_to_i64(rq->argv[1], &version)) {
+        reply_error(out, "ERR Protocol version is not an integer or out of range");
+        return OK;
+    }
+    if (version < 2 || version > 3) {
+        reply_error(out, "NOPROTO unsupported protocol version");
+        return OK;
+    }
+    if (!hello_options_read(rq, &o, out)) return OK;
+    if (o.has_auth && !authenticate(s, o.user, o.password)) return ERR_WRONG_PASS;
+    if (!s->is_authenticated) {
+        reply_error(out, "NOAUTH HELLO must be called with the client already authenticated, otherwise the HELLO <proto> AUTH "
+                         "<user> <pass> option can be used to authenticate the client and select the RESP protocol version at "
+                         "the same time");
+        return OK;
+    }
+    if (o.has_name) {
+        s->name.size = 0;
+        buf_append(&s->name, o.name.data, o.name.size);
+    }
+    s->resp = out->resp = (uint8_t)version;
+    reply_hello(s, out);
+    return OK;
+}
+
+/* ---- state ---- */
+
+static enum err cmd_select(struct session *s, struct request *rq, struct reply *out)
+{
+    int64_t db;
+    if (!text_to_i64(rq->argv[1], &db) || db < INT32_MIN || db > INT32_MAX) return ERR_NOT_INT;
+    if (db < 0 || db >= session_worker(s)->server->database_count) return ERR_DB_INDEX;
+    s->db = (uint32_t)db;
+    reply_ok(out);
+    return OK;
+}
+
+static enum err cmd_quit(struct session *s, struct request *rq, struct reply *out)
+{
+    UNUSED struct request *any = rq;
+    reply_ok(out);
+    conn_close_after_reply(&s->conn);
+    return OK;
+}
+
+static enum err cmd_reset(struct session *s, struct request *rq, struct reply *out)
+{
+    UNUSED struct request *any = rq;
+    session_reset(s);
+    out->resp = 2;
+    reply_status(out, "RESET");
+    return OK;
+}
+
+/* clang-format off */
+static const char *const tips_ping[] = {"request_policy:all_shards", "response_policy:all_succeeded", NULL};
+static const struct command commands[] = {
+    {.name = "ping", .on_net = cmd_ping, .arity = -1, .plan = PLAN_NET, .flags = CMD_FAST, .acl = ACL_CONNECTION, .keys = KEYS_NONE,
+     .since = "1.0.0", .group = "connection", .complexity = "O(1)", .summary = "Answers PONG, or the argument.", .tips = tips_ping},
+    {.name = "echo", .on_net = cmd_echo, .arity = 2, .plan = PLAN_NET, .flags = CMD_LOADING | CMD_STALE | CMD_FAST, .acl = ACL_CONNECTION, .keys = KEYS_NONE,
+     .since = "1.0.0", .group = "connection", .complexity = "O(1)", .summary = "Answers its argument."},
+    {.name = "auth", .on_net = cmd_auth, .arity = -2, .plan = PLAN_NET, .flags = CMD_NO_SCRIPT | CMD_LOADING | CMD_STALE | CMD_FAST | CMD_NO_AUTH | CMD_ALLOW_BUSY | CMD_SENSITIVE, .acl = ACL_CONNECTION, .keys = KEYS_NONE,
+     .since = "1.0.0", .group = "connection", .complexity = "O(1)", .summary = "Proves who the client is."},
+    {.name = "hello", .on_net = cmd_hello, .arity = -1, .plan = PLAN_NET, .flags = CMD_NO_SCRIPT | CMD_LOADING | CMD_STALE | CMD_FAST | CMD_NO_AUTH | CMD_ALLOW_BUSY | CMD_SENSITIVE, .acl = ACL_CONNECTION, .keys = KEYS_NONE,
+     .since = "6.0.0", .group = "connection", .complexity = "O(1)", .summary = "Agrees on the protocol version, with credentials and a name if given."},
+    {.name = "select", .on_net = cmd_select, .arity = 2, .plan = PLAN_NET, .flags = CMD_LOADING | CMD_STALE | CMD_FAST, .acl = ACL_CONNECTION, .keys = KEYS_NONE,
+     .since = "1.0.0", .group = "connection", .complexity = "O(1)", .summary = "Chooses the database of the connection."},
+    {.name = "quit", .on_net = cmd_quit, .arity = -1, .plan = PLAN_NET, .flags = CMD_NO_SCRIPT | CMD_LOADING | CMD_STALE | CMD_FAST | CMD_NO_AUTH | CMD_ALLOW_BUSY, .acl = ACL_CONNECTION, .keys = KEYS_NONE,
+     .since = "1.0.0", .group = "connection", .complexity = "O(1)", .summary = "Closes the connection after its replies."},
+    {.name = "reset", .on_net = cmd_reset, .arity = 1, .plan = PLAN_NET, .flags = CMD_NO_SCRIPT | CMD_LOADING | CMD_STALE | CMD_FAST | CMD_NO_AUTH | CMD_ALLOW_BUSY, .acl = ACL_CONNECTION, .keys = KEYS_NONE,
+     .since = "6.2.0", .group = "connection", .complexity = "O(1)", .summary = "Puts the connection back to how it began."},
+};
+/* clang-format on */
+const struct command_family connection_family = {"connection", commands, ARRAY_LEN(commands)};

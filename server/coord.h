@@ -1,0 +1,19 @@
+/* coord.h: commands over several shards: split, gather and merge; and the LOCKED plan.
+ *
+ *     fan-out, all shards   one request per shard in one turn ─▶ parts ─▶ merged by the row's rule
+ *     locked                lock turn: hold the keys, report ─▶ compute ─▶ commit turn: effects, unlock ─▶ reply
+ *
+ * Thread     [net] of the connection. An operation outlives its connection: a commit that has begun is finished.
+ * Errors     False means that nothing was done for want of credit: the request is given back and the connection stalls.
+ * Order      The parts of a split command are in one turn: it is atomic in turn order. A locked command stands at its lock turn.
+ */
+#pragma once
+
+#include "server/session.h"
+
+MUST_USE bool coord_fan_out(struct session *s, const struct route *route);
+MUST_USE bool coord_all_shards(struct session *s, const struct route *route);
+MUST_USE bool coord_locked(struct session *s, const struct route *route);
+
+/* Goes on with operations whose commit turn waited for credit; true if one could. */
+bool coord_resume(struct worker *w);

@@ -1,0 +1,244 @@
+/* main.c: the process: options, configuration, boot, signals, orderly stop. */
+
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/log.h"
+#include "server/server.h"
+#include "server/worker.h"
+
+/* Set by signal handlers, looked at by the main loop, which a signal wakes. */
+static volatile sig_atomic_t stop_signal;
+static volatile sig_atomic_t reopen_log;
+
+static void on_stop_signal(int number)
+{
+    if (stop_signal && number == SIGINT) _exit(1); /* the second one does not wait */
+    stop_signal = number;
+}
+
+static void on_reopen_signal(int number)
+{
+    reopen_log = number;
+}
+
+static void signals_install(void)
+{
+    struct sigaction ignore = {.sa_handler = SIG_IGN}, stop = {.sa_handler = on_stop_signal}, reopen = {.sa_handler = on_reopen_signal};
+    sigaction(SIGPIPE, &ignore, NULL);
+    sigaction(SIGTERM, &stop, NULL);
+    sigaction(SIGINT, &stop, NULL);
+    sigaction(SIGHUP, &reopen, NULL);
+    check_install_crash_handler();
+}
+
+/* Workers leave signals to the main thread. */
+static void signals_block(bool block)
+{
+    sigset_t set;
+    sigemptyset(&set);
+    sigaddset(&set, SIGTERM);
+    sigaddset(&set, SIGINT);
+    sigaddset(&set, SIGHUP);
+    sigprocmask(block ? SIG_BLOCK : SIG_UNBLOCK, &set, NULL);
+}
+
+static void usage(FILE *out)
+{
+    fputs("Usage: shoal-server [/path/to/shoal.conf] [options] [-]\n"
+          "       shoal-server - (read the configuration from standard input)\n"
+          "       shoal-server -v or --version\n"
+          "       shoal-server -h or --help\n"
+          "\n"
+          "Options are directives of the configuration file: --port 7777 --threads 4 --loglevel debug\n"
+          "       --record-order FILE   write down the serial order of all commands at the end, for tests\n",
+          out);
+}
+
+/* --record-order is for tests and no directive: taken out of the arguments. */
+static const char *take_record_option(int *argc, char **argv)
+{
+    for (int i = 1; i + 1 < *argc; i++) {
+        if (strcmp(argv[i], "--record-order") != 0) continue;
+        const char *path = argv[i + 1];
+        memmove(&argv[i], &argv[i + 2], (size_t)(*argc - i - 1) * sizeof *argv);
+        *argc -= 2;
+        return path;
+    }
+    return NULL;
+}
+
+static void write_record(struct server *srv, const char *path)
+{
+    char why[2 * ENV_NAME_BYTES_MAX];
+    struct buf all = {.mem = &srv->mem};
+    for (uint16_t i = 0; i < srv->mesh.net_count; i++) {
+        const struct recorder *r = srv->net_workers[i]->recorder;
+        buf_append(&all, r->records.data, r->turn_start);
+    }
+    if (env_replace_file(path, buf_view(&all), why) != OK) log_warning("The order could not be written: %s", why);
+    buf_clear(&all);
+}
+
+/* As many descriptors as maxclients needs, or fewer clients. */
+static void raise_descriptor_limit(struct config *c)
+{
+    const rlim_t reserve = 64;
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit) != 0) return;
+    rlim_t wanted = c->maxclients + reserve;
+    if (limit.rlim_cur >= wanted) return;
+    rlim_t had = limit.rlim_cur;
+    limit.rlim_cur = wanted;
+    if (limit.rlim_max < wanted) limit.rlim_max = wanted;
+    if (setrlimit(RLIMIT_NOFILE, &limit) == 0) return;
+    getrlimit(RLIMIT_NOFILE, &limit);
+    limit.rlim_cur = limit.rlim_max;
+    setrlimit(RLIMIT_NOFILE, &limit);
+    getrlimit(RLIMIT_NOFILE, &limit);
+    if (limit.rlim_cur >= wanted) return;
+    uint32_t clients = limit.rlim_cur > reserve ? (uint32_t)(limit.rlim_cur - reserve) : 1;
+    log_warning("maxclients reduced from %u to %u: the limit of open files is %llu (it was %llu). Raise it with ulimit -n.",
+                c->maxclients, clients, (unsigned long long)limit.rlim_cur, (unsigned long long)had);
+    c->maxclients = clients;
+}
+
+static void warn_backlog(const struct config *c)
+{
+    FILE *f = fopen("/proc/sys/net/core/somaxconn", "re");
+    int max = 0;
+    if (f && fscanf(f, "%d", &max) == 1 && max < c->tcp_backlog)
+        log_warning("The TCP backlog setting of %d cannot be enforced because /proc/sys/net/core/somaxconn is %d.", c->tcp_backlog, max);
+    if (f) fclose(f);
+}
+
+static void log_warning_line(void *context, const char *line)
+{
+    UNUSED void *nothing = context;
+    log_warning("%s", line);
+}
+
+static void write_pidfile(struct server *srv)
+{
+    const struct config *c = srv->config;
+    if (c->pidfile[0] == '\0') return;
+    char text[32], why[2 * ENV_NAME_BYTES_MAX];
+    int n = snprintf(text, sizeof text, "%d\n", (int)getpid());
+    if (env_replace_file(c->pidfile, bytes_make(text, (size_t)n), why) != OK) log_warning("No pid file: %s", why);
+}
+
+static bool go_to_background(void)
+{
+    pid_t pid = fork();
+    if (pid < 0) return false;
+    if (pid > 0) _exit(0);
+    setsid();
+    if (!freopen("/dev/null", "r", stdin) || !freopen("/dev/null", "w", stdout) || !freopen("/dev/null", "w", stderr)) return false;
+    return true;
+}
+
+static bool prepare_process(struct config *c)
+{
+    if (c->dir[0] && chdir(c->dir) != 0) {
+        fprintf(stderr, "shoal-server: cannot change to directory '%s' (dir): it is missing, or not allowed\n", c->dir);
+        return false;
+    }
+    if (c->daemonize && !go_to_background()) {
+        fprintf(stderr, "shoal-server: cannot go to the background\n");
+        return false;
+    }
+    log_set_level(c->loglevel);
+    if (!log_open(c->logfile)) {
+        fprintf(stderr, "shoal-server: cannot open the log file '%s'\n", c->logfile);
+        return false;
+    }
+    return true;
+}
+
+static void serve(struct server *srv)
+{
+    for (uint32_t i = 0; i < srv->listener_count; i++)
+        if (srv->listeners[i].is_open && srv->listeners[i].is_unix)
+            log_notice("The server is now ready to accept connections at %s", srv->listeners[i].address);
+    if (srv->tcp_port) log_notice("Ready to accept connections on port %u", (unsigned)srv->tcp_port);
+    write_pidfile(srv);
+    signals_block(false);
+    while (!srv->should_stop) {
+        server_step(srv, UINT64_MAX);
+        if (reopen_log) {
+            reopen_log = 0;
+            log_reopen();
+        }
+        if (!stop_signal) continue;
+        log_warning("Received %s scheduling shutdown...", stop_signal == SIGINT ? "SIGINT" : "SIGTERM");
+        server_request_stop(srv);
+    }
+    signals_block(true);
+}
+
+static int run(struct server *srv, struct config *config, const char *record_path)
+{
+    char why[2 * ENV_NAME_BYTES_MAX] = "";
+    srv->is_recording = record_path != NULL;
+    log_notice("Shoal %s is starting, pid %d", SERVER_VERSION, (int)getpid());
+    raise_descriptor_limit(config);
+    warn_backlog(config);
+    config_warnings(config, log_warning_line, NULL);
+    if (!server_init(srv, config, why)) {
+        log_warning("%s", why);
+        return 1;
+    }
+    signals_block(true);
+    bool is_up = server_start(srv, why);
+    if (is_up) serve(srv);
+    else log_warning("%s", why);
+    log_notice("Stopping");
+    server_stop(srv);
+    if (record_path && is_up) write_record(srv, record_path);
+    if (srv->config->pidfile[0]) unlink(srv->config->pidfile);
+    if (is_up) log_notice("Shoal is now ready to exit, bye bye...");
+    return is_up ? 0 : 1;
+}
+
+int main(int argc, char **argv)
+{
+    for (int i = 1; i < argc && i < 2; i++) {
+        if (strcmp(argv[i], "-v") == 0 || strcmp(argv[i], "--version") == 0) {
+            printf("Shoal server v=%s redis=%s malloc=%s bits=64\n", SERVER_VERSION, SERVER_REDIS_VERSION, mem_allocator_name());
+            return 0;
+        }
+        if (strcmp(argv[i], "-h") == 0 || strcmp(argv[i], "--help") == 0) {
+            usage(stdout);
+            return 0;
+        }
+    }
+    const char *record_path = take_record_option(&argc, argv);
+    struct server *srv = calloc(1, sizeof *srv);
+    CHECK(srv);
+    mem_init(&srv->mem, "server");
+    struct buf why = {.mem = &srv->mem};
+    struct config *config = mem_alloc_zeroed(&srv->mem, sizeof *config);
+    if (config_load(argc, argv, &srv->mem, config, &why) != OK) {
+        fprintf(stderr, "%.*s\n", (int)why.size, why.data);
+        return 1;
+    }
+    srv->executable = realpath(argv[0], NULL);
+    signals_install();
+    if (!prepare_process(config)) return 1;
+    int status = run(srv, config, record_path);
+    if (srv->is_drained) {
+        struct config *last = (struct config *)(uintptr_t)srv->config;
+        server_deinit(srv);
+        config_deinit(last);
+        mem_free(&srv->mem, last, sizeof *last);
+        mem_deinit(&srv->mem);
+    }
+    free(srv->executable);
+    free(srv);
+    return status;
+}

@@ -1,0 +1,146 @@
+#include "server/merge_parts.h"
+
+#include <stdlib.h>
+
+#include "net/netloop.h"
+
+/* Replies come from our own shards, so a form that does not fit is a bug of ours. */
+
+static size_t line_bytes(struct bytes b)
+{
+    const char *end = memchr(b.data, '\n', b.size);
+    CHECK(end);
+    return (size_t)(end - b.data) + 1;
+}
+
+static int64_t line_number(struct bytes b)
+{
+    int64_t n = 0;
+    size_t i = 1;
+    bool negative = b.size > 1 && b.data[1] == '-';
+    for (i += negative; i < b.size && b.data[i] >= '0' && b.data[i] <= '9'; i++) n = n * 10 + (b.data[i] - '0');
+    return negative ? -n : n;
+}
+
+size_t reply_value_bytes(struct bytes b)
+{
+    size_t at = 0;
+    for (uint64_t values = 1; values > 0; values--) {
+        struct bytes rest = bytes_make(b.data + at, b.size - at);
+        CHECK(rest.size > 0);
+        int64_t n = line_number(rest);
+        at += line_bytes(rest);
+        switch (rest.data[0]) {
+        case '$':
+        case '=': at += n >= 0 ? (size_t)n + 2 : 0; break;
+        case '*':
+        case '~':
+        case '>': values += n > 0 ? (uint64_t)n : 0; break;
+        case '%': values += 2 * (uint64_t)n; break;
+        default: break;
+        }
+        CHECK(at <= b.size);
+    }
+    return at;
+}
+
+/* The first part that is an error; -1: none. */
+static int first_error(const struct merge_input *in, struct buf *scratch)
+{
+    for (uint16_t i = 0; i < in->gather->part_count; i++) {
+        struct bytes part = gather_part_bytes(in->gather, i, scratch);
+        if (part.size > 0 && part.data[0] == '-') return i;
+    }
+    return -1;
+}
+
+static void merge_sum(const struct merge_input *in, struct buf *scratch, struct reply *out)
+{
+    int64_t sum = 0;
+    for (uint16_t i = 0; i < in->gather->part_count; i++)
+        sum += line_number(gather_part_bytes(in->gather, i, scratch));
+    reply_i64(out, sum);
+}
+
+static void merge_concat(const struct merge_input *in, struct buf *scratch, struct reply *out)
+{
+    uint64_t total = 0;
+    for (uint16_t i = 0; i < in->gather->part_count; i++)
+        total += (uint64_t)line_number(gather_part_bytes(in->gather, i, scratch));
+    reply_array(out, total);
+    for (uint16_t i = 0; i < in->gather->part_count; i++) {
+        struct bytes part = gather_part_bytes(in->gather, i, scratch);
+        size_t header = line_bytes(part);
+        reply_raw(out, part.data + header, part.size - header);
+    }
+}
+
+/* Every part holds the replies of its keys in their order, so the whole is a merge that follows key_parts. */
+static void merge_keys(const struct merge_input *in, struct reply *out)
+{
+    struct mem *mem = &in->gather->netloop->mem;
+    uint16_t part_count = in->gather->part_count;
+    struct bytes *rest = mem_alloc(mem, part_count * sizeof *rest);
+    struct buf *flat = mem_alloc_zeroed(mem, part_count * sizeof *flat);
+    for (uint16_t i = 0; i < part_count; i++) {
+        flat[i].mem = mem;
+        rest[i] = gather_part_bytes(in->gather, i, &flat[i]);
+    }
+    reply_array(out, in->key_count);
+    for (uint32_t k = 0; k < in->key_count; k++) {
+        struct bytes *part = &rest[in->key_parts[k]];
+        size_t size = reply_value_bytes(*part);
+        reply_raw(out, part->data, size);
+        part->data += size;
+        part->size -= size;
+    }
+    for (uint16_t i = 0; i < part_count; i++) buf_clear(&flat[i]);
+    mem_free(mem, flat, part_count * sizeof *flat);
+    mem_free(mem, rest, part_count * sizeof *rest);
+}
+
+/* Parts are [weight, value]. A part without keys has weight 0 and is never chosen while another has some. */
+static void merge_random(const struct merge_input *in, struct buf *scratch, struct reply *out)
+{
+    uint64_t total = 0;
+    for (uint16_t i = 0; i < in->gather->part_count; i++) {
+        struct bytes part = gather_part_bytes(in->gather, i, scratch);
+        size_t header = line_bytes(part);
+        total += (uint64_t)line_number(bytes_make(part.data + header, part.size - header));
+    }
+    uint64_t chosen = total ? in->random % total : 0;
+    for (uint16_t i = 0; i < in->gather->part_count; i++) {
+        struct bytes part = gather_part_bytes(in->gather, i, scratch);
+        size_t at = line_bytes(part);
+        struct bytes weight = bytes_make(part.data + at, part.size - at);
+        uint64_t n = (uint64_t)line_number(weight);
+        at += line_bytes(weight);
+        if (chosen < n || (total == 0 && i == 0)) {
+            reply_raw(out, part.data + at, part.size - at);
+            return;
+        }
+        chosen -= n;
+    }
+    reply_null(out);
+}
+
+void merge_parts(const struct merge_input *in, struct reply *out)
+{
+    struct buf *scratch = &in->gather->netloop->flatten;
+    int failed = first_error(in, scratch);
+    if (failed >= 0) {
+        struct bytes part = gather_part_bytes(in->gather, (uint16_t)failed, scratch);
+        reply_raw(out, part.data, part.size);
+        return;
+    }
+    switch (in->rule) {
+    case MERGE_SUM: merge_sum(in, scratch, out); return;
+    case MERGE_OK: reply_ok(out); return;
+    case MERGE_CONCAT: merge_concat(in, scratch, out); return;
+    case MERGE_KEYS: merge_keys(in, out); return;
+    case MERGE_RANDOM: merge_random(in, scratch, out); return;
+    case MERGE_NONE:
+    case MERGE_CURSOR: break;
+    }
+    CHECK(!"a split command has a rule");
+}

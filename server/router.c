@@ -1,0 +1,167 @@
+#include "server/router.h"
+
+#include <stdio.h>
+
+#include "base/env.h"
+#include "server/config.h"
+#include "server/families.h"
+#include "shard/cmd/families.h"
+
+static const struct command_family *const families[] = {
+    &connection_family,
+    &string_family,     &lcs_family,    &generic_family,      &expire_family, &scan_family, &server_family,
+};
+
+static uint64_t name_hash(struct bytes name)
+{
+    uint64_t h = 0xcbf29ce484222325ULL;
+    for (size_t i = 0; i < name.size; i++) h = (h ^ ((unsigned char)name.data[i] | 0x20)) * 0x100000001b3ULL;
+    return h ^ h >> 29;
+}
+
+/* ---- building ---- */
+
+static bool row_is_plain(const struct command *c)
+{
+    for (unsigned i = 0; i < KEY_SPECS_MAX && c->keys[i].flags; i++)
+        if (c->keys[i].keyword || c->keys[i].first > 0 || c->keys[i].flags & KEY_NOT_KEY) return false;
+    return c->keys[0].flags && c->keys[0].begin == 1;
+}
+
+static void route_fill(struct router *r, struct route *route, const struct command *c, struct route *parent)
+{
+    route->command = c;
+    route->parent = parent;
+    route->name = c->name;
+    route->id = (uint16_t)(route - r->routes);
+    route->has_first_key = row_is_plain(c);
+    route->is_single_key = route->has_first_key && !c->keys[1].flags && c->keys[0].last == 0;
+    size_t size = strlen(c->name) + (parent ? strlen(parent->name) + 1 : 0) + 1;
+    route->full_name = mem_alloc(r->mem, size);
+    if (parent) snprintf(route->full_name, size, "%s|%s", parent->name, c->name);
+    else snprintf(route->full_name, size, "%s", c->name);
+}
+
+static uint32_t children_count(const struct command *c)
+{
+    uint32_t n = 0;
+    while (c->subcommands && c->subcommands[n].name) n++;
+    return n;
+}
+
+static void routes_make(struct router *r)
+{
+    uint32_t total = 0;
+    for (unsigned f = 0; f < ARRAY_LEN(families); f++) {
+        r->top_count += families[f]->count;
+        for (uint32_t i = 0; i < families[f]->count; i++) total += 1 + children_count(&families[f]->commands[i]);
+    }
+    CHECK(total < UINT16_MAX);
+    r->route_count = total;
+    r->routes = mem_alloc_zeroed(r->mem, total * sizeof *r->routes);
+    uint32_t top = 0, child = r->top_count;
+    for (unsigned f = 0; f < ARRAY_LEN(families); f++) {
+        for (uint32_t i = 0; i < families[f]->count; i++) {
+            const struct command *c = &families[f]->commands[i];
+            struct route *route = &r->routes[top++];
+            route_fill(r, route, c, NULL);
+            route->children = &r->routes[child];
+            route->child_count = children_count(c);
+            for (uint32_t k = 0; k < route->child_count; k++)
+                route_fill(r, &r->routes[child++], &c->subcommands[k], route);
+        }
+    }
+}
+
+static void table_insert(struct router *r, const struct route *route)
+{
+    uint32_t i = (uint32_t)name_hash(bytes_of(route->name)) & r->slot_mask;
+    while (r->slots[i]) i = (i + 1) & r->slot_mask;
+    r->slots[i] = (uint16_t)(route->id + 1);
+}
+
+static bool renames_apply(struct router *r, const struct config *config, char *why)
+{
+    for (uint32_t i = 0; i < config->rename_commands.count; i++) {
+        const char *from = config->rename_commands.items[2 * i], *to = config->rename_commands.items[2 * i + 1];
+        struct route *found = NULL;
+        for (uint32_t k = 0; k < r->top_count; k++)
+            if (bytes_equal_nocase(bytes_of(from), r->routes[k].command->name)) found = &r->routes[k];
+        if (!found) {
+            snprintf(why, 2 * ENV_NAME_BYTES_MAX, "No such command in rename-command: '%.100s'", from);
+            return false;
+        }
+        found->is_disabled = to[0] == '\0';
+        if (to[0]) found->name = to;
+    }
+    return true;
+}
+
+bool router_init(struct router *r, struct mem *mem, const struct config *config, uint16_t shard_count,
+                 uint64_t hash_seed, char *why)
+{
+    *r = (struct router){.mem = mem, .hash_seed = hash_seed, .shard_count = shard_count};
+    routes_make(r);
+    if (!renames_apply(r, config, why)) return false;
+    uint32_t capacity = 64;
+    while (capacity < 4 * r->top_count) capacity *= 2;
+    r->slot_mask = capacity - 1;
+    r->slots = mem_alloc_zeroed(mem, capacity * sizeof *r->slots);
+    for (uint32_t i = 0; i < r->top_count; i++)
+        if (!r->routes[i].is_disabled) table_insert(r, &r->routes[i]);
+    return true;
+}
+
+void router_deinit(struct router *r)
+{
+    for (uint32_t i = 0; i < r->route_count; i++)
+        mem_free(r->mem, r->routes[i].full_name, strlen(r->routes[i].full_name) + 1);
+    if (r->routes) mem_free(r->mem, r->routes, r->route_count * sizeof *r->routes);
+    if (r->slots) mem_free(r->mem, r->slots, (r->slot_mask + 1) * sizeof *r->slots);
+}
+
+/* ---- looking up ---- */
+
+static const struct route *find_top(const struct router *r, struct bytes name)
+{
+    for (uint32_t i = (uint32_t)name_hash(name) & r->slot_mask; r->slots[i]; i = (i + 1) & r->slot_mask) {
+        const struct route *route = &r->routes[r->slots[i] - 1];
+        if (bytes_equal_nocase(name, route->name)) return route;
+    }
+    return NULL;
+}
+
+static const struct route *find_child(const struct route *parent, struct bytes name)
+{
+    for (uint32_t i = 0; i < parent->child_count; i++)
+        if (bytes_equal_nocase(name, parent->children[i].name)) return &parent->children[i];
+    return NULL;
+}
+
+const struct route *router_find(const struct router *r, const struct bytes *argv, uint32_t argc,
+                                const struct route **parent)
+{
+    const struct route *route = find_top(r, argv[0]);
+    *parent = NULL;
+    if (likely(!route || route->child_count == 0) || argc < 2) return route;
+    const struct route *child = find_child(route, argv[1]);
+    if (!child) *parent = route;
+    return child;
+}
+
+const struct route *router_find_name(const struct router *r, struct bytes name)
+{
+    const char *bar = memchr(name.data, '|', name.size);
+    size_t top_size = bar ? (size_t)(bar - name.data) : name.size;
+    const struct route *route = find_top(r, bytes_make(name.data, top_size));
+    if (!route || !bar) return route;
+    return find_child(route, bytes_make(bar + 1, name.size - top_size - 1));
+}
+
+const struct route *router_find_row(const struct router *r, const char *name)
+{
+    for (uint32_t i = 0; i < r->top_count; i++)
+        if (strcmp(r->routes[i].command->name, name) == 0) return &r->routes[i];
+    CHECK(!"the row is in a table");
+    return NULL;
+}

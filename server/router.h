@@ -1,0 +1,69 @@
+/* router.h: command lookup, checks that need no key, and the choice of where a command runs.
+ *
+ * Thread     Constant after router_init; route_* on net threads.
+ * Source     One row per command (base/command.h); the families are listed in router.c.
+ */
+#pragma once
+
+#include "base/command.h"
+#include "base/mem.h"
+
+#define ROUTER_SHARDS_MAX 1024
+
+/* A row and what the router adds to it. */
+struct route {
+    const struct command *command;
+    const struct route *parent; /* of a subcommand; NULL */
+    const char *name;           /* as clients know it: renamed by rename-command, or the row's */
+    char *full_name;            /* "config|get" */
+    uint16_t id;                /* dense, from 0: index of all per-command counters */
+    bool has_first_key;         /* the first key is argv[1] and every key specification is a plain range */
+    bool is_single_key;         /* and there is no other */
+    bool is_disabled;
+    struct route *children;     /* subcommands */
+    uint32_t child_count;
+};
+
+struct router {
+    struct route *routes;   /* by id */
+    uint32_t route_count;
+    uint32_t top_count;     /* routes of top level commands come first */
+    uint16_t *slots;        /* hash table of top level names: id + 1 */
+    uint32_t slot_mask;
+    uint64_t hash_seed;     /* of keys */
+    uint16_t shard_count;
+    struct mem *mem;
+};
+
+struct config;
+
+/* `config` is read for rename-command. False with a line in `why` if that names a command that is not there. */
+MUST_USE bool router_init(struct router *r, struct mem *mem, const struct config *config, uint16_t shard_count, uint64_t hash_seed, char *why);
+void router_deinit(struct router *r);
+
+/* The route of argv[0] (and argv[1] for a command with subcommands); NULL if there is none. *parent is set to the container when only the
+ * subcommand is unknown. */
+const struct route *router_find(const struct router *r, const struct bytes *argv, uint32_t argc, const struct route **parent);
+/* By name alone: "get", "config|get". Case is ignored. */
+const struct route *router_find_name(const struct router *r, struct bytes name);
+
+/* The row itself, whatever rename-command made of it. It must exist. */
+const struct route *router_find_row(const struct router *r, const char *name);
+
+static inline bool route_arity_fits(const struct route *route, uint32_t argc)
+{
+    int arity = route->command->arity;
+    return arity >= 0 ? argc == (uint32_t)arity : argc >= (uint32_t)-arity;
+}
+
+/* The shard of a key, and the hash that its table uses. */
+static inline uint16_t router_shard(const struct router *r, struct bytes key, uint64_t *hash_out)
+{
+    uint64_t hash = bytes_hash(key, r->hash_seed);
+    *hash_out = hash ? hash : 1; /* 0 means no key */
+    if (r->shard_count == 1) return 0;
+    struct bytes tag = bytes_hash_tag(key);
+    uint64_t placing = tag.size == key.size ? hash : bytes_hash(tag, r->hash_seed);
+    /* The low 16 bits: the table places keys by the high ones. */
+    return (uint16_t)(((placing & 0xffff) * r->shard_count) >> 16);
+}

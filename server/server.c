@@ -1,0 +1,558 @@
+#include "server/server.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/log.h"
+#include "server/worker.h"
+
+#define CRON_NS 100000000ULL
+#define STOP_PATIENCE_NS 2000000000ULL
+
+/* ---- totals ---- */
+
+uint64_t server_connections(const struct server *srv)
+{
+    uint64_t n = 0;
+    for (uint16_t i = 0; i < srv->mesh.net_count; i++) n += counter_read(&srv->net_workers[i]->net.counters.connections);
+    return n;
+}
+
+uint64_t server_commands_processed(const struct server *srv)
+{
+    uint64_t n = 0;
+    for (uint16_t i = 0; i < srv->mesh.net_count; i++) n += counter_read(&srv->net_workers[i]->commands_processed);
+    return n;
+}
+
+uint64_t server_live_bytes(const struct server *srv)
+{
+    uint64_t n = mem_live_bytes(&srv->mem) + mem_live_bytes(&srv->mesh.mem);
+    for (uint16_t i = 0; i < srv->mesh.net_count; i++) n += mem_live_bytes(&srv->net_workers[i]->net.mem);
+    for (uint16_t i = 0; i < srv->mesh.shard_count; i++) n += mem_live_bytes(&srv->shard_workers[i]->shard.mem);
+    return n;
+}
+
+/* ---- accepting ---- */
+
+/* An accepted socket on its way to its net thread. */
+struct accepted {
+    struct call call;
+    struct server *server;
+    int fd;
+};
+
+static void accepted_is_back(struct thread *at, struct call *c)
+{
+    struct server *srv = at->owner;
+    mem_free(&srv->mem, container_of(c, struct accepted, call), sizeof(struct accepted));
+}
+
+static void accepted_arrives(struct thread *at, struct call *c)
+{
+    struct worker *w = at->owner;
+    netloop_adopt(&w->net, container_of(c, struct accepted, call)->fd);
+    c->run = accepted_is_back;
+    thread_call(at, w->server->thread.id, c);
+}
+
+/* Given to a net thread and not ended: counts those that are still on their way to it. */
+static uint64_t connections_of(const struct worker *w)
+{
+    return w->assigned_connections - counter_read(&w->net.counters.connections_ended);
+}
+
+static struct worker *least_loaded(const struct server *srv)
+{
+    struct worker *best = srv->net_workers[0];
+    for (uint16_t i = 1; i < srv->mesh.net_count; i++)
+        if (connections_of(srv->net_workers[i]) < connections_of(best)) best = srv->net_workers[i];
+    return best;
+}
+
+static uint64_t open_connections(const struct server *srv)
+{
+    uint64_t n = 0;
+    for (uint16_t i = 0; i < srv->mesh.net_count; i++) n += connections_of(srv->net_workers[i]);
+    return n;
+}
+
+static const char protected_text[] =
+    "-DENIED Shoal is running in protected mode because protected mode is enabled and no password is set for the "
+    "default user. In this mode connections are only accepted from the loopback interface. If you want to connect "
+    "from other hosts, set a password with requirepass, or bind to the addresses you trust and switch protected "
+    "mode off with 'CONFIG SET protected-mode no' from the loopback interface.\r\n";
+
+static void on_accept(struct server *srv, int fd)
+{
+    const struct config *c = srv->config;
+    if (open_connections(srv) >= c->maxclients) {
+        counter_add(&srv->rejected_connections, 1);
+        env_refuse(fd, BYTES_LITERAL("-ERR max number of clients reached\r\n"));
+        return;
+    }
+    if (c->protected_mode && c->requirepass[0] == '\0' && !env_peer_is_local(fd)) {
+        counter_add(&srv->rejected_connections, 1);
+        env_refuse(fd, bytes_of(protected_text));
+        return;
+    }
+    struct worker *w = least_loaded(srv);
+    w->assigned_connections++;
+    struct accepted *a = mem_alloc(&srv->mem, sizeof *a);
+    *a = (struct accepted){.call = {.run = accepted_arrives}, .server = srv, .fd = fd};
+    thread_call(&srv->thread, w->thread.id, &a->call);
+}
+
+/* ---- listeners ---- */
+
+static struct listener *listener_add(struct server *srv)
+{
+    for (uint32_t i = 0; i < srv->listener_count; i++)
+        if (!srv->listeners[i].is_open && srv->listeners[i].socket.fd < 0) return &srv->listeners[i];
+    if (srv->listener_count == SERVER_LISTENERS_MAX) return NULL;
+    return &srv->listeners[srv->listener_count++];
+}
+
+static bool listen_tcp(struct server *srv, const struct config *c, char *why)
+{
+    for (uint32_t i = 0; c->port && i < c->bind.count; i++) {
+        const char *address = c->bind.items[i];
+        bool is_optional = address[0] == '-';
+        struct listener *l = listener_add(srv);
+        if (!l) break;
+        *l = (struct listener){.socket = {.fd = -1}};
+        snprintf(l->address, sizeof l->address, "%s", address + is_optional);
+        uint16_t port;
+        enum err e = env_listen_tcp(srv->thread.loop, &l->socket, l->address, c->port, c->tcp_backlog, &port, why);
+        if (e == OK) {
+            l->is_open = true;
+            srv->tcp_port = port;
+        } else {
+            l->socket.fd = -1;
+            if (!is_optional) return false;
+        }
+    }
+    return true;
+}
+
+static bool listen_unix(struct server *srv, const struct config *c, char *why)
+{
+    if (c->unixsocket[0] == '\0') return true;
+    struct listener *l = listener_add(srv);
+    if (!l) return true;
+    *l = (struct listener){.socket = {.fd = -1}, .is_unix = true};
+    snprintf(l->address, sizeof l->address, "%s", c->unixsocket);
+    if (env_listen_unix(srv->thread.loop, &l->socket, c->unixsocket, c->unixsocketperm, c->tcp_backlog, why) != OK) {
+        l->socket.fd = -1;
+        return false;
+    }
+    l->is_open = true;
+    return true;
+}
+
+static void listeners_close(struct server *srv)
+{
+    for (uint32_t i = 0; i < srv->listener_count; i++) {
+        struct listener *l = &srv->listeners[i];
+        if (!l->is_open) continue;
+        l->is_open = false;
+        env_close(srv->thread.loop, &l->socket);
+        if (l->is_unix) unlink(l->address);
+    }
+}
+
+/* Until the kernel has let go of them, so that a successor can bind at once. */
+static void listeners_await_closed(struct server *srv)
+{
+    uint64_t give_up_ns = env_now_ns() + STOP_PATIENCE_NS;
+    for (;;) {
+        bool any = false;
+        for (uint32_t i = 0; i < srv->listener_count; i++) any |= srv->listeners[i].socket.fd >= 0;
+        if (!any || env_now_ns() > give_up_ns) return;
+        server_step(srv, 1000000);
+    }
+}
+
+static bool listeners_open(struct server *srv, const struct config *c, char *why)
+{
+    return listen_tcp(srv, c, why) && listen_unix(srv, c, why);
+}
+
+static void take_events(struct server *srv)
+{
+    struct env_event event;
+    while (env_next(srv->thread.loop, &event)) {
+        struct listener *l = container_of(event.socket, struct listener, socket);
+        if (event.kind == ENV_ACCEPT) {
+            if (l->is_open) on_accept(srv, event.accepted_fd);
+            else env_refuse(event.accepted_fd, BYTES_LITERAL(""));
+        }
+        if (event.kind == ENV_CLOSED) l->socket.fd = -1;
+    }
+}
+
+/* ---- requests for the main thread ---- */
+
+static void request_is_freed(struct thread *at, struct call *c)
+{
+    UNUSED struct thread *here = at;
+    struct main_request *m = container_of(c, struct main_request, call);
+    mem_free(m->mem, m, m->bytes);
+}
+
+static void reply_is_back(struct thread *at, struct call *c)
+{
+    struct server *srv = at->owner;
+    struct main_request *m = container_of(c, struct main_request, call);
+    chunk_free_chain(&srv->mem, m->chain);
+    c->run = request_is_freed;
+    thread_call(at, srv->net_workers[m->from.net_id]->thread.id, c);
+}
+
+static void reply_arrives(struct thread *at, struct call *c)
+{
+    struct worker *w = at->owner;
+    struct main_request *m = container_of(c, struct main_request, call);
+    struct reply out = netloop_reply(&w->net, m->request.resp);
+    for (const struct chunk *chunk = m->chain; chunk; chunk = chunk->next) reply_raw(&out, chunk->data, chunk->size);
+    if (m->reply.error_count) {
+        counter_add(&w->routes[m->route->id].failed, 1);
+        worker_count_error(w, bytes_make(m->chain->data + 1, m->chain->size - 1));
+    }
+    session_answer(&w->net, m->from, &out);
+    netloop_reply_drop(&w->net, &out);
+    c->run = reply_is_back;
+    thread_call(at, w->server->thread.id, c);
+}
+
+static void request_answer(struct server *srv, struct main_request *m)
+{
+    uint32_t errors = m->reply.error_count;
+    m->chain = reply_take(&m->reply);
+    m->reply.error_count = errors;
+    m->call.run = reply_arrives;
+    thread_call(&srv->thread, srv->net_workers[m->from.net_id]->thread.id, &m->call);
+}
+
+/* A change of the configuration that is on its way to the workers, and the request that waits for it. */
+struct config_change {
+    struct config *config;
+    const struct config *old;
+    struct main_request *waiting;
+    uint32_t outstanding;
+    struct config_call {
+        struct call call;
+        struct config_change *change;
+    } calls[];
+};
+
+static void requests_run(struct server *srv)
+{
+    while (srv->queue_first && !srv->change && !srv->should_stop) {
+        struct main_request *m = srv->queue_first;
+        srv->queue_first = m->next;
+        check_context_here()->command = m->route->full_name;
+        uint64_t started = env_ticks();
+        enum err e = m->request.command->on_main(srv, &m->request, &m->reply);
+        if (e != OK) reply_err(&m->reply, e);
+        counter_add(&srv->route_ticks[m->route->id], env_ticks() - started);
+        if (srv->change) srv->change->waiting = m;
+        else request_answer(srv, m);
+    }
+}
+
+static void request_arrives(struct thread *at, struct call *c)
+{
+    struct server *srv = at->owner;
+    struct main_request *m = container_of(c, struct main_request, call);
+    reply_init(&m->reply, NULL, &srv->mem);
+    m->reply.resp = m->request.resp;
+    m->next = NULL;
+    if (srv->queue_first) srv->queue_last->next = m;
+    else srv->queue_first = m;
+    srv->queue_last = m;
+    requests_run(srv);
+}
+
+void server_ask_main(struct session *s, const struct route *route)
+{
+    struct worker *w = session_worker(s);
+    const struct resp_reader *r = &s->conn.reader;
+    size_t size = sizeof(struct main_request) + r->argc * sizeof(struct bytes);
+    for (uint32_t i = 0; i < r->argc; i++) size += r->argv[i].size;
+    struct main_request *m = mem_alloc(&w->net.mem, size);
+    *m = (struct main_request){.call = {.run = request_arrives},
+                               .from = session_defer(s),
+                               .route = route,
+                               .bytes = size,
+                               .mem = &w->net.mem};
+    struct bytes *argv = (struct bytes *)(void *)(m + 1);
+    char *at = (char *)(argv + r->argc);
+    for (uint32_t i = 0; i < r->argc; i++) {
+        argv[i] = bytes_make(at, r->argv[i].size);
+        memcpy(at, r->argv[i].data, r->argv[i].size);
+        at += r->argv[i].size;
+    }
+    m->request = (struct request){.command = route->command,
+                                  .argv = argv,
+                                  .argc = r->argc,
+                                  .db = (uint16_t)s->db,
+                                  .resp = s->resp,
+                                  .command_id = route->id};
+    thread_call(&w->thread, w->server->thread.id, &m->call);
+}
+
+/* ---- configuration ---- */
+
+static size_t change_bytes(const struct server *srv)
+{
+    return sizeof(struct config_change) + srv->worker_count * sizeof(struct config_call);
+}
+
+static void config_is_taken(struct thread *at, struct call *c)
+{
+    struct server *srv = at->owner;
+    struct config_change *change = container_of(c, struct config_call, call)->change;
+    if (--change->outstanding > 0) return;
+    config_deinit((struct config *)(uintptr_t)change->old);
+    mem_free(&srv->mem, (struct config *)(uintptr_t)change->old, sizeof *change->old);
+    struct main_request *m = change->waiting;
+    srv->change = NULL;
+    mem_free(&srv->mem, change, change_bytes(srv));
+    if (m) request_answer(srv, m);
+    requests_run(srv);
+}
+
+static void config_arrives(struct thread *at, struct call *c)
+{
+    struct worker *w = at->owner;
+    worker_apply_config(w, container_of(c, struct config_call, call)->change->config);
+    c->run = config_is_taken;
+    thread_call(at, w->server->thread.id, c);
+}
+
+void server_publish_config(struct server *srv, struct config *changed)
+{
+    CHECK(!srv->change);
+    struct config_change *change = mem_alloc_zeroed(&srv->mem, change_bytes(srv));
+    change->config = changed;
+    change->old = srv->config;
+    change->outstanding = srv->worker_count;
+    srv->change = change;
+    srv->config = changed;
+    for (uint16_t i = 0; i < srv->worker_count; i++) {
+        change->calls[i].change = change;
+        change->calls[i].call.run = config_arrives;
+        thread_call(&srv->thread, i, &change->calls[i].call);
+    }
+}
+
+bool server_apply_config(struct server *srv, const struct config *changed, uint32_t areas, struct buf *error)
+{
+    char why[2 * ENV_NAME_BYTES_MAX];
+    if (areas & CONFIG_AREA_PROCESS && chdir(changed->dir) != 0) {
+        config_set_failure(error, "dir", "No such file or directory");
+        return false;
+    }
+    if (areas & CONFIG_AREA_LOG) {
+        if (config_differs(srv->config, changed, "logfile") && !log_open(changed->logfile)) {
+            config_set_failure(error, "logfile", "can't open the file");
+            return false;
+        }
+        log_set_level(changed->loglevel);
+    }
+    if (areas & CONFIG_AREA_LISTEN) {
+        listeners_close(srv);
+        listeners_await_closed(srv);
+        if (!listeners_open(srv, changed, why)) {
+            log_warning("Failed listening: %s", why);
+            listeners_close(srv);
+            listeners_await_closed(srv);
+            if (!listeners_open(srv, srv->config, why)) log_warning("Failed listening on the old addresses as well: %s", why);
+            config_set_failure(error, "port", "Unable to listen on this port. Check server logs.");
+            return false;
+        }
+    }
+    return true;
+}
+
+/* ---- boot ---- */
+
+static void make_run_id(struct server *srv)
+{
+    unsigned char random[SERVER_RUN_ID_BYTES / 2];
+    env_random(random, sizeof random);
+    for (unsigned i = 0; i < sizeof random; i++) snprintf(srv->run_id + 2 * i, 3, "%02x", random[i]);
+}
+
+/* Which thread carries what. */
+struct topology {
+    uint16_t threads, nets, shards;
+    bool is_fused;
+};
+
+static struct topology topology_choose(struct server *srv)
+{
+    const struct config *c = srv->config;
+    cpu_budget_read(&srv->cpus);
+    struct topology t = {.is_fused = true};
+    if (c->net_threads && c->shard_threads) {
+        t = (struct topology){.nets = (uint16_t)c->net_threads, .shards = (uint16_t)c->shard_threads};
+        t.threads = (uint16_t)(t.nets + t.shards);
+    } else {
+        t.threads = (uint16_t)(c->threads == CONFIG_THREADS_AUTO ? srv->cpus.thread_count : c->threads);
+        t.nets = t.shards = t.threads;
+    }
+    log_notice("Threads: %u (%s: %u net, %u shard). CPUs: %u in the affinity mask, %u online, cgroup quota %s%.2f; asked for %s",
+               t.threads, t.is_fused ? "each carries both roles" : "dedicated", t.nets, t.shards, srv->cpus.affinity_count,
+               srv->cpus.online_count, srv->cpus.cgroup_quota > 0 ? "" : "none ", srv->cpus.cgroup_quota,
+               t.is_fused && c->threads == CONFIG_THREADS_AUTO ? "auto" : "that number");
+    return t;
+}
+
+static void workers_init(struct server *srv, const struct topology *t)
+{
+    srv->worker_count = t->threads;
+    srv->workers = mem_alloc_aligned(&srv->mem, t->threads * sizeof *srv->workers, CACHE_LINE);
+    srv->net_workers = mem_alloc_zeroed(&srv->mem, t->nets * sizeof(struct worker *));
+    srv->shard_workers = mem_alloc_zeroed(&srv->mem, t->shards * sizeof(struct worker *));
+    srv->all_shards = mem_alloc(&srv->mem, t->shards * sizeof *srv->all_shards);
+    for (uint16_t i = 0; i < t->shards; i++) srv->all_shards[i] = i;
+    /* Spinning pays only while a core is left for whoever feeds us. */
+    uint64_t spin_ns = t->threads < srv->cpus.thread_count ? 20000 : 0;
+    for (uint16_t i = 0; i < t->threads; i++) {
+        bool net = t->is_fused || i < t->nets, shard = t->is_fused || i >= t->nets;
+        struct worker_options o = {.server = srv,
+                                   .thread_id = i,
+                                   .net_id = net ? i : -1,
+                                   .shard_id = shard ? (t->is_fused ? i : i - t->nets) : -1,
+                                   .spin_ns = spin_ns};
+        worker_init(&srv->workers[i], &o);
+        if (net) srv->net_workers[o.net_id] = &srv->workers[i];
+        if (shard) srv->shard_workers[o.shard_id] = &srv->workers[i];
+    }
+}
+
+bool server_init(struct server *srv, struct config *config, char *why)
+{
+    srv->config = config;
+    srv->started_wall_us = env_wall_us();
+    srv->started_ns = env_now_ns();
+    srv->database_count = config->databases;
+    make_run_id(srv);
+    env_random(&srv->hash_seed, sizeof srv->hash_seed);
+    struct topology t = topology_choose(srv);
+    mesh_init(&srv->mesh, (uint16_t)(t.threads + 1), t.nets, t.shards);
+    srv->thread = (struct thread){.id = t.threads, .net_id = -1, .shard_id = -1, .mesh = &srv->mesh, .owner = srv};
+    snprintf(srv->thread.name, sizeof srv->thread.name, "main");
+    srv->mesh.threads[t.threads] = &srv->thread;
+    thread_enter(&srv->thread);
+    if (!router_init(&srv->router, &srv->mem, config, t.shards, srv->hash_seed, why)) return false;
+    srv->route_ticks = mem_alloc_zeroed(&srv->mem, srv->router.route_count * sizeof *srv->route_ticks);
+    workers_init(srv, &t);
+    return true;
+}
+
+bool server_start(struct server *srv, char *why)
+{
+    const struct config *c = srv->config;
+    struct env_loop_options options = {.name = "main", .backend = c->io_backend};
+    if (env_loop_create(&options, &srv->thread.loop, why) != OK) return false;
+    bool pin = c->pin_threads == CONFIG_PIN_YES ||
+               (c->pin_threads == CONFIG_PIN_AUTO && srv->worker_count > 1 && srv->cpus.affinity_count == srv->cpus.online_count &&
+                srv->worker_count == srv->cpus.affinity_count && srv->cpus.cgroup_quota == 0);
+    for (uint16_t i = 0; i < srv->worker_count; i++)
+        if (!worker_start(&srv->workers[i], pin, why)) return false;
+    log_notice("I/O: %s", env_loop_description(srv->workers[0].thread.loop));
+    if (!listeners_open(srv, c, why)) return false;
+    srv->startup_memory_bytes = server_live_bytes(srv);
+    srv->cron_next_ns = env_now_ns();
+    return true;
+}
+
+/* ---- running ---- */
+
+void server_request_stop(struct server *srv)
+{
+    srv->should_stop = true;
+}
+
+static void sample(struct server *srv, uint64_t now_ns)
+{
+    struct server_samples *s = &srv->samples;
+    uint64_t ops = server_commands_processed(srv), in = 0, out = 0;
+    for (uint16_t i = 0; i < srv->mesh.net_count; i++) {
+        in += counter_read(&srv->net_workers[i]->net.counters.bytes_in);
+        out += counter_read(&srv->net_workers[i]->net.counters.bytes_out);
+    }
+    double seconds = (double)(now_ns - s->last_ns) / 1e9;
+    /* A moving average over about a second and a half, as users of instantaneous_ops_per_sec expect. */
+    if (s->last_ns && seconds > 0) {
+        double keep = 15.0 / 16.0;
+        s->ops_average = s->ops_average * keep + (double)(ops - s->last_ops) / seconds * (1 - keep);
+        s->in_average = s->in_average * keep + (double)(in - s->last_in) / seconds * (1 - keep);
+        s->out_average = s->out_average * keep + (double)(out - s->last_out) / seconds * (1 - keep);
+        counter_set(&s->ops_per_s, (uint64_t)(s->ops_average + 0.5));
+        counter_set(&s->input_bytes_per_s, (uint64_t)s->in_average);
+        counter_set(&s->output_bytes_per_s, (uint64_t)s->out_average);
+    }
+    s->last_ns = now_ns;
+    s->last_ops = ops;
+    s->last_in = in;
+    s->last_out = out;
+    uint64_t live = server_live_bytes(srv);
+    if (live > counter_read(&s->used_memory_peak_bytes)) counter_set(&s->used_memory_peak_bytes, live);
+}
+
+void server_step(struct server *srv, uint64_t max_sleep_ns)
+{
+    thread_enter(&srv->thread);
+    uint64_t now_ns = srv->thread.now_ns;
+    bool any = thread_run_calls(&srv->thread);
+    take_events(srv);
+    if (now_ns >= srv->cron_next_ns) {
+        sample(srv, now_ns);
+        srv->cron_next_ns = now_ns + CRON_NS;
+    }
+    uint64_t sleep_ns = any ? 0 : MIN(max_sleep_ns, srv->cron_next_ns - now_ns);
+    sleeper_announce(&srv->thread.sleeper);
+    if (!thread_calls_empty(&srv->thread)) sleep_ns = 0;
+    env_wait(srv->thread.loop, sleep_ns);
+    sleeper_cancel(&srv->thread.sleeper);
+}
+
+/* ---- stop ---- */
+
+static bool workers_drained(const struct server *srv)
+{
+    for (uint16_t i = 0; i < srv->worker_count; i++)
+        if (srv->workers[i].is_started && !atomic_load_explicit(&srv->workers[i].is_drained, memory_order_acquire)) return false;
+    return true;
+}
+
+void server_stop(struct server *srv)
+{
+    listeners_close(srv);
+    listeners_await_closed(srv);
+    for (uint16_t i = 0; i < srv->worker_count; i++) worker_ask_to_stop(&srv->workers[i]);
+    uint64_t give_up_ns = env_now_ns() + STOP_PATIENCE_NS;
+    while (!workers_drained(srv) && env_now_ns() < give_up_ns) server_step(srv, 1000000);
+    srv->is_drained = workers_drained(srv);
+    for (uint16_t i = 0; i < srv->worker_count; i++) worker_join(&srv->workers[i]);
+    if (srv->thread.loop) env_loop_destroy(srv->thread.loop);
+    srv->thread.loop = NULL;
+}
+
+void server_deinit(struct server *srv)
+{
+    for (uint16_t i = 0; i < srv->worker_count; i++) worker_deinit(&srv->workers[i]);
+    mem_free(&srv->mem, srv->workers, srv->worker_count * sizeof *srv->workers);
+    mem_free(&srv->mem, srv->net_workers, srv->mesh.net_count * sizeof(struct worker *));
+    mem_free(&srv->mem, srv->shard_workers, srv->mesh.shard_count * sizeof(struct worker *));
+    mem_free(&srv->mem, srv->all_shards, srv->mesh.shard_count * sizeof *srv->all_shards);
+    mem_free(&srv->mem, srv->route_ticks, srv->router.route_count * sizeof *srv->route_ticks);
+    router_deinit(&srv->router);
+    mesh_deinit(&srv->mesh);
+}

@@ -1,0 +1,112 @@
+/* server.h: the main thread: boot order, listeners, the configuration and its publication, orderly stop.
+ *
+ *     main ──accepted sockets──▶ net threads            (to the one with the fewest connections)
+ *     net  ──PLAN_MAIN requests──▶ main ──▶ back
+ *     main ──new configuration──▶ every worker ──▶ back, then the reply to CONFIG SET leaves
+ *
+ * Thread     [main] unless a field says otherwise. Workers read what is constant after boot: router, mesh, workers.
+ * Order      Boot: configuration, mesh, workers (each opens its loop), listeners. Stop: listeners, connections, workers, memory.
+ */
+#pragma once
+
+#include "base/mem.h"
+#include "base/thread.h"
+#include "server/config.h"
+#include "server/router.h"
+#include "server/session.h"
+
+#define SERVER_LISTENERS_MAX (CONFIG_BIND_MAX + 1)
+#define SERVER_VERSION "0.1.0"
+#define SERVER_REDIS_VERSION "7.2.4" /* whose behaviour we promise, for version gates of clients */
+#define SERVER_RUN_ID_BYTES 40
+
+struct worker;
+struct main_request;
+
+struct listener {
+    struct env_socket socket;
+    bool is_open, is_unix;
+    char address[ENV_NAME_BYTES_MAX];
+};
+
+/* Sampled by the main thread ten times a second; any thread may read. */
+struct server_samples {
+    struct counter ops_per_s, input_bytes_per_s, output_bytes_per_s;
+    struct counter used_memory_peak_bytes;
+    struct counter rss_bytes;
+    uint64_t last_ns, last_ops, last_in, last_out;
+    double ops_average, in_average, out_average;
+};
+
+struct server {
+    /* ---- constant after boot ---- */
+    struct mem mem;
+    struct mesh mesh;
+    struct router router;
+    struct worker *workers;
+    uint16_t worker_count;
+    struct worker **net_workers, **shard_workers; /* by net id, by shard id */
+    uint16_t *all_shards;                         /* 0 … shard_count - 1 */
+    char run_id[SERVER_RUN_ID_BYTES + 1];
+    int64_t started_wall_us;
+    uint64_t started_ns;
+    uint64_t hash_seed;
+    uint64_t startup_memory_bytes;
+    char *executable;
+    struct cpu_budget cpus;
+    uint32_t database_count;
+    bool is_recording;
+
+    /* ---- main thread ---- */
+    struct thread thread;
+    const struct config *config; /* published; workers have their own pointer to it */
+    struct listener listeners[SERVER_LISTENERS_MAX];
+    uint32_t listener_count;
+    uint64_t cron_next_ns;
+    bool should_stop;
+    bool is_drained; /* after server_stop: nothing is under way, memory may be freed */
+    struct config_change *change; /* under way: every worker must take it before the next one */
+    struct main_request *queue_first, *queue_last; /* wait for it */
+
+    /* ---- any thread reads ---- */
+    struct server_samples samples;
+    struct counter rejected_connections;
+    struct counter *route_ticks; /* of PLAN_MAIN commands, by route id */
+    uint16_t tcp_port;
+};
+
+/* A PLAN_MAIN command on its way. */
+struct main_request {
+    struct call call;
+    struct session_ref from;
+    const struct route *route;
+    struct request request; /* argv copied behind this struct */
+    struct reply reply;     /* of the server's memory; freed when the call is back on the main thread */
+    struct chunk *chain;
+    struct main_request *next;
+    size_t bytes;
+    struct mem *mem; /* the net thread's: owns this struct */
+};
+
+/* [net] Sends the session's present request to the main thread; the connection waits for the reply. */
+void server_ask_main(struct session *s, const struct route *route);
+
+/* [main] Publishes a changed configuration (taken over); the reply to `rq` leaves when every worker has it. Called by CONFIG SET's handler. */
+void server_publish_config(struct server *srv, struct config *changed);
+/* [main] What the new values mean for the main thread itself: log, listeners, directory … False with the client's text in `error`. */
+MUST_USE bool server_apply_config(struct server *srv, const struct config *changed, uint32_t areas, struct buf *error);
+/* [main] Asks the run loop to end: SHUTDOWN, signals. */
+void server_request_stop(struct server *srv);
+
+/* Totals over all workers: [any] */
+uint64_t server_connections(const struct server *srv);
+uint64_t server_commands_processed(const struct server *srv);
+uint64_t server_live_bytes(const struct server *srv);
+
+/* Boot and stop. [main] */
+MUST_USE bool server_init(struct server *srv, struct config *config, char *why);
+MUST_USE bool server_start(struct server *srv, char *why);
+/* One step of the main loop: calls, accepted sockets, ten times a second the samples. */
+void server_step(struct server *srv, uint64_t max_sleep_ns);
+void server_stop(struct server *srv);
+void server_deinit(struct server *srv);

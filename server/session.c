@@ -1,0 +1,373 @@
+#include "server/session.h"
+
+#include "base/log.h"
+#include "base/text.h"
+#include "server/coord.h"
+#include "server/server.h"
+#include "server/worker.h"
+#include "shard/cmd/families.h"
+
+struct worker *session_worker(const struct session *s)
+{
+    return s->conn.netloop->owner;
+}
+
+/* ---- life ---- */
+
+void session_reset(struct session *s)
+{
+    const struct config *config = session_worker(s)->config;
+    s->db = 0;
+    s->resp = 2;
+    s->is_authenticated = config->requirepass[0] == '\0';
+    s->is_no_evict = s->is_no_touch = false;
+    s->reply_skip_next = false;
+    s->conn.is_reply_off = s->conn.is_reply_skip = false;
+    buf_clear(&s->name);
+}
+
+void session_on_open(struct conn *c)
+{
+    struct session *s = session_of(c);
+    s->name.mem = s->lib_name.mem = s->lib_version.mem = &c->netloop->mem;
+    session_reset(s);
+}
+
+void session_on_close(struct conn *c)
+{
+    struct session *s = session_of(c);
+    buf_clear(&s->name);
+    buf_clear(&s->lib_name);
+    buf_clear(&s->lib_version);
+}
+
+/* ---- deferred replies ---- */
+
+struct session_ref session_defer(struct session *s)
+{
+    uint32_t slot = conn_push_slot(&s->conn);
+    s->is_deferred = s->is_waiting = true;
+    return (struct session_ref){.net_id = s->conn.netloop->id,
+                                .index = s->conn.index,
+                                .generation = s->conn.generation,
+                                .slot = slot};
+}
+
+struct session *session_find(struct netloop *nl, struct session_ref ref)
+{
+    struct conn *c = netloop_conn(nl, ref.index, ref.generation);
+    return c && !c->is_closing ? session_of(c) : NULL;
+}
+
+void session_answer(struct netloop *nl, struct session_ref ref, const struct reply *r)
+{
+    struct session *s = session_find(nl, ref);
+    if (!s) return;
+    s->is_waiting = false;
+    conn_fill_slot(&s->conn, ref.slot, r);
+    session_worker(s)->should_resume = true;
+}
+
+/* ---- errors before a command runs ---- */
+
+static void reply_now(struct session *s, struct reply *out)
+{
+    conn_reply(&s->conn, out);
+    netloop_reply_drop(s->conn.netloop, out);
+}
+
+static void reject(struct session *s, const struct route *route, struct reply *out)
+{
+    struct worker *w = session_worker(s);
+    if (route) counter_add(&w->routes[route->id].rejected, 1);
+    worker_count_error(w, bytes_make(out->last->data + 1, (size_t)(out->cursor - out->last->data - 1)));
+    reply_now(s, out);
+}
+
+static void reject_err(struct session *s, const struct route *route, enum err e)
+{
+    struct reply out = netloop_reply(s->conn.netloop, s->resp);
+    reply_err(&out, e);
+    reject(s, route, &out);
+}
+
+/* As Redis quotes it: the name and as many arguments as fit 128 characters. */
+static void reject_unknown(struct session *s)
+{
+    const struct resp_reader *r = &s->conn.reader;
+    struct buf *args = &session_worker(s)->scratch;
+    args->size = 0;
+    for (uint32_t i = 1; i < r->argc && args->size < 128; i++)
+        buf_printf(args, "'%.*s' ", (int)MIN(r->argv[i].size, 128 - args->size), r->argv[i].data);
+    struct reply out = netloop_reply(s->conn.netloop, s->resp);
+    reply_error(&out, "ERR unknown command '%.*s', with args beginning with: %.*s",
+                (int)MIN(r->argv[0].size, (size_t)128), r->argv[0].data, (int)args->size,
+                args->size ? args->data : "");
+    reject(s, NULL, &out);
+}
+
+static void reject_unknown_subcommand(struct session *s, const struct route *parent)
+{
+    struct bytes name = s->conn.reader.argv[1];
+    char upper[32];
+    size_t n = MIN(strlen(parent->name), sizeof upper - 1);
+    for (size_t i = 0; i < n; i++) upper[i] = (char)(parent->name[i] & ~0x20);
+    upper[n] = '\0';
+    struct reply out = netloop_reply(s->conn.netloop, s->resp);
+    reply_error(&out, "ERR unknown subcommand '%.*s'. Try %s HELP.", (int)MIN(name.size, (size_t)128), name.data, upper);
+    reject(s, NULL, &out);
+}
+
+static void reject_arity(struct session *s, const struct route *route)
+{
+    struct reply out = netloop_reply(s->conn.netloop, s->resp);
+    reply_error(&out, "ERR wrong number of arguments for '%s' command", route->full_name);
+    reject(s, route, &out);
+}
+
+/* ---- finding the command ---- */
+
+static const struct route *find_route(struct session *s)
+{
+    const struct resp_reader *r = &s->conn.reader;
+    const struct route *last = s->last_route;
+    if (likely(last && bytes_equal_nocase(r->argv[0], last->name))) return last;
+    const struct route *parent;
+    const struct route *route = router_find(&session_worker(s)->server->router, r->argv, r->argc, &parent);
+    if (unlikely(!route)) {
+        if (parent) reject_unknown_subcommand(s, parent);
+        else reject_unknown(s);
+        return NULL;
+    }
+    if (!route->parent && route->child_count == 0) s->last_route = route;
+    return route;
+}
+
+static bool is_paused(struct session *s, const struct command *c)
+{
+    struct worker *w = session_worker(s);
+    if (likely(w->pause_mode == PAUSE_NONE)) return false;
+    if (w->thread.wall_ms >= w->pause_until_ms) {
+        w->pause_mode = PAUSE_NONE;
+        return false;
+    }
+    return w->pause_mode == PAUSE_ALL || c->flags & (CMD_WRITE | CMD_MAY_REPLICATE);
+}
+
+/* True if the command may run; else it has been answered. */
+static bool check_allowed(struct session *s, const struct route *route)
+{
+    if (unlikely(!route_arity_fits(route, s->conn.reader.argc))) {
+        reject_arity(s, route);
+        return false;
+    }
+    if (unlikely(!s->is_authenticated && !(route->command->flags & CMD_NO_AUTH))) {
+        reject_err(s, route, ERR_NO_AUTH);
+        return false;
+    }
+    return true;
+}
+
+/* ---- running it ---- */
+
+static void run_on_net(struct session *s, const struct route *route)
+{
+    struct worker *w = session_worker(s);
+    struct resp_reader *r = &s->conn.reader;
+    struct request rq = {.command = route->command,
+                         .argv = r->argv,
+                         .argc = r->argc,
+                         .db = (uint16_t)s->db,
+                         .resp = s->resp,
+                         .command_id = route->id};
+    struct reply out = netloop_reply(s->conn.netloop, s->resp);
+    s->is_deferred = false;
+    uint64_t started = env_ticks();
+    enum err e = route->command->on_net(s, &rq, &out);
+    if (e != OK) reply_err(&out, e);
+    counter_add(&w->routes[route->id].ticks, env_ticks() - started);
+    if (out.error_count) {
+        counter_add(&w->routes[route->id].failed, 1);
+        worker_count_error(w, bytes_make(out.first->data + 1, (size_t)(out.cursor - out.last->data - 1)));
+    }
+    if (!s->is_deferred) conn_reply(&s->conn, &out);
+    netloop_reply_drop(s->conn.netloop, &out);
+}
+
+/* Every earlier command of the connection has been answered. False: not yet. */
+static bool reach_barrier(struct session *s)
+{
+    if (!conn_has_slots(&s->conn)) return true;
+    turn_publish(s->conn.netloop);
+    return !conn_has_slots(&s->conn);
+}
+
+static bool dispatch_one_shard(struct session *s, const struct route *route, uint16_t shard, uint64_t hash)
+{
+    struct conn *c = &s->conn;
+    struct netloop *nl = c->netloop;
+    struct resp_reader *r = &c->reader;
+    if (unlikely(conn_slots_full(c)) || !turn_reserve(nl, &shard, 1)) return false;
+    bool is_long = r->argc > TURN_ARGS_INLINE_MAX;
+    struct input_ref input;
+    enum err e = conn_hold_request(c, is_long ? r->argc : 0, &input);
+    if (unlikely(e != OK)) {
+        reject_err(s, route, e);
+        return true;
+    }
+    struct bytes *argv = r->argv;
+    if (is_long) {
+        argv = input.payload->argv;
+        memcpy(argv, r->argv, r->argc * sizeof *argv);
+    }
+    turn_add(nl, shard, c,
+             &(struct turn_request){.command = route->command,
+                                    .argv = argv,
+                                    .argc = r->argc,
+                                    .command_id = route->id,
+                                    .db = (uint16_t)s->db,
+                                    .hash = hash,
+                                    .resp = s->resp,
+                                    .input = &input,
+                                    .argv_is_stable = is_long});
+    return true;
+}
+
+/* SCAN goes where its cursor says; what has neither key nor cursor goes to any shard. */
+static bool dispatch_keyless(struct session *s, const struct route *route)
+{
+    const struct router *router = &session_worker(s)->server->router;
+    const struct resp_reader *r = &s->conn.reader;
+    uint64_t cursor = 0;
+    if (route->command->merge == MERGE_CURSOR && !text_to_u64(r->argv[1], &cursor)) cursor = 0;
+    uint16_t shard = (uint16_t)(scan_cursor_shard(cursor) % router->shard_count);
+    return dispatch_one_shard(s, route, shard, 0);
+}
+
+static void first_key(void *context, uint32_t index, const struct key_spec *spec)
+{
+    UNUSED const struct key_spec *any = spec;
+    uint32_t *first = context;
+    if (*first == 0) *first = index;
+}
+
+static bool dispatch_by_key(struct session *s, const struct route *route)
+{
+    const struct router *router = &session_worker(s)->server->router;
+    const struct resp_reader *r = &s->conn.reader;
+    uint32_t index = 1;
+    if (unlikely(!route->has_first_key)) {
+        index = 0;
+        command_each_key(route->command, r->argv, r->argc, first_key, &index);
+        if (index == 0) return dispatch_keyless(s, route);
+    }
+    uint64_t hash;
+    uint16_t shard = router_shard(router, r->argv[index], &hash);
+    return dispatch_one_shard(s, route, shard, hash);
+}
+
+/* False: nothing was done, for want of credit or because something must come first. */
+static bool dispatch_by_plan(struct session *s, const struct route *route)
+{
+    switch ((enum plan)route->command->plan) {
+    case PLAN_NET:
+        if (route->command->flags & CMD_BARRIER && !reach_barrier(s)) return false;
+        if (unlikely(conn_slots_full(&s->conn))) return false;
+        run_on_net(s, route);
+        return true;
+    case PLAN_ONE_SHARD: return dispatch_by_key(s, route);
+    case PLAN_FAN_OUT: return coord_fan_out(s, route);
+    case PLAN_ALL_SHARDS: return coord_all_shards(s, route);
+    case PLAN_LOCKED: return coord_locked(s, route);
+    case PLAN_MAIN:
+        if (!reach_barrier(s)) return false;
+        server_ask_main(s, route);
+        return true;
+    }
+    CHECK(!"a row has a plan");
+    return true;
+}
+
+bool session_dispatch_to_shard_of_key(struct session *s, const struct route *route)
+{
+    return dispatch_by_key(s, route);
+}
+
+/* The same with a note for the recorder; its requests are in the open turn now. */
+static bool dispatch_recorded(struct session *s, const struct route *route)
+{
+    struct worker *w = session_worker(s);
+    if (!dispatch_by_plan(s, route)) return false;
+    counter_add(&w->routes[route->id].calls, 1);
+    bool is_ordered = route->command->plan != PLAN_NET && route->command->plan != PLAN_MAIN;
+    if (is_ordered) recorder_add(w->recorder, s->conn.id, s->requests, w->net.turn.request_index++);
+    return true;
+}
+
+/* False: the request goes back to the reader and the connection stalls. */
+static bool dispatch(struct session *s)
+{
+    struct worker *w = session_worker(s);
+    const struct route *route = find_route(s);
+    if (unlikely(!route)) return true;
+    if (unlikely(!check_allowed(s, route))) return true;
+    if (unlikely(is_paused(s, route->command))) return false;
+    if (w->recorder) return dispatch_recorded(s, route);
+    if (unlikely(!dispatch_by_plan(s, route))) return false;
+    counter_add(&w->routes[route->id].calls, 1);
+    return true;
+}
+
+/* ---- input ---- */
+
+static void protocol_error(struct session *s)
+{
+    struct reply out = netloop_reply(s->conn.netloop, s->resp);
+    reply_error(&out, "ERR %s", s->conn.reader.error);
+    log_verbose("Protocol error (%s) from client id=%llu", s->conn.reader.error, (unsigned long long)s->conn.id);
+    reject(s, NULL, &out);
+    conn_close_after_reply(&s->conn);
+}
+
+/* CLIENT REPLY SKIP covers the command after it. */
+static void reply_mode_advance(struct session *s)
+{
+    s->conn.is_reply_skip = s->reply_skip_next;
+    s->reply_skip_next = false;
+}
+
+void session_on_input(struct conn *c)
+{
+    struct session *s = session_of(c);
+    struct worker *w = session_worker(s);
+    struct resp_limits limits = {.bulk_bytes_max = w->config->proto_bulk_bytes_max,
+                                 .args_max = RESP_ARGS_MAX,
+                                 .authenticated = s->is_authenticated};
+    for (uint32_t budget = NETLOOP_COMMANDS_PER_TURN; budget > 0; budget--) {
+        if (c->is_closing || c->close_after_reply) return;
+        if (unlikely(s->is_waiting)) {
+            conn_wait(c);
+            return;
+        }
+        enum resp_state state = conn_next_request(c, &limits);
+        if (state == RESP_NEED_MORE) {
+            conn_input_done(c, false);
+            return;
+        }
+        if (unlikely(state == RESP_BROKEN)) {
+            protocol_error(s);
+            return;
+        }
+        if (unlikely(!dispatch(s))) {
+            conn_stall(c);
+            return;
+        }
+        s->requests++;
+        c->requests++;
+        c->last_request_ms = (uint64_t)w->thread.wall_ms;
+        counter_add(&w->commands_processed, 1);
+        reply_mode_advance(s);
+        limits.authenticated = s->is_authenticated;
+    }
+    conn_input_done(c, true);
+}

@@ -1,0 +1,68 @@
+/* session.h: what the server knows of one connection beyond its bytes: user, database, protocol, name; and how its requests are
+ * dispatched.
+ *
+ *     session_on_input: request ─▶ router_find ─▶ checks ─▶ by plan: here | one shard | split | locked | main thread
+ *
+ * Thread     [net] of its connection.
+ * Ownership  Lives and dies with its connection, whose memory it is.
+ * Order      Replies leave in request order; a deferred command holds back the next ones until it is answered.
+ */
+#pragma once
+
+#include "net/netloop.h"
+#include "server/router.h"
+
+struct worker;
+
+#define SESSION_NAME_BYTES_MAX 512 /* of CLIENT SETNAME and SETINFO; longer ones are refused */
+
+struct session {
+    struct conn conn; /* first: the netloop makes and frees it */
+    uint32_t db;
+    uint8_t resp;
+    bool is_authenticated;
+    bool is_no_evict, is_no_touch;
+    bool reply_skip_next; /* CLIENT REPLY SKIP has just been given */
+    bool is_deferred;  /* the command that runs now will be answered later */
+    bool is_waiting;   /* a deferred command has not been answered: nothing else may run */
+    bool is_unix_socket;
+    uint32_t deferred_slot;
+    struct buf name, lib_name, lib_version;
+    const struct route *last_route;
+    uint64_t requests; /* commands so far: their number in the record of the order */
+};
+
+static inline struct session *session_of(struct conn *c)
+{
+    return container_of(c, struct session, conn);
+}
+struct worker *session_worker(const struct session *s);
+
+/* Hooks of the netloop. */
+void session_on_open(struct conn *c);
+void session_on_input(struct conn *c);
+void session_on_close(struct conn *c);
+
+/* Names a connection from outside its thread, or across time. */
+struct session_ref {
+    uint16_t net_id;
+    uint32_t index, generation;
+    uint32_t slot;
+};
+
+/* [net] In a handler: the reply comes later, by session_answer. The handler must then return OK without a reply. */
+struct session_ref session_defer(struct session *s);
+/* [net] Answers a deferred command, if its connection is still there. */
+void session_answer(struct netloop *nl, struct session_ref ref, const struct reply *r);
+/* [net] NULL if it has gone. */
+struct session *session_find(struct netloop *nl, struct session_ref ref);
+
+/* [net] Sends the present request to the shard of its first key as if that were all: the shard's handler will say what is wrong
+ * with it. False: no credit. */
+bool session_dispatch_to_shard_of_key(struct session *s, const struct route *route);
+
+/* CLIENT SETNAME's rule: printable, no spaces. [any] */
+bool session_name_is_valid(struct bytes name);
+
+/* Back to the state after the connection was accepted: RESET. */
+void session_reset(struct session *s);

@@ -1,0 +1,93 @@
+/* worker.h: one OS thread with a net role, a shard role, or both; its step, and how it sleeps.
+ *
+ *     step: calls ─▶ events ─▶ input ─▶ publish ─▶ shard: parcels in turn order ─▶ home ─▶ flush ─▶ background ─▶ sleep
+ *
+ * Thread     [net] and [shard] of its roles. The main thread makes, starts and stops it.
+ * Limits     Spins at most spin_ns after the last work, and only while there are more CPUs than threads.
+ */
+#pragma once
+
+#include <pthread.h>
+
+#include "net/netloop.h"
+#include "server/recorder.h"
+#include "server/session.h"
+#include "shard/shard.h"
+
+struct server;
+
+/* Commands as the net thread saw them; by route id. */
+struct route_counters {
+    struct counter calls, rejected, failed, ticks;
+};
+
+/* Error replies by their first word ("ERR", "WRONGTYPE" …): errorstats. */
+#define ERROR_KINDS_MAX 64
+struct error_kind {
+    char name[24];
+    struct counter count;
+};
+
+enum pause_mode { PAUSE_NONE, PAUSE_WRITES, PAUSE_ALL };
+
+struct worker {
+    struct thread thread;
+    struct server *server;
+    bool has_net, has_shard;
+    struct netloop net;
+    struct shard shard;
+    struct merge merge;
+    uint64_t homeward; /* bit by net id modulo 64: parcels were pushed home in this step */
+
+    /* ---- what net handlers need ---- */
+    const struct config *config; /* snapshot */
+    struct net_config net_config[2];
+    struct shard_config shard_config[2];
+    uint32_t config_version; /* parity says which of the two is in use */
+    struct route_counters *routes;
+    struct counter commands_processed;
+    struct error_kind *error_kinds;
+    enum pause_mode pause_mode;
+    int64_t pause_until_ms;
+    struct dlist stuck;         /* coordinators that wait for credit */
+    struct recorder *recorder;  /* NULL: the order is not recorded */
+    struct buf scratch;         /* of whoever runs now, not across calls */
+    struct buf placement;       /* of the split command being dispatched */
+    struct bytes **part_argv;   /* by part: the same */
+    uint32_t *part_argc;
+
+    /* ---- loop ---- */
+    pthread_t pthread;
+    uint64_t assigned_connections; /* written by the main thread only: given to this net thread so far */
+    bool is_started;
+    bool should_resume; /* something came back that a stalled connection may wait for */
+    _Atomic bool should_stop, is_drained, may_exit;
+    uint64_t spin_ns, busy_until_ns;
+    struct counter steps, sleeps, busy_ticks, idle_ticks, cpu_us;
+};
+
+struct worker_options {
+    struct server *server;
+    uint16_t thread_id;
+    int32_t net_id, shard_id;
+    uint64_t spin_ns;
+};
+
+/* [main] Everything but the thread itself. */
+void worker_init(struct worker *w, const struct worker_options *options);
+void worker_deinit(struct worker *w);
+/* On the worker's own thread, before its first step (an io_uring belongs to one thread). False with a line in `why`. */
+MUST_USE bool worker_open(struct worker *w, char *why);
+void worker_close(struct worker *w);
+/* One bounded turn of the loop. `max_sleep_ns` bounds how long it may sleep when there is nothing to do. True if it did anything. */
+bool worker_step(struct worker *w, uint64_t max_sleep_ns);
+/* [main] Starts the OS thread; returns when it has opened its loop. */
+MUST_USE bool worker_start(struct worker *w, bool pin, char *why);
+/* [main] Closes its connections and goes on stepping until worker_join; `is_drained` tells when nothing is under way. */
+void worker_ask_to_stop(struct worker *w);
+void worker_join(struct worker *w);
+
+/* Adds an error reply to errorstats, by its first word. */
+void worker_count_error(struct worker *w, struct bytes text);
+/* Takes a changed configuration: on the worker's thread. */
+void worker_apply_config(struct worker *w, const struct config *config);
