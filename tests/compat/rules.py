@@ -1,0 +1,148 @@
+"""rules.py: where a reply may differ from the reference's, and why. The same table stands in docs/COMPATIBILITY.md.
+
+A rule is a function of (arguments, reference's raw reply, ours): whether they say the same. An error never equals anything but the same error.
+"""
+
+import re
+
+from support import resp
+
+TTL_SLACK = {b"TTL": 1, b"EXPIRETIME": 1, b"PTTL": 1000, b"PEXPIRETIME": 1000}
+HELLO_OWN = {b"server", b"version", b"id"}
+CONFIG_OWN = {b"port", b"dir", b"pidfile", b"logfile", b"io-threads", b"enable-debug-command", b"proc-title-template",
+              b"bind", b"locale-collate"}
+CLIENT_FIELD = re.compile(rb"\b([\w-]+)=(\S*)")
+CLIENT_SAME = {b"name", b"db", b"sub", b"psub", b"ssub", b"multi", b"user", b"resp", b"redir", b"cmd"}
+
+
+def unordered(_argv, expected, actual):
+    return resp.head(expected) == resp.head(actual) and sorted(resp.children(expected)) == sorted(resp.children(actual))
+
+
+def any_key(_argv, expected, actual):
+    return (resp.text(expected) is None) == (resp.text(actual) is None) and expected[:1] == actual[:1]
+
+
+def scan(_argv, expected, actual):
+    """The same shape: [cursor, keys]. What a walk finds is checked by the runner at the end of each case."""
+    sides = [resp.children(raw) for raw in (expected, actual)]
+    return resp.head(expected) == resp.head(actual) and all(
+        len(s) == 2 and s[0][:1] == b"$" and resp.text(s[0]).isdigit() and s[1][:1] == b"*" for s in sides)
+
+
+def deadline(argv, expected, actual):
+    if expected[:1] != b":" or actual[:1] != b":":
+        return False
+    left, right = int(expected[1:-2]), int(actual[1:-2])
+    return left >= 0 and right >= 0 and abs(left - right) <= TTL_SLACK[argv[0].upper()]
+
+
+def hello(_argv, expected, actual):
+    left, right = resp.children(expected), resp.children(actual)
+    if resp.head(expected) != resp.head(actual) or len(left) != len(right):
+        return False
+    return all(l == r or (i % 2 == 1 and resp.text(left[i - 1]) in HELLO_OWN and l[:1] == r[:1])
+               for i, (l, r) in enumerate(zip(left, right)))
+
+
+def client_line(_argv, expected, actual):
+    """The fields whose values do not depend on the server's build or on the connection's address."""
+    def fields(raw):
+        return [[(k, v) for k, v in CLIENT_FIELD.findall(line) if k in CLIENT_SAME] for line in resp.text(raw).strip().split(b"\n")]
+    return expected[:1] == actual[:1] and sorted(fields(expected)) == sorted(fields(actual))
+
+
+def config(_argv, expected, actual):
+    """Equal values for every directive that both sides have, but for those that say where a server lives."""
+    def values(raw):
+        items = resp.children(raw)
+        return {resp.text(k): v for k, v in zip(items[::2], items[1::2])}
+    left, right = values(expected), values(actual)
+    both = left.keys() & right.keys()
+    return expected[:1] == actual[:1] and bool(both) == bool(left) and all(
+        left[k] == right[k] for k in both if k not in CONFIG_OWN)
+
+
+def command_rows(argv, expected, actual):
+    """Row by row without the subcommands, sets in any order. Without names in the request: the type only."""
+    def canonical(raw):
+        parts = resp.children(raw)
+        return raw if parts == [raw] else (resp.head(raw), sorted(map(str, map(canonical, parts))))
+
+    def rows(raw):
+        return [[canonical(part) for part in resp.children(row)[:9]] for row in resp.children(raw)]
+    return expected[:1] == actual[:1] and (len(argv) == 2 or rows(expected) == rows(actual))
+
+
+def same_type(_argv, expected, actual):
+    return expected[:1] == actual[:1]
+
+
+def help_text(_argv, expected, actual):
+    first = resp.children(expected), resp.children(actual)
+    return expected[:1] == actual[:1] and first[0][:1] == first[1][:1]
+
+
+# name → (function, what is compared instead of the bytes, why)
+RULES = {
+    "unordered": (unordered, "the elements, in any order", "the order follows the hash table, whose seed is random in every server"),
+    "any-key": (any_key, "whether there is a key", "the choice is random"),
+    "scan": (scan, "the shape; and a whole walk must give exactly the keys of KEYS *", "cursors are private to a server, and so is the number of keys of one step"),
+    "deadline": (deadline, "the number, ± 1 second", "the two servers execute a command at slightly different times"),
+    "hello": (hello, "all fields but server, version and id", "they are the server's identity"),
+    "client-line": (client_line, "name, db, sub, psub, ssub, multi, user, resp, redir and cmd of each line", "addresses, ids, ages and buffer sizes are the server's own"),
+    "config": (config, "the values of the directives that both have, but for port, dir, bind, logfile, pidfile, io-threads and the like", "the order is that of a hash table; each has directives of its own"),
+    "catalogue": (same_type, "the type; single rows are compared by COMMAND INFO", "the order is that of a hash table, and a newer Redis has more commands"),
+    "command-rows": (command_rows, "each row without its subcommands, sets in any order", "subcommands are in the order of a hash table, and a newer Redis has more of them"),
+    "own-number": (same_type, "the type", "ids, clocks, counts of commands and ages are the server's own"),
+    "own-text": (same_type, "the type", "art and reports of the server about itself"),
+    "help": (help_text, "the type and the first line", "a newer Redis lists more subcommands than the reference"),
+}
+
+# First words of the command → rule. The longest match wins; an empty second word stands for the command without arguments.
+BY_COMMAND = {
+    (b"KEYS",): "unordered",
+    (b"RANDOMKEY",): "any-key",
+    (b"SCAN",): "scan",
+    (b"TTL",): "deadline",
+    (b"PTTL",): "deadline",
+    (b"EXPIRETIME",): "deadline",
+    (b"PEXPIRETIME",): "deadline",
+    (b"HELLO",): "hello",
+    (b"CLIENT", b"LIST"): "client-line",
+    (b"CLIENT", b"INFO"): "client-line",
+    (b"CLIENT", b"ID"): "own-number",
+    (b"CLIENT", b"HELP"): "help",
+    (b"COMMAND", b"HELP"): "help",
+    (b"CONFIG", b"HELP"): "help",
+    (b"OBJECT", b"HELP"): "help",
+    (b"OBJECT", b"IDLETIME"): "own-number",
+    (b"TIME",): "own-text",
+    (b"LOLWUT",): "own-text",
+    (b"COMMAND", b"COUNT"): "own-number",
+    (b"COMMAND", b""): "catalogue",
+    (b"COMMAND", b"INFO"): "command-rows",
+    (b"CONFIG", b"GET"): "config",
+}
+
+
+def rule_of(argv):
+    """The name of the rule for this command, or None: byte for byte."""
+    words = (argv[0].upper(), argv[1].upper() if len(argv) > 1 else b"")
+    return BY_COMMAND.get(words) or BY_COMMAND.get(words[:1])
+
+
+def same(argv, expected, actual):
+    if expected == actual:
+        return True
+    name = rule_of(argv)
+    if name is None or resp.is_error(expected) or resp.is_error(actual):
+        return False
+    return RULES[name][0](argv, expected, actual)
+
+
+def markdown():
+    """The table for docs/COMPATIBILITY.md."""
+    commands = {name: sorted({b" ".join(k).decode().strip() for k, v in BY_COMMAND.items() if v == name}) for name in RULES}
+    rows = [f"| {name} | {', '.join(commands[name])} | {what} | {why} |" for name, (_, what, why) in RULES.items()]
+    return "\n".join(["| rule | commands | compared | reason |", "|---|---|---|---|", *rows])
