@@ -35,7 +35,8 @@ void *mem_alloc_zeroed(struct mem *m, size_t size);
 MUST_USE void *mem_try_alloc(struct mem *m, size_t size);
 /* `alignment` is a power of two. Free with mem_free and the same size. */
 void *mem_alloc_aligned(struct mem *m, size_t size, size_t alignment);
-/* Contents are kept up to the smaller size. p NULL: a new block. NULL on failure, the old block is then untouched. */
+/* Contents are kept up to the smaller size. p NULL: a new block. NULL on failure, the old block is
+ * then untouched. */
 MUST_USE void *mem_try_realloc(struct mem *m, void *p, size_t old_size, size_t new_size);
 /* NULL is allowed, with any size. */
 void mem_free(struct mem *m, void *p, size_t size);

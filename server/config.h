@@ -1,20 +1,20 @@
 /* config.h: every directive of redis.conf and of ours as one plain structure, and the ways in which
  * it is filled, shown, changed and written back.
  *
- *     config_params[]   one row a directive: name, type, range, default, place in struct config
+ *     config_params[]: one row a directive: name, type, range, default, place in struct config
  *            │
- *     redis.conf, standard input, --name value ──config_load──▶ struct config ──publish──▶ all
- * threads (read only) CONFIG SET ──config_set──▶ a changed copy ──config_diff──▶ what the server
- * must do about it
+ *     file, standard input, --name value ──config_load──▶ struct config ──▶ read by all threads
+ *                         CONFIG SET ──config_set──▶ a changed copy ──config_diff──▶ what to do
  *
- * Thread     A struct config is built by one thread [main] and is never written again once it is
- * published; then any thread may read it until the main thread knows that nobody does and calls
- * config_deinit. Ownership  A struct config owns all its texts, which come from the `mem` that it
- * was made with. Texts are never NULL, an unset one is "". Do not copy the structure by assignment;
- * config_copy does it. Limits     CONFIG_LINE_BYTES_MAX a line, CONFIG_INCLUDE_DEPTH_MAX nested
- * includes, CONFIG_BIND_MAX addresses. Errors     The texts of CONFIG SET are Redis's. A mistake in
- * a file names file, line and the line's text. Source     The redis.conf of Redis 7.0 and 7.2, and
- * the behaviour of redis-server 7.0.15.
+ * Thread     One thread builds a struct config [main]; once published it is never written again,
+ *            and any thread may read it until the main thread knows that nobody does.
+ * Ownership  A struct config owns its texts, which come from the `mem` it was made with. They are
+ *            never NULL; an unset one is "". config_copy copies, assignment does not.
+ * Limits     CONFIG_LINE_BYTES_MAX a line or value, CONFIG_INCLUDE_DEPTH_MAX nested includes,
+ *            CONFIG_BIND_MAX addresses.
+ * Errors     The texts of CONFIG SET are Redis's. A mistake in a file names the file, the line and
+ *            its text, without passwords.
+ * Source     redis.conf of Redis 7.0 and 7.2, and the behaviour of redis-server 7.0.15.
  */
 #pragma once
 
@@ -275,8 +275,8 @@ struct config {
 
     /* ---- where it came from ---- */
     char *file_path; /* absolute; "" when there is no file */
-    uint64_t given[CONFIG_PARAMS_MAX /
-                   64]; /* bit by row: set explicitly by file, argument or CONFIG SET */
+    /* A bit by row: set explicitly, by file, argument or CONFIG SET. */
+    uint64_t given[CONFIG_PARAMS_MAX / 64];
     struct mem *mem;
 };
 

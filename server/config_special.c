@@ -56,7 +56,7 @@ static bool set_replicaof(struct config *c, const struct config_param *p,
     }
     if (!text_to_i64(in->words[1], &port) || port < 0 || port > 65535)
         return config_fail(why, "Invalid master port");
-    if (config_has_nul(host)) return config_fail(why, "Invalid master host");
+    if (!config_is_plain(host)) return config_fail(why, "Invalid master host");
     struct buf both = {.mem = c->mem};
     buf_append(&both, host.data, host.size);
     buf_printf(&both, " %d", (int)port);
@@ -81,7 +81,7 @@ static bool set_bind(struct config *c, const struct config_param *p, const struc
 {
     if (in->count > CONFIG_BIND_MAX) return config_fail(why, "Too many bind addresses specified.");
     for (uint32_t i = 0; i < in->count; i++) {
-        if (in->words[i].size == 0 || config_has_nul(in->words[i]))
+        if (!config_is_plain(in->words[i]))
             return config_fail(why, "Failed to bind to specified addresses.");
     }
     struct config_list *list = config_list_of(c, p);

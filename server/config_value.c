@@ -117,14 +117,18 @@ void config_quote(struct buf *out, struct bytes word)
     buf_append_text(out, "\"");
 }
 
-void config_quote_if_needed(struct buf *out, struct bytes word)
+bool config_is_plain(struct bytes word)
 {
-    bool plain = word.size > 0;
     for (size_t i = 0; i < word.size; i++) {
         unsigned char ch = (unsigned char)word.data[i];
-        if (ch <= ' ' || ch >= 127 || ch == '"' || ch == '\'' || ch == '\\') plain = false;
+        if (ch <= ' ' || ch >= 127 || ch == '"' || ch == '\'' || ch == '\\') return false;
     }
-    if (plain) {
+    return word.size > 0;
+}
+
+void config_quote_if_needed(struct buf *out, struct bytes word)
+{
+    if (config_is_plain(word)) {
         buf_append(out, word.data, word.size);
     } else {
         config_quote(out, word);

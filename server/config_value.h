@@ -1,10 +1,10 @@
 /* config_value.h: how one value of the configuration is read, checked, shown and written: one set
- * of functions per kind.
+ * of functions per kind, and some of its own for a directive that is not a plain value.
  *
  * Thread     [main], on a struct config that is not published yet; printing is for any thread.
  * Ownership  Texts that a setter stores are copied into the configuration's mem.
  * Errors     A setter returns false, leaves the old value and appends to `why` what Redis says of
- * such a value.
+ *            such a value.
  */
 #pragma once
 
@@ -48,7 +48,9 @@ void config_value_lines(const struct config *c, const struct config_param *p, st
 /* Appends a word as it must stand in a file: in quotes, with escapes. */
 void config_quote(struct buf *out, struct bytes word);
 
-/* The same, but without quotes where none are needed. */
+/* True for a word that means itself in a file: not empty, nothing to quote. */
+bool config_is_plain(struct bytes word);
+/* As config_quote, but without quotes where none are needed. */
 void config_quote_if_needed(struct buf *out, struct bytes word);
 
 /* ---- shared by config_value.c and config_special.c ---- */

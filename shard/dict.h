@@ -70,9 +70,10 @@ void dict_deinit(struct dict *d);
 
 /* NULL if absent. */
 static inline struct entry *dict_find(const struct dict *d, uint64_t hash, struct bytes key);
-static inline void dict_prefetch_bucket(const struct dict *d, uint64_t hash);
+/* Always inline: gcc takes a function of prefetches for a pure one and drops the calls. */
+static ALWAYS_INLINE void dict_prefetch_bucket(const struct dict *d, uint64_t hash);
 /* After the bucket has arrived: the entries whose tags match. */
-static inline void dict_prefetch_entry(const struct dict *d, uint64_t hash);
+static ALWAYS_INLINE void dict_prefetch_entry(const struct dict *d, uint64_t hash);
 
 /* The key must be absent; `hash` is bytes_hash(key, seed). `mark` 0: none. */
 void dict_insert(struct dict *d, uint64_t hash, struct entry *e, unsigned mark);
@@ -162,14 +163,14 @@ static inline uint32_t dict_match(const uint64_t *bucket, uint16_t tag)
 #endif
 }
 
-static inline void dict_prefetch_bucket(const struct dict *d, uint64_t hash)
+static ALWAYS_INLINE void dict_prefetch_bucket(const struct dict *d, uint64_t hash)
 {
     if (unlikely(!d->directory)) return;
     struct dict_place p = dict_locate(d, hash);
     __builtin_prefetch(p.slots + (size_t)p.home * DICT_BUCKET_SLOTS);
 }
 
-static inline void dict_prefetch_entry(const struct dict *d, uint64_t hash)
+static ALWAYS_INLINE void dict_prefetch_entry(const struct dict *d, uint64_t hash)
 {
     if (unlikely(!d->directory)) return;
     struct dict_place p = dict_locate(d, hash);

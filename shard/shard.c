@@ -64,7 +64,7 @@ static inline const struct dict *request_dict(const struct shard *sh, const stru
 }
 
 /* Three passes over a window, so that the memory of the next request is on its way while this one runs. */
-static void prefetch_window(struct shard *sh, const struct request *rq, uint32_t count)
+static ALWAYS_INLINE void prefetch_window(struct shard *sh, const struct request *rq, uint32_t count)
 {
     for (uint32_t i = 0; i < count; i++) {
         const struct dict *keys = request_dict(sh, &rq[i]);

@@ -30,6 +30,18 @@ uint16_t scan_cursor_shard(uint64_t cursor);
 /* [shard] DEBUG OBJECT key: argv[2] is the key. The row of DEBUG is the server's. */
 enum err cmd_debug_object(struct shard *sh, struct request *rq, struct reply *out);
 
+/* [any] LCS of two values that lie anywhere: for a coordinator whose keys live on two shards. The
+ * options are read from rq->argv[3] on; only argv and argc are looked at. A missing key is an empty
+ * string; a value that is no string gets lcs_reply_wrong_type, before the options are looked at. */
+struct lcs_request {
+    struct bytes a, b;
+    struct mem *mem;          /* of the calling thread */
+    uint64_t table_bytes_max; /* proto-max-bulk-len */
+};
+MUST_USE enum err lcs_reply(const struct lcs_request *lr, const struct request *rq,
+                            struct reply *out);
+enum err lcs_reply_wrong_type(struct reply *out);
+
 /* Not for clients: rows by index, for coordinators. */
 extern const struct command_family internal_family;
 #define LOCK_MODE_BYTES 3 /* of an argument: the mode and the database */

@@ -72,7 +72,7 @@ static bool find_string(struct shard *sh, const struct request *rq, uint32_t ind
 /* ---- the table ---- */
 
 /* Writes the error and returns false if the strings are too long. */
-static bool check_size_or_reply(const struct shard *sh, const struct lcs *l, struct reply *out)
+static bool check_size_or_reply(const struct lcs *l, uint64_t bytes_max, struct reply *out)
 {
     if (l->a.size >= UINT32_MAX - 1 || l->b.size >= UINT32_MAX - 1) {
         reply_error(out, "ERR String too long for LCS");
@@ -81,7 +81,7 @@ static bool check_size_or_reply(const struct shard *sh, const struct lcs *l, str
     uint64_t bytes;
     bool overflow = __builtin_mul_overflow(l->a.size + 1, l->b.size + 1, &bytes) ||
                     __builtin_mul_overflow(bytes, sizeof(uint32_t), &bytes);
-    if (overflow || bytes > sh->config->proto_max_bulk_bytes) {
+    if (overflow || bytes > bytes_max) {
         reply_error(out, "ERR Insufficient memory, transient memory for LCS exceeds "
                          "proto-max-bulk-len");
         return false;
@@ -224,24 +224,21 @@ static void reply_index(struct reply *out, const struct lcs *l, const struct lcs
     reply_i64(out, l->length);
 }
 
-static enum err cmd_lcs(struct shard *sh, struct request *rq, struct reply *out)
+enum err lcs_reply(const struct lcs_request *lr, const struct request *rq, struct reply *out)
 {
-    struct lcs l = {.mem = &sh->mem, .text = {.mem = &sh->mem}, .ranges = {.mem = &sh->mem}};
     struct lcs_options o = {0};
-    char scratch_a[TEXT_I64_BYTES_MAX], scratch_b[TEXT_I64_BYTES_MAX];
-    bool are_strings = find_string(sh, rq, 1, scratch_a, &l.a);
-    are_strings &= find_string(sh, rq, 2, scratch_b, &l.b);
-    if (!are_strings) {
-        reply_error(out, "ERR The specified keys must contain string values");
-        return OK;
-    }
     enum err e = parse_options(rq, &o);
     if (e != OK) return e;
     if (o.index && o.length_only) {
         reply_error(out, "ERR If you want both the length and indexes, please just use IDX.");
         return OK;
     }
-    if (!check_size_or_reply(sh, &l, out)) return OK;
+    struct lcs l = {.a = lr->a,
+                    .b = lr->b,
+                    .mem = lr->mem,
+                    .text = {.mem = lr->mem},
+                    .ranges = {.mem = lr->mem}};
+    if (!check_size_or_reply(&l, lr->table_bytes_max, out)) return OK;
 
     e = lcs_run(&l, &o);
     if (e == OK) {
@@ -255,6 +252,21 @@ static enum err cmd_lcs(struct shard *sh, struct request *rq, struct reply *out)
     }
     lcs_release(&l);
     return e;
+}
+
+enum err lcs_reply_wrong_type(struct reply *out)
+{
+    reply_error(out, "ERR The specified keys must contain string values");
+    return OK;
+}
+
+static enum err cmd_lcs(struct shard *sh, struct request *rq, struct reply *out)
+{
+    struct lcs_request lr = {.mem = &sh->mem, .table_bytes_max = sh->config->proto_max_bulk_bytes};
+    char scratch_a[TEXT_I64_BYTES_MAX], scratch_b[TEXT_I64_BYTES_MAX];
+    bool are_strings = find_string(sh, rq, 1, scratch_a, &lr.a);
+    are_strings &= find_string(sh, rq, 2, scratch_b, &lr.b);
+    return are_strings ? lcs_reply(&lr, rq, out) : lcs_reply_wrong_type(out);
 }
 
 /* clang-format off */
