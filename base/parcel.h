@@ -40,7 +40,7 @@ enum request_flags {
 struct request {
     const struct command *command;
     struct bytes *argv;
-    uint64_t hash; /* of the first key; 0 without keys */
+    uint64_t hash; /* of argv[hashed_index], the first key; 0 without keys */
     uint32_t argc;
     uint16_t db;
     uint8_t resp;  /* 2 or 3 */
@@ -50,6 +50,7 @@ struct request {
     struct payload *payload;         /* or this: the net thread's own memory, counted */
     uint16_t command_id;             /* index of the row in the router's table: for statistics */
     uint16_t error_count;            /* error replies that it wrote; written by the shard */
+    uint32_t hashed_index;           /* which argument `hash` is of; 0: none */
 };
 _Static_assert(sizeof(struct request) == CACHE_LINE, "a window of 64 requests stays in the first-level cache");
 

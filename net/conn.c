@@ -143,7 +143,9 @@ void conn_receive(struct conn *c, struct env_buffer *buffer, const char *data, s
         if (c->queue == CONN_STALLED) piece_unpin(c, &piece);
         conn_add_waiting(c, piece);
     }
-    if (resp_held_bytes(&c->reader) + c->waiting_bytes > nl->config->query_bytes_max) {
+    uint64_t unparsed = resp_held_bytes(&c->reader) + c->waiting_bytes;
+    recent_max_note(&nl->counters.input_buffer_max, nl->thread->now_ns, MAX(unparsed, size));
+    if (unparsed > nl->config->query_bytes_max) {
         log_warning("Closing client id=%llu that reached the query buffer limit of %llu bytes",
                     (unsigned long long)c->id, (unsigned long long)nl->config->query_bytes_max);
         conn_close(c);
@@ -205,15 +207,10 @@ void conn_resume(struct conn *c)
     conn_set_queue(c, CONN_READABLE);
 }
 
-enum err conn_hold_request(struct conn *c, uint64_t argv_slots, struct input_ref *out)
+enum err conn_hold_in_payload(struct conn *c, uint64_t argv_slots, struct input_ref *out)
 {
     struct resp_reader *r = &c->reader;
     *out = (struct input_ref){0};
-    if (likely(!r->gathered && argv_slots == 0)) {
-        env_buffer_ref(c->current.buffer);
-        out->buffer = c->current.buffer;
-        return OK;
-    }
     if (argv_slots > UINT32_MAX) return ERR_ALLOC;
     struct payload *p = payload_try_create(&c->netloop->mem, (uint32_t)argv_slots);
     if (!p) return ERR_ALLOC;

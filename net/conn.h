@@ -86,7 +86,7 @@ struct conn {
     /* ---- times and sums, for CLIENT LIST and the idle timeout ---- */
     struct net_timer idle_timer;
     uint64_t opened_ms, last_request_ms; /* wall clock */
-    uint64_t bytes_in, bytes_out, requests;
+    uint64_t bytes_in, bytes_out;
 };
 
 /* ---- life; called by the netloop ---- */
@@ -120,7 +120,14 @@ struct input_ref {
 };
 /* Holds what the last request's arguments point into; one count for the caller. `argv_slots` > 0: always in a payload that has room for so
  * many slices in payload->argv. ERR_ALLOC. */
-MUST_USE enum err conn_hold_request(struct conn *c, uint64_t argv_slots, struct input_ref *out);
+MUST_USE enum err conn_hold_in_payload(struct conn *c, uint64_t argv_slots, struct input_ref *out);
+MUST_USE static inline enum err conn_hold_request(struct conn *c, uint64_t argv_slots, struct input_ref *out)
+{
+    if (unlikely(c->reader.gathered || argv_slots > 0)) return conn_hold_in_payload(c, argv_slots, out);
+    env_buffer_ref(c->current.buffer);
+    *out = (struct input_ref){.buffer = c->current.buffer};
+    return OK;
+}
 
 /* ---- replies ---- */
 

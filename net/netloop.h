@@ -32,14 +32,34 @@ struct net_config {
     struct output_limit output_limits[OUTPUT_CLASSES];
 };
 
+/* The largest value of the last 4 to 8 seconds: two windows of 2^32 ns. */
+struct recent_max {
+    struct counter window, value, before;
+};
+static inline void recent_max_note(struct recent_max *m, uint64_t now_ns, uint64_t value)
+{
+    uint64_t window = now_ns >> 32, last = counter_read(&m->window);
+    if (unlikely(window != last)) {
+        counter_set(&m->before, window == last + 1 ? counter_read(&m->value) : 0);
+        counter_set(&m->value, 0);
+        counter_set(&m->window, window);
+    }
+    if (value > counter_read(&m->value)) counter_set(&m->value, value);
+}
+/* [any] */
+static inline uint64_t recent_max_read(const struct recent_max *m, uint64_t now_ns)
+{
+    uint64_t age = (now_ns >> 32) - counter_read(&m->window);
+    uint64_t value = counter_read(&m->value), before = counter_read(&m->before);
+    return age == 0 ? MAX(value, before) : age == 1 ? value : 0;
+}
+
 /* One writer (the net thread), any reader. */
 struct net_counters {
     struct counter connections, connections_received, connections_ended, connections_closed_idle, connections_cut_output;
-    struct counter requests, bytes_in, bytes_out;
+    struct counter bytes_in, bytes_out, reads, writes;
     struct counter turns, turns_in_place, parcels, stalls;
-    struct counter input_buffer_max, output_buffer_max;
-    struct counter client_memory_bytes;
-    struct counter busy_ticks;
+    struct recent_max input_buffer_max, output_buffer_max; /* bytes of one connection */
 };
 
 struct netloop_hooks {
@@ -96,6 +116,13 @@ struct conn *netloop_conn(struct netloop *nl, uint32_t index, uint32_t generatio
 static inline struct conn *netloop_conn_at(struct netloop *nl, uint32_t index)
 {
     return index < nl->place_count ? nl->places[index].conn : NULL;
+}
+
+/* turn_reserve for one shard: nothing to do while its parcel has room. */
+MUST_USE static inline bool turn_reserve_one(struct netloop *nl, uint16_t shard)
+{
+    const struct parcel *pc = nl->turn.open[shard];
+    return likely(pc && parcel_has_room(pc)) || turn_reserve(nl, &shard, 1);
 }
 
 /* The passes of a step; each true if it did anything. */

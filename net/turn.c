@@ -46,12 +46,6 @@ static struct parcel *parcel_take(struct netloop *nl, uint16_t shard)
     return pc;
 }
 
-static bool parcel_has_room(const struct parcel *pc)
-{
-    return pc->request_count < PARCEL_REQUESTS_MAX &&
-           pc->arg_count + TURN_ARGS_INLINE_MAX <= PARCEL_ARGS_MAX;
-}
-
 bool turn_reserve(struct netloop *nl, const uint16_t *shards, uint16_t count)
 {
     struct turn *t = &nl->turn;
@@ -72,12 +66,13 @@ bool turn_reserve(struct netloop *nl, const uint16_t *shards, uint16_t count)
     return true;
 }
 
-static struct request *parcel_add(struct parcel *pc, const struct turn_request *r)
+static ALWAYS_INLINE struct request *parcel_add(struct parcel *pc, const struct turn_request *r)
 {
     CHECK(pc && pc->request_count < PARCEL_REQUESTS_MAX);
     struct request *rq = &pc->requests[pc->request_count++];
     rq->command = r->command;
     rq->hash = r->hash;
+    rq->hashed_index = r->hashed_index;
     rq->argc = r->argc;
     rq->db = r->db;
     rq->resp = r->resp;

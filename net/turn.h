@@ -47,6 +47,11 @@ void turn_deinit(struct netloop *nl);
  * reserved: no credit; the connection should stall. */
 MUST_USE bool turn_reserve(struct netloop *nl, const uint16_t *shards, uint16_t count);
 
+static inline bool parcel_has_room(const struct parcel *pc)
+{
+    return pc->request_count < PARCEL_REQUESTS_MAX && pc->arg_count + TURN_ARGS_INLINE_MAX <= PARCEL_ARGS_MAX;
+}
+
 /* What a request is, apart from where it goes. */
 struct turn_request {
     const struct command *command;
@@ -55,6 +60,7 @@ struct turn_request {
     uint16_t command_id;
     uint16_t db;
     uint64_t hash;
+    uint32_t hashed_index; /* the argument that `hash` is of; 0: none */
     uint8_t resp;
     uint8_t flags; /* enum request_flags */
     struct input_ref *input; /* one count is taken over per call; NULL: argv outlives the request by other means */

@@ -190,6 +190,7 @@ static void fan_out_parts(struct session *s, const struct route *route, const st
                                              .command_id = route->id,
                                              .db = (uint16_t)s->db,
                                              .hash = first_hash_of(p, p->part_shards[i]),
+                                             .hashed_index = 1,
                                              .resp = s->resp,
                                              .flags = REQUEST_PART,
                                              .input = input,

@@ -105,6 +105,7 @@ static bool commit_add(struct locked *op, uint16_t part, const struct locked_eff
                                          .command_id = op->route_id,
                                          .db = e->db,
                                          .hash = e->hash,
+                                         .hashed_index = e->hash ? 1 : 0,
                                          .resp = 2,
                                          .flags = REQUEST_COMMIT | REQUEST_PART,
                                          .argv_is_stable = true});

@@ -5,6 +5,7 @@
 #include "server/server.h"
 #include "server/worker.h"
 #include "shard/cmd/families.h"
+#include "shard/object.h"
 
 static void key_add(struct locked *op, uint32_t argv_index, char mode, uint16_t db)
 {
@@ -156,10 +157,52 @@ static void msetnx_compute(struct locked *op, struct reply *out)
     reply_i64(out, is_free);
 }
 
+/* ---- LCS: only reads ---- */
+
+static bool lcs_begin(struct locked *op)
+{
+    keys_alloc(op, 2);
+    key_add(op, 1, 'd', op->db);
+    key_add(op, 2, 'd', op->db);
+    return true;
+}
+
+/* A missing key is an empty string. The entry is a copy of ours, so that the shards need not wait for the computation. */
+static bool lcs_operand(struct locked *op, const struct locked_key *k, struct entry **entry, char *scratch, struct bytes *out)
+{
+    *entry = NULL;
+    *out = BYTES_LITERAL("");
+    if (report_is_null(k->report)) return true;
+    struct bytes deadline, frozen;
+    value_report_read(k->report, &deadline, &frozen);
+    *entry = object_try_thaw(op->mem, frozen, op->argv[k->argv_index], 0);
+    if (!*entry || entry_type(*entry) != TYPE_STRING) return false;
+    *out = entry_string(*entry, scratch);
+    return true;
+}
+
+static void lcs_compute(struct locked *op, struct reply *out)
+{
+    char scratch[2][TEXT_I64_BYTES_MAX];
+    struct entry *entries[2] = {NULL, NULL};
+    struct lcs_request lr = {.mem = op->mem, .table_bytes_max = op->worker->config->proto_bulk_bytes_max};
+    struct request rq = {.argv = op->argv, .argc = op->argc, .db = op->db, .resp = op->resp};
+    enum err e = OK;
+    if (lcs_operand(op, &op->keys[0], &entries[0], scratch[0], &lr.a) &&
+        lcs_operand(op, &op->keys[1], &entries[1], scratch[1], &lr.b))
+        e = lcs_reply(&lr, &rq, out);
+    else
+        e = lcs_reply_wrong_type(out);
+    if (e != OK) reply_err(out, e);
+    for (unsigned i = 0; i < ARRAY_LEN(entries); i++)
+        if (entries[i]) object_free(op->mem, entries[i]);
+}
+
 const struct locked_command locked_commands[] = {
     {"rename", rename_begin, rename_compute},
     {"renamenx", rename_begin, renamenx_compute},
     {"copy", copy_begin, copy_compute},
     {"msetnx", msetnx_begin, msetnx_compute},
+    {"lcs", lcs_begin, lcs_compute},
     {NULL, NULL, NULL},
 };

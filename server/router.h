@@ -18,7 +18,7 @@ struct route {
     char *full_name;            /* "config|get" */
     uint16_t id;                /* dense, from 0: index of all per-command counters */
     bool has_first_key;         /* the first key is argv[1] and every key specification is a plain range */
-    bool is_single_key;         /* and there is no other */
+    bool is_single_key;         /* and there is no other, and the plan is ONE_SHARD: the fast path */
     bool is_disabled;
     struct route *children;     /* subcommands */
     uint32_t child_count;

@@ -127,11 +127,20 @@ static void reject_arity(struct session *s, const struct route *route)
 
 /* ---- finding the command ---- */
 
+/* A short name as one number, case folded: the same command as before is known by one comparison. 0: too long. */
+static inline uint64_t name_word(struct bytes name)
+{
+    uint64_t word = 0;
+    if (unlikely(name.size > sizeof word)) return 0;
+    for (size_t i = 0; i < name.size; i++) word = word << 8 | (unsigned char)(name.data[i] | 0x20);
+    return word;
+}
+
 static const struct route *find_route(struct session *s)
 {
     const struct resp_reader *r = &s->conn.reader;
-    const struct route *last = s->last_route;
-    if (likely(last && bytes_equal_nocase(r->argv[0], last->name))) return last;
+    uint64_t word = name_word(r->argv[0]);
+    if (likely(word && word == s->last_word)) return s->last_route;
     const struct route *parent;
     const struct route *route = router_find(&session_worker(s)->server->router, r->argv, r->argc, &parent);
     if (unlikely(!route)) {
@@ -139,7 +148,10 @@ static const struct route *find_route(struct session *s)
         else reject_unknown(s);
         return NULL;
     }
-    if (!route->parent && route->child_count == 0) s->last_route = route;
+    if (!route->parent && route->child_count == 0) {
+        s->last_route = route;
+        s->last_word = word;
+    }
     return route;
 }
 
@@ -155,7 +167,7 @@ static bool is_paused(struct session *s, const struct command *c)
 }
 
 /* True if the command may run; else it has been answered. */
-static bool check_allowed(struct session *s, const struct route *route)
+static inline bool check_allowed(struct session *s, const struct route *route)
 {
     if (unlikely(!route_arity_fits(route, s->conn.reader.argc))) {
         reject_arity(s, route);
@@ -202,12 +214,14 @@ static bool reach_barrier(struct session *s)
     return !conn_has_slots(&s->conn);
 }
 
-static bool dispatch_one_shard(struct session *s, const struct route *route, uint16_t shard, uint64_t hash)
+/* `hashed_index`: the argument that `hash` is of; 0: none. */
+static inline bool dispatch_one_shard(struct session *s, const struct route *route, uint16_t shard, uint64_t hash,
+                                      uint32_t hashed_index)
 {
     struct conn *c = &s->conn;
     struct netloop *nl = c->netloop;
     struct resp_reader *r = &c->reader;
-    if (unlikely(conn_slots_full(c)) || !turn_reserve(nl, &shard, 1)) return false;
+    if (unlikely(conn_slots_full(c)) || !turn_reserve_one(nl, shard)) return false;
     bool is_long = r->argc > TURN_ARGS_INLINE_MAX;
     struct input_ref input;
     enum err e = conn_hold_request(c, is_long ? r->argc : 0, &input);
@@ -227,6 +241,7 @@ static bool dispatch_one_shard(struct session *s, const struct route *route, uin
                                     .command_id = route->id,
                                     .db = (uint16_t)s->db,
                                     .hash = hash,
+                                    .hashed_index = hashed_index,
                                     .resp = s->resp,
                                     .input = &input,
                                     .argv_is_stable = is_long});
@@ -241,7 +256,7 @@ static bool dispatch_keyless(struct session *s, const struct route *route)
     uint64_t cursor = 0;
     if (route->command->merge == MERGE_CURSOR && !text_to_u64(r->argv[1], &cursor)) cursor = 0;
     uint16_t shard = (uint16_t)(scan_cursor_shard(cursor) % router->shard_count);
-    return dispatch_one_shard(s, route, shard, 0);
+    return dispatch_one_shard(s, route, shard, 0, 0);
 }
 
 static void first_key(void *context, uint32_t index, const struct key_spec *spec)
@@ -263,12 +278,17 @@ static bool dispatch_by_key(struct session *s, const struct route *route)
     }
     uint64_t hash;
     uint16_t shard = router_shard(router, r->argv[index], &hash);
-    return dispatch_one_shard(s, route, shard, hash);
+    return dispatch_one_shard(s, route, shard, hash, index);
 }
 
 /* False: nothing was done, for want of credit or because something must come first. */
 static bool dispatch_by_plan(struct session *s, const struct route *route)
 {
+    if (likely(route->is_single_key)) {
+        uint64_t hash;
+        uint16_t shard = router_shard(&session_worker(s)->server->router, s->conn.reader.argv[1], &hash);
+        return dispatch_one_shard(s, route, shard, hash, 1);
+    }
     switch ((enum plan)route->command->plan) {
     case PLAN_NET:
         if (route->command->flags & CMD_BARRIER && !reach_barrier(s)) return false;
@@ -336,9 +356,9 @@ static void reply_mode_advance(struct session *s)
     s->reply_skip_next = false;
 }
 
-void session_on_input(struct conn *c)
+static void run_input(struct session *s)
 {
-    struct session *s = session_of(c);
+    struct conn *c = &s->conn;
     struct worker *w = session_worker(s);
     struct resp_limits limits = {.bulk_bytes_max = w->config->proto_bulk_bytes_max,
                                  .args_max = RESP_ARGS_MAX,
@@ -363,11 +383,19 @@ void session_on_input(struct conn *c)
             return;
         }
         s->requests++;
-        c->requests++;
-        c->last_request_ms = (uint64_t)w->thread.wall_ms;
-        counter_add(&w->commands_processed, 1);
         reply_mode_advance(s);
         limits.authenticated = s->is_authenticated;
     }
     conn_input_done(c, true);
+}
+
+void session_on_input(struct conn *c)
+{
+    struct session *s = session_of(c);
+    struct worker *w = session_worker(s);
+    uint64_t before = s->requests;
+    run_input(s);
+    if (s->requests == before) return;
+    c->last_request_ms = (uint64_t)w->thread.wall_ms;
+    counter_add(&w->commands_processed, s->requests - before);
 }

@@ -28,7 +28,8 @@ struct session {
     bool is_unix_socket;
     uint32_t deferred_slot;
     struct buf name, lib_name, lib_version;
-    const struct route *last_route;
+    const struct route *last_route; /* of the command named by last_word */
+    uint64_t last_word;             /* see name_word; 0: none */
     uint64_t requests; /* commands so far: their number in the record of the order */
 };
 

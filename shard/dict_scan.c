@@ -27,6 +27,14 @@ struct walk {
     void *context;
 };
 
+/* Whether some slot of the bucket has one of these marks: without branches, as most have none. */
+static bool bucket_has_mark(const uint64_t *bucket, unsigned marks)
+{
+    unsigned any = 0;
+    for (unsigned i = 0; i < DICT_BUCKET_SLOTS; i++) any |= marks >> slot_mark(bucket[i]);
+    return any & 1;
+}
+
 /* Tells of the slots whose home is bucket `home`, wherever they have overflowed to, with a tag of
  * at least `tag_min`. Returns how many. */
 static unsigned visit_home(const struct dict *d, const struct segment *s, uint32_t home,
@@ -36,7 +44,8 @@ static unsigned visit_home(const struct dict *d, const struct segment *s, uint32
     uint32_t b = home;
     for (uint32_t seen = 0; seen < s->bucket_count; seen++) {
         const uint64_t *bucket = segment_bucket(s, b);
-        for (unsigned i = 0; i < DICT_BUCKET_SLOTS && bucket[i]; i++) {
+        unsigned slots = bucket_has_mark(bucket, w->marks) ? DICT_BUCKET_SLOTS : 0;
+        for (unsigned i = 0; i < slots && bucket[i]; i++) {
             if (!(w->marks >> slot_mark(bucket[i]) & 1)) continue;
             uint16_t tag = slot_tag(bucket[i]);
             if (tag < tag_min || tag_home(tag, s->bucket_count) != home) continue;

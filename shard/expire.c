@@ -10,7 +10,7 @@
 /* The first batches of a slice look at every deadline, as a sample for avg_ttl. */
 #define SLICE_SAMPLES 2
 #define SLEEP_FACTOR 3 /* 25 % of the CPU */
-#define REST_FACTOR 19 /* 5 % */
+#define REST_FACTOR 49 /* 2 % */
 #define REST_NS_MAX 1000000000ULL
 /* A sweep is worth its time when one in so many entries that it touched had expired. */
 #define WORTHWHILE_SHARE 4
@@ -36,10 +36,8 @@ static void collect(void *context, struct entry *e, uint64_t position)
 /* The marks of all seconds from the first to the last. */
 static unsigned marks_between(int64_t first_second, int64_t last_second)
 {
-    if (last_second < first_second || last_second - first_second >= DICT_MARK_MAX) {
-        return DICT_MARKS_ALL; /* Also when the clock went back. */
-    }
-    unsigned marks = 0;
+    if (last_second - first_second >= DICT_MARK_MAX) return DICT_MARKS_ALL;
+    unsigned marks = 0; /* Stays 0 when the clock went back: nothing new is due. */
     for (int64_t s = first_second; s <= last_second; s++)
         marks |= 1u << keyspace_deadline_mark(s * 1000 + 1);
     return marks;

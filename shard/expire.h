@@ -8,7 +8,7 @@
  * Thread     [shard]
  * Limits     A slice takes at most SHARD_SLICE_US, and the next one starts three times as long
  *            after it: 25 % of the CPU. Between sweeps it rests 1/hz of a second or more: so long
- *            that sweeps which find little take at most 5 %, but never over a second.
+ *            that sweeps which find little take at most 2 %, but never over a second.
  * Order      Every key is gone with the first sweep that starts after its deadline.
  */
 #pragma once

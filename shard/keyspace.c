@@ -68,14 +68,10 @@ static void publish_counts(struct database *db)
     counter_set(&db->expires_count, db->keys.marked_count);
 }
 
-struct key request_key(const struct shard *sh, const struct request *rq, uint32_t index)
+struct key request_other_key(const struct shard *sh, const struct request *rq, uint32_t index)
 {
-    const struct key_spec *spec = &rq->command->keys[0];
-    struct key k = {.name = rq->argv[index], .hash = rq->hash, .db = rq->db};
-    bool is_first = !spec->keyword && spec->count_index == 0 && spec->begin == (int)index;
-    if (!is_first || k.hash == 0) k.hash = bytes_hash(k.name, sh->keys.seed);
-    DCHECK(k.hash == bytes_hash(k.name, sh->keys.seed));
-    return k;
+    return (struct key){
+        .name = rq->argv[index], .hash = bytes_hash(rq->argv[index], sh->keys.seed), .db = rq->db};
 }
 
 /* ---- the access clock ---- */

@@ -51,7 +51,13 @@ void keyspace_init(struct keyspace *ks, struct mem *mem, uint32_t database_count
 void keyspace_deinit(struct keyspace *ks);
 
 /* The key at argv[index]; the hash that came with the request is used for the first key. */
-struct key request_key(const struct shard *sh, const struct request *rq, uint32_t index);
+struct key request_other_key(const struct shard *sh, const struct request *rq, uint32_t index);
+static inline struct key request_key(const struct shard *sh, const struct request *rq,
+                                     uint32_t index)
+{
+    if (unlikely(index != rq->hashed_index)) return request_other_key(sh, rq, index);
+    return (struct key){.name = rq->argv[index], .hash = rq->hash, .db = rq->db};
+}
 
 /* A live entry of that type. Counts a hit or a miss, and touches the access clock. */
 MUST_USE enum err keyspace_find(struct shard *sh, const struct key *k, enum type type,

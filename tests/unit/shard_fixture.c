@@ -186,7 +186,10 @@ struct bytes shard_fixture_run(struct shard_fixture *f, uint32_t argc, const str
     rq.command = choose_row(f, &rq, &out);
     if (rq.command) {
         const struct key_spec *keys = &rq.command->keys[0];
-        if (keys->flags) rq.hash = bytes_hash(rq.argv[keys->begin], f->shard->keys.seed);
+        if (keys->flags) {
+            rq.hash = bytes_hash(rq.argv[keys->begin], f->shard->keys.seed);
+            rq.hashed_index = (uint32_t)keys->begin;
+        }
         enum err e = rq.command->on_shard(f->shard, &rq, &out);
         if (e != OK) {
             cr_assert_eq(reply_size(&out), 0, "a handler that fails may not have written");
