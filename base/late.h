@@ -5,10 +5,12 @@
  */
 #pragma once
 
+#include "base/dlist.h"
 #include "base/thread.h"
 
 struct late_reply {
     struct call call;
+    struct dlist link;   /* while it waits on the shard */
     struct run run;      /* of the request's parcel */
     uint16_t index;      /* of the request within the run */
     uint16_t net_id, shard_id;

@@ -60,7 +60,7 @@ struct run {
     uint32_t conn_index;
     uint32_t conn_generation;
     uint32_t slot;  /* sequence number in the connection's pipeline */
-    uint16_t part;  /* index of the part in gather */
+    uint32_t part;  /* index of the part in gather */
     uint16_t first; /* index of the first request */
     uint16_t count;
 };

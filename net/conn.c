@@ -26,8 +26,8 @@ static void conn_drop_input(struct conn *c)
 {
     if (c->current.buffer) input_unref(c->current.buffer);
     c->current = (struct piece){0};
-    for (uint32_t i = 0; i < c->waiting_count; i++) input_unref(c->waiting[i].buffer);
-    c->waiting_count = 0;
+    for (uint32_t i = 0; i < c->waiting_count; i++) input_unref(c->waiting[c->waiting_first + i].buffer);
+    c->waiting_first = c->waiting_count = 0;
     c->waiting_bytes = 0;
 }
 
@@ -102,17 +102,27 @@ static void conn_start_piece(struct conn *c, struct piece piece)
     resp_feed(&c->reader, piece.data, piece.size);
 }
 
-static void conn_add_waiting(struct conn *c, struct piece piece)
+/* Room behind the last waiting piece. Pieces move only when half of the array is free at its start, so a client that sends single
+ * bytes costs no more than others. */
+static void waiting_reserve(struct conn *c)
 {
     struct mem *mem = &c->netloop->mem;
-    if (c->waiting_count == c->waiting_capacity) {
-        uint32_t capacity = c->waiting_capacity ? 2 * c->waiting_capacity : 4;
-        c->waiting = mem_try_realloc(mem, c->waiting, c->waiting_capacity * sizeof *c->waiting,
-                                     capacity * sizeof *c->waiting);
-        CHECK(c->waiting);
-        c->waiting_capacity = capacity;
+    if (c->waiting_first + c->waiting_count < c->waiting_capacity) return;
+    if (c->waiting_first > c->waiting_capacity / 2) {
+        memmove(c->waiting, c->waiting + c->waiting_first, c->waiting_count * sizeof *c->waiting);
+        c->waiting_first = 0;
+        return;
     }
-    c->waiting[c->waiting_count++] = piece;
+    uint32_t capacity = c->waiting_capacity ? 2 * c->waiting_capacity : 4;
+    c->waiting = mem_try_realloc(mem, c->waiting, c->waiting_capacity * sizeof *c->waiting, capacity * sizeof *c->waiting);
+    CHECK(c->waiting);
+    c->waiting_capacity = capacity;
+}
+
+static void conn_add_waiting(struct conn *c, struct piece piece)
+{
+    waiting_reserve(c);
+    c->waiting[c->waiting_first + c->waiting_count++] = piece;
     c->waiting_bytes += piece.size;
     if (c->waiting_bytes < WAITING_BYTES_MAX || !c->is_receiving) return;
     env_recv_stop(c->netloop->thread->loop, &c->socket);
@@ -159,10 +169,9 @@ static bool conn_next_piece(struct conn *c)
     if (c->current.buffer) input_unref(c->current.buffer);
     c->current = (struct piece){0};
     if (c->waiting_count == 0) return false;
-    struct piece piece = c->waiting[0];
-    c->waiting_count--;
+    struct piece piece = c->waiting[c->waiting_first++];
+    if (--c->waiting_count == 0) c->waiting_first = 0;
     c->waiting_bytes -= piece.size;
-    memmove(c->waiting, c->waiting + 1, c->waiting_count * sizeof *c->waiting);
     if (!c->is_receiving && !c->is_ended && c->waiting_bytes < WAITING_BYTES_MAX / 2) {
         env_recv_start(c->netloop->thread->loop, &c->socket);
         c->is_receiving = true;

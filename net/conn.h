@@ -70,7 +70,7 @@ struct conn {
     struct resp_reader reader;
     struct piece current;  /* being parsed */
     struct piece *waiting; /* behind it */
-    uint32_t waiting_count, waiting_capacity;
+    uint32_t waiting_first, waiting_count, waiting_capacity; /* index of the oldest, how many from there on, room */
     uint64_t waiting_bytes;
 
     /* ---- replies ---- */

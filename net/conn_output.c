@@ -25,18 +25,19 @@ static struct chunk *chunk_make(struct mem *mem, size_t size)
     return chunk;
 }
 
-struct chunk *chunk_copy_chain(struct mem *mem, const struct chunk *chain)
+/* A copy of the bytes [start, end) of a chain. */
+static struct chunk *chunk_copy_range(struct mem *mem, const struct chunk *chain, uint64_t start, uint64_t end)
 {
-    uint64_t total = 0;
-    for (const struct chunk *c = chain; c; c = c->next) total += c->size;
+    uint64_t total = end - start, offset_in_chunk = start;
+    for (; chain && offset_in_chunk >= chain->size; chain = chain->next) offset_in_chunk -= chain->size;
     struct chunk *first = NULL, **link = &first;
-    uint64_t offset_in_chunk = 0;
     while (total > 0) {
-        struct chunk *copy = chunk_make(mem, MIN(total, (uint64_t)UINT32_MAX / 2));
+        struct chunk *copy = chunk_make(mem, MIN(total, (uint64_t)REPLY_CHUNK_BYTES_MAX));
         *link = copy;
         link = &copy->next;
         while (copy->size < copy->capacity && total > 0) {
-            uint64_t n = MIN(chain->size - offset_in_chunk, (uint64_t)(copy->capacity - copy->size));
+            uint64_t n = MIN(total, chain->size - offset_in_chunk);
+            n = MIN(n, (uint64_t)(copy->capacity - copy->size));
             memcpy(copy->data + copy->size, chain->data + offset_in_chunk, n);
             copy->size += (uint32_t)n;
             total -= n;
@@ -47,6 +48,13 @@ struct chunk *chunk_copy_chain(struct mem *mem, const struct chunk *chain)
         }
     }
     return first;
+}
+
+struct chunk *chunk_copy_chain(struct mem *mem, const struct chunk *chain)
+{
+    uint64_t total = 0;
+    for (const struct chunk *c = chain; c; c = c->next) total += c->size;
+    return chunk_copy_range(mem, chain, 0, total);
 }
 
 static void conn_mark_dirty(struct conn *c)
@@ -61,7 +69,7 @@ static void out_append(struct conn *c, const char *data, size_t size)
     while (size > 0) {
         struct chunk *last = c->out_last;
         if (!last || last->size == last->capacity) {
-            last = chunk_make(&c->netloop->mem, MIN(size, (size_t)UINT32_MAX / 2));
+            last = chunk_make(&c->netloop->mem, MIN(size, (size_t)REPLY_CHUNK_BYTES_MAX));
             if (c->out_last) c->out_last->next = last;
             else c->out_first = last;
             c->out_last = last;
@@ -181,14 +189,7 @@ static void slot_split(struct conn *c, struct slot *slot, struct parcel *pc)
             slot->pieces->missing++;
             continue;
         }
-        struct gather_part part = {
-            .parcel = pc, .start = parcel_reply_start(pc, index), .end = pc->requests[index].reply_end};
-        struct gather alone = {.netloop = c->netloop, .part_count = 1, .parts = &part};
-        struct bytes bytes = gather_part_bytes(&alone, 0, &c->netloop->flatten);
-        struct chunk *copy = chunk_make(mem, bytes.size);
-        memcpy(copy->data, bytes.data, bytes.size);
-        copy->size = (uint32_t)bytes.size;
-        slot->pieces->chains[i] = copy;
+        slot->pieces->chains[i] = chunk_copy_range(mem, pc->out.first, parcel_reply_start(pc, index), pc->requests[index].reply_end);
     }
 }
 
@@ -264,6 +265,8 @@ static struct iovec *conn_pieces(struct conn *c)
 
 static void conn_start_send(struct conn *c)
 {
+    struct netloop *nl = c->netloop;
+    recent_max_note(&nl->counters.output_buffer_max, nl->thread->now_ns, c->out_bytes);
     struct iovec *pieces = conn_pieces(c);
     unsigned count = 0;
     struct chunk *last = NULL;
@@ -301,6 +304,7 @@ void conn_on_sent(struct conn *c, size_t size, enum err status)
     c->out_bytes -= MIN(size, c->out_bytes);
     c->bytes_out += size;
     counter_add(&c->netloop->counters.bytes_out, size);
+    counter_add(&c->netloop->counters.writes, 1);
     if (c->is_closing) return;
     if (status != OK) {
         conn_close(c);

@@ -14,7 +14,7 @@ static void part_flatten(const struct gather_part *part, struct buf *out)
     }
 }
 
-struct bytes gather_part_bytes(struct gather *g, uint16_t index, struct buf *scratch)
+struct bytes gather_part_bytes(struct gather *g, uint32_t index, struct buf *scratch)
 {
     const struct gather_part *part = &g->parts[index];
     const struct chunk *only = part->parcel ? part->parcel->out.first : part->chain;
@@ -28,7 +28,7 @@ struct bytes gather_part_bytes(struct gather *g, uint16_t index, struct buf *scr
 
 void gather_release_parts(struct gather *g)
 {
-    for (uint16_t i = 0; i < g->part_count; i++) {
+    for (uint32_t i = 0; i < g->part_count; i++) {
         struct gather_part *part = &g->parts[i];
         if (part->parcel) turn_unhold(g->netloop, part->parcel);
         if (part->chain) chunk_free_chain(&g->netloop->mem, part->chain);

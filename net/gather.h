@@ -21,11 +21,11 @@ struct gather {
     struct netloop *netloop;
     void (*on_complete)(struct gather *g);
     uint32_t conn_index, conn_generation, slot;
-    uint16_t part_count, waiting;
+    uint32_t part_count, waiting;
     struct gather_part *parts;
 };
 
 /* The bytes of a part: a view into the part if it is contiguous, else copied to `scratch`. */
-struct bytes gather_part_bytes(struct gather *g, uint16_t part, struct buf *scratch);
+struct bytes gather_part_bytes(struct gather *g, uint32_t part, struct buf *scratch);
 /* Lets go of all parts. */
 void gather_release_parts(struct gather *g);

@@ -42,7 +42,7 @@ void netloop_close_all(struct netloop *nl)
 
 bool netloop_is_empty(const struct netloop *nl)
 {
-    return counter_read(&nl->counters.connections) == 0 && nl->turn.in_flight_total == 0;
+    return counter_read(&nl->counters.connections) == 0 && nl->turn.in_flight_total == 0 && nl->errands == 0;
 }
 
 /* ---- places: how parcels name a connection ---- */
@@ -139,6 +139,7 @@ static void on_received(struct netloop *nl, struct conn *c, const struct env_eve
 {
     if (event->buffer) {
         counter_add(&nl->counters.bytes_in, event->size);
+        counter_add(&nl->counters.reads, 1);
         conn_receive(c, event->buffer, event->data, event->size);
         return;
     }
@@ -146,6 +147,7 @@ static void on_received(struct netloop *nl, struct conn *c, const struct env_eve
     c->is_ended = true;
     c->is_receiving = false;
     if (event->status != OK) conn_close(c);
+    else if (c->queue == CONN_STALLED) conn_resume(c); /* on_input decides whether what it waits for is worth it */
     else if (!conn_has_input(c) && c->queue == CONN_IDLE) conn_close_after_reply(c);
 }
 

@@ -95,6 +95,7 @@ struct netloop {
     struct conn_place *places;
     uint32_t place_count, place_free;
     uint64_t ids_given;
+    uint32_t errands; /* operations and calls of ours that are elsewhere: they come home before the memory may go */
     struct dlist readable, stalled, dirty;
     struct wheel wheel;
     struct chunk *scratch; /* where replies are built before they are copied to their connection */

@@ -123,7 +123,7 @@ void turn_add(struct netloop *nl, uint16_t shard, struct conn *c, const struct t
                                              .count = 1};
 }
 
-void turn_add_part(struct netloop *nl, uint16_t shard, struct gather *g, uint16_t part,
+void turn_add_part(struct netloop *nl, uint16_t shard, struct gather *g, uint32_t part,
                    const struct turn_request *r)
 {
     struct parcel *pc = nl->turn.open[shard];
@@ -204,6 +204,8 @@ static void chunk_return_arrived(struct thread *at, struct call *c)
     UNUSED struct thread *here = at;
     struct chunk_return *r = container_of(c, struct chunk_return, call);
     r->is_away = false;
+    r->netloop->errands--;
+    turn_return_chunks(r->netloop); /* what has collected meanwhile */
 }
 
 static void chunk_return_run(struct thread *at, struct call *c)
@@ -232,6 +234,7 @@ void turn_return_chunks(struct netloop *nl)
         r->travelling = chain;
         r->netloop = nl;
         r->is_away = true;
+        nl->errands++;
         r->call.run = chunk_return_run;
         thread_call(nl->thread, target->id, &r->call);
     }

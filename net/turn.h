@@ -70,7 +70,7 @@ struct turn_request {
 /* For a reserved shard: the replies go to the connection's next slot, shared with its previous request if that is its neighbour. */
 void turn_add(struct netloop *nl, uint16_t shard, struct conn *c, const struct turn_request *r);
 /* The same, as part `part` of a gather. */
-void turn_add_part(struct netloop *nl, uint16_t shard, struct gather *g, uint16_t part, const struct turn_request *r);
+void turn_add_part(struct netloop *nl, uint16_t shard, struct gather *g, uint32_t part, const struct turn_request *r);
 
 void turn_publish(struct netloop *nl);
 /* Takes parcels that came home; true if there were any. */

@@ -39,7 +39,8 @@ static void split_complete(struct gather *g)
     }
     gather_release_parts(g);
     if (split->key_parts) mem_free(&nl->mem, split->key_parts, split->key_count * sizeof(uint16_t));
-    mem_free(&nl->mem, split, split_bytes(g->part_count));
+    mem_free(&nl->mem, split, split_bytes((uint16_t)g->part_count));
+    nl->errands--;
 }
 
 static struct split *split_create(struct session *s, const struct route *route, uint16_t part_count)
@@ -56,7 +57,15 @@ static struct split *split_create(struct session *s, const struct route *route, 
                                     .parts = split->parts};
     split->rule = (enum merge_rule)route->command->merge;
     split->resp = s->resp;
+    nl->errands++;
     return split;
+}
+
+/* True: the request is done with. Stalling would not help, as nothing that is under way need give memory back. */
+static bool reject_no_memory(struct session *s, const struct route *route)
+{
+    session_reject(s, route, ERR_ALLOC);
+    return true;
 }
 
 /* ---- every shard ---- */
@@ -67,11 +76,11 @@ bool coord_all_shards(struct session *s, const struct route *route)
     struct worker *w = session_worker(s);
     struct resp_reader *r = &s->conn.reader;
     uint16_t shard_count = w->server->router.shard_count;
-    if (conn_slots_full(&s->conn) || !turn_reserve(nl, w->server->all_shards, shard_count)) return false;
+    if (!turn_reserve(nl, w->server->all_shards, shard_count)) return false;
     struct input_ref input;
     /* Hostile argument counts do not get here unless the row allows them, so this is small. */
     enum err e = conn_hold_request(&s->conn, r->argc, &input);
-    if (e != OK) return false;
+    if (e != OK) return reject_no_memory(s, route);
     memcpy(input.payload->argv, r->argv, r->argc * sizeof *r->argv);
     input.payload->refs = shard_count;
     struct split *split = split_create(s, route, shard_count);
@@ -197,15 +206,6 @@ static void fan_out_parts(struct session *s, const struct route *route, const st
                                              .argv_is_stable = true});
 }
 
-static bool reply_no_memory(struct session *s)
-{
-    struct reply out = netloop_reply(s->conn.netloop, s->resp);
-    reply_err(&out, ERR_ALLOC);
-    conn_reply(&s->conn, &out);
-    netloop_reply_drop(s->conn.netloop, &out);
-    return true;
-}
-
 bool coord_fan_out(struct session *s, const struct route *route)
 {
     struct netloop *nl = s->conn.netloop;
@@ -214,12 +214,12 @@ bool coord_fan_out(struct session *s, const struct route *route)
     /* A count of arguments that does not fit the keys is the handler's to refuse, before anything is split. */
     if (session_worker(s)->server->router.shard_count == 1 || (r->argc - 1) % (uint32_t)route->command->keys[0].step != 0)
         return session_dispatch_to_shard_of_key(s, route);
-    if (!placement_make(s, route, &p)) return reply_no_memory(s);
+    if (!placement_make(s, route, &p)) return reject_no_memory(s, route);
     if (p.part_count == 1) return session_dispatch_to_shard_of_key(s, route);
-    if (conn_slots_full(&s->conn) || !turn_reserve(nl, p.part_shards, p.part_count)) return false;
+    if (!turn_reserve(nl, p.part_shards, p.part_count)) return false;
     struct input_ref input;
     if (conn_hold_request(&s->conn, p.part_count + (uint64_t)p.key_count * p.step, &input) != OK)
-        return reply_no_memory(s);
+        return reject_no_memory(s, route);
     fan_out_parts(s, route, &p, &input);
     return true;
 }

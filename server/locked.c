@@ -1,12 +1,13 @@
 #include "server/locked.h"
 
+#include "base/text.h"
 #include "server/coord.h"
 #include "server/merge_parts.h"
 #include "server/server.h"
 #include "server/worker.h"
 #include "shard/cmd/families.h"
 
-static void commit_continue(struct locked *op);
+static void round_send(struct locked *op);
 
 /* ---- memory ---- */
 
@@ -14,20 +15,16 @@ static void locked_free(struct locked *op)
 {
     struct mem *mem = op->mem;
     gather_release_parts(&op->gather);
-    if (op->gather.parts) mem_free(mem, op->gather.parts, op->gather.part_count * sizeof *op->gather.parts);
+    mem_free(mem, op->gather.parts, op->gather.part_count * sizeof *op->gather.parts);
     if (op->input) payload_unref(op->input);
-    if (op->keys) mem_free(mem, op->keys, op->key_count * sizeof *op->keys);
-    uint32_t n = op->participant_count;
-    if (op->participants) mem_free(mem, op->participants, op->key_count * sizeof *op->participants);
-    if (op->unlock_argv) mem_free(mem, op->unlock_argv, 2 * n * sizeof *op->unlock_argv);
-    if (op->lock_argv) mem_free(mem, op->lock_argv, op->lock_argv_count * sizeof *op->lock_argv);
-    for (uint32_t i = 0; i < op->effect_count; i++) {
-        struct locked_effect *e = &op->effects[i];
-        if (e->argv) mem_free(mem, e->argv, e->argc * sizeof *e->argv);
-    }
-    if (op->effects) mem_free(mem, op->effects, op->effect_capacity * sizeof *op->effects);
+    mem_free(mem, op->keys, op->key_capacity * sizeof *op->keys);
+    mem_free(mem, op->participants, op->key_count * sizeof *op->participants);
+    mem_free(mem, op->lock_argv, op->lock_argv_count * sizeof *op->lock_argv);
+    mem_free(mem, op->effects, op->effect_capacity * sizeof *op->effects);
     buf_clear(&op->reports);
+    buf_clear(&op->departures);
     buf_clear(&op->reply);
+    op->gather.netloop->errands--;
     mem_free(mem, op, sizeof *op);
 }
 
@@ -35,112 +32,64 @@ static void parts_set(struct locked *op, uint32_t count, void (*on_complete)(str
 {
     struct gather *g = &op->gather;
     gather_release_parts(g);
-    if (g->parts) mem_free(op->mem, g->parts, g->part_count * sizeof *g->parts);
+    mem_free(op->mem, g->parts, g->part_count * sizeof *g->parts);
     g->parts = mem_alloc_zeroed(op->mem, count * sizeof *g->parts);
-    g->part_count = g->waiting = (uint16_t)count;
+    g->part_count = g->waiting = count;
     g->on_complete = on_complete;
 }
 
-struct locked_effect *locked_add_internal(struct locked *op, uint16_t shard, unsigned internal_command)
+static struct effect *effect_add(struct locked *op, uint16_t shard, const struct command *command)
 {
     if (op->effect_count == op->effect_capacity) {
-        uint32_t grown = op->effect_capacity ? 2 * op->effect_capacity : 4;
-        op->effects = mem_try_realloc(op->mem, op->effects, op->effect_capacity * sizeof *op->effects,
-                                      grown * sizeof *op->effects);
+        uint32_t grown = op->effect_capacity ? 2 * op->effect_capacity : 8;
+        op->effects = mem_try_realloc(op->mem, op->effects, op->effect_capacity * sizeof *op->effects, grown * sizeof *op->effects);
         CHECK(op->effects);
         op->effect_capacity = grown;
     }
-    struct locked_effect *e = &op->effects[op->effect_count++];
-    *e = (struct locked_effect){.shard = shard, .db = op->db};
-    if (internal_command < internal_family.count) e->command = &internal_family.commands[internal_command];
+    struct effect *e = &op->effects[op->effect_count++];
+    *e = (struct effect){.shard = shard, .db = op->db, .resp = 2, .command = command};
     return e;
 }
 
-struct locked_effect *locked_add_effect(struct locked *op, uint16_t shard, const char *command_name)
+static const struct command *internal_row(enum internal_command row)
 {
-    struct locked_effect *e = locked_add_internal(op, shard, UINT32_MAX);
-    e->command = router_find_row(&op->worker->server->router, command_name)->command;
-    return e;
+    return &internal_family.commands[row];
 }
 
-/* ---- reply ---- */
+/* ---- rounds: effects that are sent, and awaited together ---- */
 
-static void locked_finish(struct locked *op)
+static void round_begin(struct locked *op, void (*on_complete)(struct gather *))
+{
+    parts_set(op, op->effect_count - op->round_start, on_complete);
+    op->next_effect = op->round_start;
+    round_send(op);
+}
+
+/* Effects of one shard arrive in the order in which they are added, whatever turns they are spread over: the locks hide what is half
+ * done. The last one may complete the round at once, in a turn that runs in place, so nothing may follow it. */
+static void round_send(struct locked *op)
 {
     struct netloop *nl = op->gather.netloop;
-    struct conn *c = netloop_conn(nl, op->gather.conn_index, op->gather.conn_generation);
-    if (c && !c->is_closing) {
-        struct reply out = netloop_reply(nl, op->resp);
-        reply_raw(&out, op->reply.data, op->reply.size);
-        conn_fill_slot(c, op->gather.slot, &out);
-        netloop_reply_drop(nl, &out);
+    uint32_t count = op->effect_count;
+    while (op->next_effect < count) {
+        struct effect *e = &op->effects[op->next_effect];
+        if (!turn_reserve_one(nl, e->shard)) {
+            dlist_push_back(&op->worker->stuck, &op->stuck_link);
+            return;
+        }
+        uint32_t part = op->next_effect++ - op->round_start;
+        turn_add_part(nl, e->shard, &op->gather, part,
+                      &(struct turn_request){.command = e->command,
+                                             .argv = e->argv ? e->argv : e->inline_argv,
+                                             .argc = e->argc,
+                                             .command_id = op->route->id,
+                                             .db = e->db,
+                                             .hash = e->hash,
+                                             .hashed_index = e->hash ? 1 : 0,
+                                             .resp = e->resp,
+                                             .flags = REQUEST_COMMIT,
+                                             .argv_is_stable = true});
     }
-    op->worker->should_resume = true;
-    locked_free(op);
-}
-
-static void commit_complete(struct gather *g)
-{
-    struct locked *op = container_of(g, struct locked, gather);
-    for (uint16_t i = 0; i < g->part_count; i++) {
-        struct bytes part = gather_part_bytes(g, i, &g->netloop->flatten);
-        if (part.size == 0 || part.data[0] != '-') continue;
-        op->reply.size = 0; /* an effect found no memory */
-        buf_append(&op->reply, part.data, part.size);
-        break;
-    }
-    locked_finish(op);
-}
-
-/* ---- commit turn ---- */
-
-static bool commit_add(struct locked *op, uint16_t part, const struct locked_effect *e)
-{
-    struct netloop *nl = op->gather.netloop;
-    if (!turn_reserve(nl, &e->shard, 1)) return false;
-    turn_add_part(nl, e->shard, &op->gather, part,
-                  &(struct turn_request){.command = e->command,
-                                         .argv = e->argv ? e->argv : (struct bytes *)(uintptr_t)e->inline_argv,
-                                         .argc = e->argc,
-                                         .command_id = op->route_id,
-                                         .db = e->db,
-                                         .hash = e->hash,
-                                         .hashed_index = e->hash ? 1 : 0,
-                                         .resp = 2,
-                                         .flags = REQUEST_COMMIT | REQUEST_PART,
-                                         .argv_is_stable = true});
-    return true;
-}
-
-static bool commit_add_unlock(struct locked *op, uint32_t index)
-{
-    struct locked_participant *p = &op->participants[index];
-    struct bytes *argv = &op->unlock_argv[2 * index];
-    argv[0] = BYTES_LITERAL("unlock");
-    argv[1] = bytes_make(&p->token, sizeof p->token);
-    struct locked_effect unlock = {.shard = p->shard,
-                                   .db = op->db,
-                                   .command = &internal_family.commands[INTERNAL_UNLOCK],
-                                   .argc = 2,
-                                   .argv = argv};
-    return commit_add(op, (uint16_t)(op->effect_count + index), &unlock);
-}
-
-/* Effects first, then the unlocks: each shard's requests arrive in the order in which they are added. The last addition may complete the
- * operation at once, in a turn that runs in place, so nothing may follow it. */
-static void commit_continue(struct locked *op)
-{
-    while (op->next_effect < op->effect_count) {
-        if (!commit_add(op, (uint16_t)op->next_effect, &op->effects[op->next_effect])) goto stuck;
-        op->next_effect++;
-    }
-    while (op->next_unlock < op->participant_count) {
-        if (!commit_add_unlock(op, op->next_unlock)) goto stuck;
-        op->next_unlock++;
-    }
-    return;
-stuck:
-    dlist_push_back(&op->worker->stuck, &op->stuck_link);
 }
 
 bool coord_resume(struct worker *w)
@@ -150,112 +99,291 @@ bool coord_resume(struct worker *w)
     dlist_init(&batch);
     dlist_splice(&batch, &w->stuck);
     struct dlist *link;
-    while ((link = dlist_pop_front(&batch))) commit_continue(container_of(link, struct locked, stuck_link));
+    while ((link = dlist_pop_front(&batch))) round_send(container_of(link, struct locked, stuck_link));
     return true;
 }
 
-/* ---- lock turn ---- */
+/* ---- values as bytes ---- */
 
-static struct locked_participant *participant_of(struct locked *op, uint16_t shard)
+static bool report_is_value(struct bytes report)
 {
-    for (uint16_t i = 0; i < op->participant_count; i++)
-        if (op->participants[i].shard == shard) return &op->participants[i];
-    return NULL;
+    return report.data[0] == '*' && report.data[1] != '-';
+}
+
+/* "*2\r\n$8\r\n<deadline>\r\n$n\r\n<frozen>\r\n". */
+static void value_report_read(struct bytes report, struct bytes *deadline, struct bytes *frozen)
+{
+    const size_t header = sizeof("*2\r\n$8\r\n") - 1;
+    *deadline = bytes_make(report.data + header, sizeof(uint64_t));
+    const char *at = report.data + header + sizeof(uint64_t) + 2;
+    const char *end = memchr(at, '\r', report.size - (size_t)(at - report.data));
+    int64_t size = 0;
+    CHECK(end && text_to_i64(bytes_make(at + 1, (size_t)(end - at - 1)), &size));
+    *frozen = bytes_make(end + 2, (size_t)size);
+}
+
+static void effect_thaw(struct locked *op, uint16_t shard, const struct locked_key *k, struct bytes report)
+{
+    struct effect *e = effect_add(op, shard, internal_row(INTERNAL_THAW));
+    e->db = k->db;
+    e->hash = k->hash;
+    e->argc = 4;
+    e->inline_argv[0] = BYTES_LITERAL("thaw");
+    e->inline_argv[1] = op->argv[k->argv_index];
+    value_report_read(report, &e->inline_argv[2], &e->inline_argv[3]);
+}
+
+static void effect_depart(struct locked *op, uint16_t shard, const struct locked_key *k)
+{
+    struct effect *e = effect_add(op, shard, internal_row(INTERNAL_DEPART));
+    e->db = k->db;
+    e->hash = k->hash;
+    e->argc = 3;
+    e->inline_argv[0] = BYTES_LITERAL("depart");
+    e->inline_argv[1] = op->argv[k->argv_index];
+    e->inline_argv[2] = k->is_written && shard != k->shard ? BYTES_LITERAL("d") : BYTES_LITERAL("-");
+}
+
+static void effects_unlock(struct locked *op)
+{
+    for (uint16_t i = 0; i < op->participant_count; i++) {
+        struct participant *p = &op->participants[i];
+        struct effect *e = effect_add(op, p->shard, internal_row(INTERNAL_UNLOCK));
+        e->argc = 2;
+        e->inline_argv[0] = BYTES_LITERAL("unlock");
+        e->inline_argv[1] = bytes_make(&p->token, sizeof p->token);
+    }
+}
+
+static bool is_guest(const struct locked *op, const struct locked_key *k)
+{
+    return k->shard != op->host && !k->is_repeated;
+}
+
+/* ---- give back ---- */
+
+static void gave_back(struct gather *g)
+{
+    struct locked *op = container_of(g, struct locked, gather);
+    struct netloop *nl = g->netloop;
+    struct conn *c = netloop_conn(nl, g->conn_index, g->conn_generation);
+    if (c && !c->is_closing) {
+        struct reply out = netloop_reply(nl, op->resp);
+        reply_raw(&out, op->reply.data, op->reply.size);
+        conn_fill_slot(c, g->slot, &out);
+        netloop_reply_drop(nl, &out);
+    }
+    op->worker->should_resume = true;
+    locked_free(op);
+}
+
+static void part_copy(struct locked *op, uint32_t effect, struct buf *out)
+{
+    struct gather *g = &op->gather;
+    struct bytes part = gather_part_bytes(g, effect - op->round_start, &g->netloop->flatten);
+    buf_append(out, part.data, part.size);
+}
+
+/* The run is over: its reply is the client's; what the guests have become goes home. */
+static void ran(struct gather *g)
+{
+    struct locked *op = container_of(g, struct locked, gather);
+    part_copy(op, op->command_effect, &op->reply);
+    size_t *offsets = mem_alloc(op->mem, op->key_count * sizeof *offsets);
+    for (uint32_t i = 0; i < op->key_count; i++) {
+        offsets[i] = op->departures.size;
+        if (is_guest(op, &op->keys[i])) part_copy(op, op->keys[i].departure, &op->departures);
+    }
+    op->round_start = op->effect_count;
+    for (uint32_t i = 0; i < op->key_count; i++) {
+        const struct locked_key *k = &op->keys[i];
+        if (!is_guest(op, k) || !k->is_written) continue;
+        struct bytes departure = bytes_make(op->departures.data + offsets[i], op->departures.size - offsets[i]);
+        if (report_is_value(departure)) effect_thaw(op, k->shard, k, departure);
+        else if (departure.data[0] != '-') effect_depart(op, k->shard, k); /* gone: without a value to report */
+    }
+    mem_free(op->mem, offsets, op->key_count * sizeof *offsets);
+    effects_unlock(op);
+    round_begin(op, gave_back);
+}
+
+/* ---- run ---- */
+
+static void effects_run(struct locked *op)
+{
+    for (uint32_t i = 0; i < op->key_count; i++)
+        if (is_guest(op, &op->keys[i]) && report_is_value(op->keys[i].report))
+            effect_thaw(op, op->host, &op->keys[i], op->keys[i].report);
+    op->command_effect = op->effect_count;
+    struct effect *e = effect_add(op, op->host, op->route->command);
+    e->argv = op->argv;
+    e->argc = op->argc;
+    e->resp = op->resp;
+    for (uint32_t i = 0; i < op->key_count; i++) {
+        if (!is_guest(op, &op->keys[i])) continue;
+        op->keys[i].departure = op->effect_count;
+        effect_depart(op, op->host, &op->keys[i]);
+    }
+    round_begin(op, ran);
+}
+
+/* Nothing happens but the unlocks. */
+static void effects_fail(struct locked *op, struct bytes error)
+{
+    buf_append(&op->reply, error.data, error.size);
+    effects_unlock(op);
+    round_begin(op, gave_back);
 }
 
 /* Every participant's reply is an array: the token, then a report per key in the order in which they were sent. */
-static void reports_read(struct locked *op)
+static void reports_split(struct locked *op, struct participant *p, struct bytes part)
 {
-    struct gather *g = &op->gather;
-    size_t *offsets = mem_alloc(op->mem, g->part_count * sizeof *offsets);
-    for (uint16_t i = 0; i < g->part_count; i++) {
-        struct bytes part = gather_part_bytes(g, i, &g->netloop->flatten);
-        offsets[i] = op->reports.size;
-        buf_append(&op->reports, part.data, part.size);
-    }
-    for (uint16_t i = 0; i < g->part_count; i++) {
-        struct bytes rest = bytes_make(op->reports.data + offsets[i], op->reports.size - offsets[i]);
-        const char *token = memchr(rest.data, '\n', rest.size); /* past "*n\r\n$8\r\n" */
-        token = memchr(token + 1, '\n', rest.size - (size_t)(token + 1 - rest.data));
-        token++;
-        memcpy(&op->participants[i].token, token, sizeof op->participants[i].token);
-        size_t at = (size_t)(token - rest.data) + sizeof(uint64_t) + 2;
-        for (uint32_t k = 0; k < op->key_count; k++) {
-            if (op->keys[k].shard != op->participants[i].shard) continue;
-            size_t size = reply_value_bytes(bytes_make(rest.data + at, rest.size - at));
-            op->keys[k].report = bytes_make(rest.data + at, size);
-            at += size;
-        }
-    }
-    mem_free(op->mem, offsets, g->part_count * sizeof *offsets);
-}
-
-static void lock_complete(struct gather *g)
-{
-    struct locked *op = container_of(g, struct locked, gather);
-    reports_read(op);
-    struct reply out;
-    reply_init(&out, NULL, op->mem);
-    out.resp = op->resp;
-    bool failed = false;
-    for (uint32_t k = 0; k < op->key_count && !failed; k++) {
-        failed = op->keys[k].report.data[0] == '-';
-        if (failed) reply_raw(&out, op->keys[k].report.data, op->keys[k].report.size);
-    }
-    if (!failed) op->how->compute(op, &out);
-    struct chunk *chain = reply_take(&out);
-    for (const struct chunk *c = chain; c; c = c->next) buf_append(&op->reply, c->data, c->size);
-    chunk_free_chain(op->mem, chain);
-    parts_set(op, op->effect_count + op->participant_count, commit_complete);
-    commit_continue(op);
-}
-
-static void lock_argv_make(struct locked *op, const struct locked_participant *p, struct bytes **at, uint32_t *argc)
-{
-    struct bytes *argv = *at;
-    uint32_t n = 0;
-    argv[n++] = BYTES_LITERAL("lock");
+    const size_t token_header = sizeof("$8\r\n") - 1;
+    const char *line_end = memchr(part.data, '\n', part.size);
+    const char *token = line_end + 1 + token_header;
+    memcpy(&p->token, token, sizeof p->token);
+    size_t at = (size_t)(token - part.data) + sizeof p->token + 2;
     for (uint32_t k = 0; k < op->key_count; k++) {
         if (op->keys[k].shard != p->shard) continue;
-        argv[n++] = op->argv[op->keys[k].argv_index];
-        argv[n++] = bytes_make(op->keys[k].mode, LOCK_MODE_BYTES);
+        size_t size = reply_value_bytes(bytes_make(part.data + at, part.size - at));
+        op->keys[k].report = bytes_make(part.data + at, size);
+        at += size;
     }
-    *argc = n;
-    *at = argv + n;
 }
+
+static void locked_now(struct gather *g)
+{
+    struct locked *op = container_of(g, struct locked, gather);
+    size_t *ends = mem_alloc(op->mem, g->part_count * sizeof *ends);
+    uint32_t count = g->part_count;
+    for (uint32_t i = 0; i < count; i++) {
+        struct bytes part = gather_part_bytes(g, i, &g->netloop->flatten);
+        buf_append(&op->reports, part.data, part.size);
+        ends[i] = op->reports.size;
+    }
+    for (uint32_t i = 0, start = 0; i < count; i++) {
+        reports_split(op, &op->participants[i], bytes_make(op->reports.data + start, ends[i] - start));
+        start = (uint32_t)ends[i];
+    }
+    mem_free(op->mem, ends, count * sizeof *ends);
+    for (uint32_t k = 0; k < op->key_count; k++) {
+        if (op->keys[k].report.data[0] != '-') continue;
+        effects_fail(op, op->keys[k].report);
+        return;
+    }
+    effects_run(op);
+}
+
+/* ---- lock turn ---- */
 
 static void lock_turn(struct locked *op)
 {
     struct netloop *nl = op->gather.netloop;
     op->lock_argv_count = op->participant_count + 2 * op->key_count;
     op->lock_argv = mem_alloc(op->mem, op->lock_argv_count * sizeof *op->lock_argv);
-    op->unlock_argv = mem_alloc(op->mem, 2 * op->participant_count * sizeof *op->unlock_argv);
-    parts_set(op, op->participant_count, lock_complete);
-    struct bytes *at = op->lock_argv;
+    parts_set(op, op->participant_count, locked_now);
+    struct bytes *argv = op->lock_argv;
     for (uint16_t i = 0; i < op->participant_count; i++) {
-        struct bytes *argv = at;
-        uint32_t argc;
-        lock_argv_make(op, &op->participants[i], &at, &argc);
+        uint32_t argc = 0;
+        argv[argc++] = BYTES_LITERAL("lock");
+        for (uint32_t k = 0; k < op->key_count; k++) {
+            if (op->keys[k].shard != op->participants[i].shard) continue;
+            argv[argc++] = op->argv[op->keys[k].argv_index];
+            argv[argc++] = bytes_make(op->keys[k].mode, LOCK_MODE_BYTES);
+        }
         turn_add_part(nl, op->participants[i].shard, &op->gather, i,
-                      &(struct turn_request){.command = &internal_family.commands[INTERNAL_LOCK],
+                      &(struct turn_request){.command = internal_row(INTERNAL_LOCK),
                                              .argv = argv,
                                              .argc = argc,
-                                             .command_id = op->route_id,
+                                             .command_id = op->route->id,
                                              .db = op->db,
                                              .resp = 2,
-                                             .flags = REQUEST_PART,
                                              .argv_is_stable = true});
+        argv += argc;
     }
 }
 
-static void participants_find(struct locked *op)
+/* ---- which keys, and who is the host ---- */
+
+static void key_found(void *context, uint32_t index, const struct key_spec *spec)
 {
-    op->participants = mem_alloc_zeroed(op->mem, op->key_count * sizeof *op->participants);
-    for (uint32_t k = 0; k < op->key_count; k++) {
-        if (participant_of(op, op->keys[k].shard)) continue;
-        op->participants[op->participant_count++].shard = op->keys[k].shard;
+    struct locked *op = context;
+    if (op->key_count == op->key_capacity) {
+        uint32_t grown = op->key_capacity ? 2 * op->key_capacity : 4;
+        op->keys = mem_try_realloc(op->mem, op->keys, op->key_capacity * sizeof *op->keys, grown * sizeof *op->keys);
+        CHECK(op->keys);
+        op->key_capacity = grown;
     }
+    struct locked_key *k = &op->keys[op->key_count++];
+    *k = (struct locked_key){.argv_index = index, .db = op->db, .is_written = !(spec->flags & KEY_RO)};
+    k->shard = router_shard(&op->worker->server->router, op->argv[index], &k->hash);
 }
+
+/* COPY src dst DB n: the only command whose keys live in two databases. */
+static bool copy_target_database(struct locked *op)
+{
+    for (uint32_t i = 3; i + 1 < op->argc; i++) {
+        int64_t db;
+        if (!bytes_equal_nocase(op->argv[i], "db")) continue;
+        if (!text_to_i64(op->argv[i + 1], &db) || db < 0 || db >= op->worker->server->database_count) return false;
+        op->keys[1].db = (uint16_t)db;
+    }
+    return true;
+}
+
+/* A name that stands twice is one guest; it is written if any of its places is. */
+static void keys_merge_repeated(struct locked *op)
+{
+    uint32_t mask = 1;
+    while (mask < 2 * op->key_count) mask *= 2;
+    uint32_t *slots = mem_alloc_zeroed(op->mem, mask * sizeof *slots);
+    for (uint32_t i = 0; i < op->key_count; i++) {
+        struct locked_key *k = &op->keys[i];
+        uint32_t at = (uint32_t)k->hash & (mask - 1);
+        while (slots[at]) {
+            struct locked_key *other = &op->keys[slots[at] - 1];
+            if (other->db == k->db && bytes_equal(op->argv[other->argv_index], op->argv[k->argv_index])) break;
+            at = (at + 1) & (mask - 1);
+        }
+        if (slots[at]) {
+            k->is_repeated = true;
+            op->keys[slots[at] - 1].is_written |= k->is_written;
+        } else {
+            slots[at] = i + 1;
+        }
+    }
+    mem_free(op->mem, slots, mask * sizeof *slots);
+}
+
+static bool is_participant(const struct locked *op, uint16_t shard)
+{
+    for (uint16_t i = 0; i < op->participant_count; i++)
+        if (op->participants[i].shard == shard) return true;
+    return false;
+}
+
+/* False: everything lives on one shard, or the arguments are wrong, which the handler will say. */
+static bool locked_plan(struct locked *op)
+{
+    if (!command_each_key(op->route->command, op->argv, op->argc, key_found, op) || op->key_count < 2) return false;
+    if (strcmp(op->route->command->name, "copy") == 0 && !copy_target_database(op)) return false;
+    op->participants = mem_alloc_zeroed(op->mem, op->key_count * sizeof *op->participants);
+    for (uint32_t k = 0; k < op->key_count; k++)
+        if (!is_participant(op, op->keys[k].shard)) op->participants[op->participant_count++].shard = op->keys[k].shard;
+    if (op->participant_count == 1) return false;
+    keys_merge_repeated(op);
+    uint32_t first_written = 0;
+    while (first_written < op->key_count && !op->keys[first_written].is_written) first_written++;
+    op->host = op->keys[first_written < op->key_count ? first_written : 0].shard;
+    for (uint32_t k = 0; k < op->key_count; k++) {
+        struct locked_key *key = &op->keys[k];
+        key->mode[0] = is_guest(op, key) ? 'd' : '-';
+        memcpy(key->mode + 1, &key->db, sizeof key->db);
+    }
+    return true;
+}
+
+/* ---- entry ---- */
 
 static bool reserve_participants(struct locked *op)
 {
@@ -264,61 +392,55 @@ static bool reserve_participants(struct locked *op)
     return turn_reserve(op->gather.netloop, shards, op->participant_count);
 }
 
-static const struct locked_command *locked_find(const struct route *route)
-{
-    const struct locked_command *how = locked_commands;
-    while (how->name && strcmp(how->name, route->command->name) != 0) how++;
-    CHECK(how->name);
-    return how;
-}
-
 static struct locked *locked_create(struct session *s, const struct route *route)
 {
     struct netloop *nl = s->conn.netloop;
     struct locked *op = mem_alloc_zeroed(&nl->mem, sizeof *op);
-    op->mem = op->reports.mem = op->reply.mem = &nl->mem;
+    op->mem = op->reports.mem = op->departures.mem = op->reply.mem = &nl->mem;
     op->worker = session_worker(s);
-    op->how = locked_find(route);
-    op->route_id = route->id;
+    op->route = route;
     op->gather.netloop = nl;
+    nl->errands++;
     op->argv = s->conn.reader.argv; /* until the request is held */
     op->argc = s->conn.reader.argc;
-    op->db = op->to_db = (uint16_t)s->db;
+    op->db = (uint16_t)s->db;
     op->resp = s->resp;
     dlist_init(&op->stuck_link);
     return op;
 }
 
-/* Takes over the request's arguments. False: no memory. */
-static bool locked_hold(struct locked *op, struct session *s)
+/* Takes over the request's arguments. */
+static enum err locked_hold(struct locked *op, struct session *s)
 {
     struct input_ref input;
-    if (conn_hold_request(&s->conn, op->argc, &input) != OK) return false;
+    enum err e = conn_hold_request(&s->conn, op->argc, &input);
+    if (e != OK) return e;
     op->input = input.payload;
     memcpy(op->input->argv, s->conn.reader.argv, op->argc * sizeof *op->argv);
     op->argv = op->input->argv;
     op->gather.conn_index = s->conn.index;
     op->gather.conn_generation = s->conn.generation;
     op->gather.slot = conn_push_slot(&s->conn);
-    return true;
+    return OK;
 }
 
 bool coord_locked(struct session *s, const struct route *route)
 {
     if (session_worker(s)->server->router.shard_count == 1) return session_dispatch_to_shard_of_key(s, route);
     struct locked *op = locked_create(s, route);
-    bool is_local = !op->how->begin(op);
-    if (!is_local) {
-        participants_find(op);
-        is_local = op->participant_count == 1;
-    }
-    if (is_local) {
+    if (!locked_plan(op)) {
         locked_free(op);
         return session_dispatch_to_shard_of_key(s, route);
     }
-    if (conn_slots_full(&s->conn) || !reserve_participants(op) || !locked_hold(op, s)) {
+    if (!reserve_participants(op)) {
         locked_free(op);
         return false;
+    }
+    enum err e = locked_hold(op, s);
+    if (e != OK) {
+        locked_free(op);
+        session_reject(s, route, e);
+        return true;
     }
     lock_turn(op);
     return true;

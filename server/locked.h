@@ -1,53 +1,49 @@
 /* locked.h: the LOCKED plan: one operation over keys of several shards, from its lock turn to its reply.
  *
- *     lock turn     LOCK to each participant, in one turn: the operation's place in the turn order
- *     reports       what the command needs to know of each key
- *     compute       effects: requests for single shards, and the reply
- *     commit turn   per shard: its effects, then UNLOCK; spread over several turns if they are many, for the locks hide what is half done
- *     reply         when every part of the commit is back
+ *     lock turn   LOCK to each participant, all in one turn: the operation's place in the turn order. The reports bring copies of the values
+ *                 that do not live on the *host*, the shard of the first key that is written.
+ *     run         on the host: the copies are put beside its own keys as guests, the ordinary handler runs, the guests depart
+ *     give back   what a guest has become goes to its own shard; every participant unlocks
+ *     reply       when every part is back
+ *
+ * So a command needs no code of its own to run over several shards, and its handler does not know that it does. Guests cannot be seen: requests for a key
+ * go to the key's shard, and requests for the whole keyspace wait at the gate until no lock is left.
  *
  * Thread     [net] of the connection.
- * Ownership  The operation owns its memory and a count of the request's input until its last part is back, whether or not the connection is still there.
- * Errors     A report that is an error (no memory to copy a value) ends the operation without effects.
+ * Ownership  The operation owns its memory and the request's input until its last part is back, whether or not the connection is still there.
+ * Errors     A report that is an error (no memory for a copy) ends the operation without effects.
  */
 #pragma once
 
 #include "server/session.h"
 
-#define LOCKED_ARGS_MAX 4 /* arguments of an effect with an argv of its own */
+#define EFFECT_ARGS_MAX 4
 
 /* A key of the command. */
 struct locked_key {
     uint32_t argv_index;
     uint16_t shard;
-    char mode[3];  /* '-', 'e' or 'd' and the database: shard/cmd/internal.c */
+    uint16_t db;
+    bool is_written;
+    bool is_repeated; /* the same name stands among the earlier keys */
+    char mode[3];     /* '-' or 'd' and the database: shard/cmd/internal.c */
     uint64_t hash;
     struct bytes report; /* RESP bytes; valid from the reports on */
+    uint32_t departure;  /* index of its DEPART among the effects */
 };
 
-struct locked_effect {
-    uint16_t shard;
-    uint16_t db;
+/* One request of a round. */
+struct effect {
+    uint16_t shard, db;
+    uint8_t resp;
     const struct command *command;
     uint64_t hash;
     uint32_t argc;
-    struct bytes *argv; /* inline_argv, or of the operation's memory */
-    struct bytes inline_argv[LOCKED_ARGS_MAX];
+    struct bytes *argv; /* NULL: inline_argv */
+    struct bytes inline_argv[EFFECT_ARGS_MAX];
 };
 
-struct locked;
-
-/* What a command does with the plan. */
-struct locked_command {
-    const char *name;
-    /* Fills op->keys (modes). False: the arguments are wrong, the shard's handler will say how. */
-    bool (*begin)(struct locked *op);
-    /* Reads the reports, adds effects, writes the reply. */
-    void (*compute)(struct locked *op, struct reply *out);
-};
-extern const struct locked_command locked_commands[];
-
-struct locked_participant {
+struct participant {
     uint16_t shard;
     uint64_t token;
 };
@@ -55,30 +51,26 @@ struct locked_participant {
 struct locked {
     struct gather gather;
     struct dlist stuck_link;
-    const struct locked_command *how;
     struct worker *worker;
+    struct mem *mem;
+    const struct route *route;
     struct payload *input; /* argv of the command */
     struct bytes *argv;
     uint32_t argc;
-    uint16_t db, to_db;
-    uint16_t route_id; /* all its requests count as the command itself */
+    uint16_t db;
     uint8_t resp;
-    bool replace; /* COPY */
+    uint16_t host;
     struct locked_key *keys;
-    uint32_t key_count;
-    struct locked_participant *participants;
+    uint32_t key_count, key_capacity;
+    struct participant *participants;
     uint16_t participant_count;
-    struct buf reports;
-    struct locked_effect *effects;
-    uint32_t effect_count, effect_capacity;
-    uint32_t next_effect, next_unlock; /* progress of the commit turn */
-    struct buf reply;                  /* written by compute */
-    struct bytes *unlock_argv;         /* two slices per participant */
+    struct buf reports;    /* of the lock turn */
+    struct buf departures; /* of the run */
+    struct buf reply;
     struct bytes *lock_argv;
     uint32_t lock_argv_count;
-    struct mem *mem;
+    struct effect *effects;
+    uint32_t effect_count, effect_capacity;
+    uint32_t round_start, next_effect; /* effects of this round from round_start on; sent up to next_effect */
+    uint32_t command_effect;           /* the command itself */
 };
-
-/* For compute: an effect to fill further. */
-struct locked_effect *locked_add_effect(struct locked *op, uint16_t shard, const char *command_name);
-struct locked_effect *locked_add_internal(struct locked *op, uint16_t shard, unsigned internal_command);

@@ -47,9 +47,9 @@ size_t reply_value_bytes(struct bytes b)
 /* The first part that is an error; -1: none. */
 static int first_error(const struct merge_input *in, struct buf *scratch)
 {
-    for (uint16_t i = 0; i < in->gather->part_count; i++) {
+    for (uint32_t i = 0; i < in->gather->part_count; i++) {
         struct bytes part = gather_part_bytes(in->gather, i, scratch);
-        if (part.size > 0 && part.data[0] == '-') return i;
+        if (part.size > 0 && part.data[0] == '-') return (int)i;
     }
     return -1;
 }
@@ -57,7 +57,7 @@ static int first_error(const struct merge_input *in, struct buf *scratch)
 static void merge_sum(const struct merge_input *in, struct buf *scratch, struct reply *out)
 {
     int64_t sum = 0;
-    for (uint16_t i = 0; i < in->gather->part_count; i++)
+    for (uint32_t i = 0; i < in->gather->part_count; i++)
         sum += line_number(gather_part_bytes(in->gather, i, scratch));
     reply_i64(out, sum);
 }
@@ -65,10 +65,10 @@ static void merge_sum(const struct merge_input *in, struct buf *scratch, struct 
 static void merge_concat(const struct merge_input *in, struct buf *scratch, struct reply *out)
 {
     uint64_t total = 0;
-    for (uint16_t i = 0; i < in->gather->part_count; i++)
+    for (uint32_t i = 0; i < in->gather->part_count; i++)
         total += (uint64_t)line_number(gather_part_bytes(in->gather, i, scratch));
     reply_array(out, total);
-    for (uint16_t i = 0; i < in->gather->part_count; i++) {
+    for (uint32_t i = 0; i < in->gather->part_count; i++) {
         struct bytes part = gather_part_bytes(in->gather, i, scratch);
         size_t header = line_bytes(part);
         reply_raw(out, part.data + header, part.size - header);
@@ -79,10 +79,10 @@ static void merge_concat(const struct merge_input *in, struct buf *scratch, stru
 static void merge_keys(const struct merge_input *in, struct reply *out)
 {
     struct mem *mem = &in->gather->netloop->mem;
-    uint16_t part_count = in->gather->part_count;
+    uint32_t part_count = in->gather->part_count;
     struct bytes *rest = mem_alloc(mem, part_count * sizeof *rest);
     struct buf *flat = mem_alloc_zeroed(mem, part_count * sizeof *flat);
-    for (uint16_t i = 0; i < part_count; i++) {
+    for (uint32_t i = 0; i < part_count; i++) {
         flat[i].mem = mem;
         rest[i] = gather_part_bytes(in->gather, i, &flat[i]);
     }
@@ -94,7 +94,7 @@ static void merge_keys(const struct merge_input *in, struct reply *out)
         part->data += size;
         part->size -= size;
     }
-    for (uint16_t i = 0; i < part_count; i++) buf_clear(&flat[i]);
+    for (uint32_t i = 0; i < part_count; i++) buf_clear(&flat[i]);
     mem_free(mem, flat, part_count * sizeof *flat);
     mem_free(mem, rest, part_count * sizeof *rest);
 }
@@ -103,13 +103,13 @@ static void merge_keys(const struct merge_input *in, struct reply *out)
 static void merge_random(const struct merge_input *in, struct buf *scratch, struct reply *out)
 {
     uint64_t total = 0;
-    for (uint16_t i = 0; i < in->gather->part_count; i++) {
+    for (uint32_t i = 0; i < in->gather->part_count; i++) {
         struct bytes part = gather_part_bytes(in->gather, i, scratch);
         size_t header = line_bytes(part);
         total += (uint64_t)line_number(bytes_make(part.data + header, part.size - header));
     }
     uint64_t chosen = total ? in->random % total : 0;
-    for (uint16_t i = 0; i < in->gather->part_count; i++) {
+    for (uint32_t i = 0; i < in->gather->part_count; i++) {
         struct bytes part = gather_part_bytes(in->gather, i, scratch);
         size_t at = line_bytes(part);
         struct bytes weight = bytes_make(part.data + at, part.size - at);
@@ -129,7 +129,7 @@ void merge_parts(const struct merge_input *in, struct reply *out)
     struct buf *scratch = &in->gather->netloop->flatten;
     int failed = first_error(in, scratch);
     if (failed >= 0) {
-        struct bytes part = gather_part_bytes(in->gather, (uint16_t)failed, scratch);
+        struct bytes part = gather_part_bytes(in->gather, (uint32_t)failed, scratch);
         reply_raw(out, part.data, part.size);
         return;
     }

@@ -2,6 +2,7 @@
 
 #include "base/log.h"
 #include "base/text.h"
+#include "server/cmd_wait.h"
 #include "server/coord.h"
 #include "server/server.h"
 #include "server/worker.h"
@@ -36,6 +37,7 @@ void session_on_open(struct conn *c)
 void session_on_close(struct conn *c)
 {
     struct session *s = session_of(c);
+    wait_cancel(s);
     buf_clear(&s->name);
     buf_clear(&s->lib_name);
     buf_clear(&s->lib_version);
@@ -84,7 +86,7 @@ static void reject(struct session *s, const struct route *route, struct reply *o
     reply_now(s, out);
 }
 
-static void reject_err(struct session *s, const struct route *route, enum err e)
+void session_reject(struct session *s, const struct route *route, enum err e)
 {
     struct reply out = netloop_reply(s->conn.netloop, s->resp);
     reply_err(&out, e);
@@ -143,26 +145,20 @@ static const struct route *find_route(struct session *s)
     if (likely(word && word == s->last_word)) return s->last_route;
     const struct route *parent;
     const struct route *route = router_find(&session_worker(s)->server->router, r->argv, r->argc, &parent);
-    if (unlikely(!route)) {
-        if (parent) reject_unknown_subcommand(s, parent);
-        else reject_unknown(s);
-        return NULL;
-    }
-    if (!route->parent && route->child_count == 0) {
-        s->last_route = route;
-        s->last_word = word;
-    }
-    return route;
+    bool is_of_name_alone = route && !route->parent && route->child_count == 0;
+    s->last_route = route;
+    s->last_word = is_of_name_alone ? word : 0;
+    if (likely(route)) return route;
+    if (parent) reject_unknown_subcommand(s, parent);
+    else reject_unknown(s);
+    return NULL;
 }
 
 static bool is_paused(struct session *s, const struct command *c)
 {
     struct worker *w = session_worker(s);
     if (likely(w->pause_mode == PAUSE_NONE)) return false;
-    if (w->thread.wall_ms >= w->pause_until_ms) {
-        w->pause_mode = PAUSE_NONE;
-        return false;
-    }
+    if ((int64_t)(w->thread.now_ns / 1000000) >= w->pause_until_ms) return false;
     return w->pause_mode == PAUSE_ALL || c->flags & (CMD_WRITE | CMD_MAY_REPLICATE);
 }
 
@@ -174,7 +170,7 @@ static inline bool check_allowed(struct session *s, const struct route *route)
         return false;
     }
     if (unlikely(!s->is_authenticated && !(route->command->flags & CMD_NO_AUTH))) {
-        reject_err(s, route, ERR_NO_AUTH);
+        session_reject(s, route, ERR_NO_AUTH);
         return false;
     }
     return true;
@@ -200,7 +196,8 @@ static void run_on_net(struct session *s, const struct route *route)
     counter_add(&w->routes[route->id].ticks, env_ticks() - started);
     if (out.error_count) {
         counter_add(&w->routes[route->id].failed, 1);
-        worker_count_error(w, bytes_make(out.first->data + 1, (size_t)(out.cursor - out.last->data - 1)));
+        if (out.first == out.last && out.first->data[0] == '-')
+            worker_count_error(w, bytes_make(out.first->data + 1, (size_t)(out.cursor - out.first->data - 1)));
     }
     if (!s->is_deferred) conn_reply(&s->conn, &out);
     netloop_reply_drop(s->conn.netloop, &out);
@@ -221,12 +218,12 @@ static inline bool dispatch_one_shard(struct session *s, const struct route *rou
     struct conn *c = &s->conn;
     struct netloop *nl = c->netloop;
     struct resp_reader *r = &c->reader;
-    if (unlikely(conn_slots_full(c)) || !turn_reserve_one(nl, shard)) return false;
+    if (!turn_reserve_one(nl, shard)) return false;
     bool is_long = r->argc > TURN_ARGS_INLINE_MAX;
     struct input_ref input;
     enum err e = conn_hold_request(c, is_long ? r->argc : 0, &input);
     if (unlikely(e != OK)) {
-        reject_err(s, route, e);
+        session_reject(s, route, e);
         return true;
     }
     struct bytes *argv = r->argv;
@@ -292,7 +289,6 @@ static bool dispatch_by_plan(struct session *s, const struct route *route)
     switch ((enum plan)route->command->plan) {
     case PLAN_NET:
         if (route->command->flags & CMD_BARRIER && !reach_barrier(s)) return false;
-        if (unlikely(conn_slots_full(&s->conn))) return false;
         run_on_net(s, route);
         return true;
     case PLAN_ONE_SHARD: return dispatch_by_key(s, route);
@@ -328,6 +324,7 @@ static bool dispatch_recorded(struct session *s, const struct route *route)
 static bool dispatch(struct session *s)
 {
     struct worker *w = session_worker(s);
+    if (unlikely(conn_slots_full(&s->conn))) return false; /* errors take slots, too */
     const struct route *route = find_route(s);
     if (unlikely(!route)) return true;
     if (unlikely(!check_allowed(s, route))) return true;
@@ -366,7 +363,9 @@ static void run_input(struct session *s)
     for (uint32_t budget = NETLOOP_COMMANDS_PER_TURN; budget > 0; budget--) {
         if (c->is_closing || c->close_after_reply) return;
         if (unlikely(s->is_waiting)) {
-            conn_wait(c);
+            bool is_given_up = c->is_ended && s->wait; /* as in Redis: nobody waits for the end of WAIT */
+            if (is_given_up) conn_close(c);
+            else conn_wait(c);
             return;
         }
         enum resp_state state = conn_next_request(c, &limits);

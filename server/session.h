@@ -12,6 +12,7 @@
 #include "net/netloop.h"
 #include "server/router.h"
 
+struct wait;
 struct worker;
 
 #define SESSION_NAME_BYTES_MAX 512 /* of CLIENT SETNAME and SETINFO; longer ones are refused */
@@ -28,8 +29,9 @@ struct session {
     bool is_unix_socket;
     uint32_t deferred_slot;
     struct buf name, lib_name, lib_version;
-    const struct route *last_route; /* of the command named by last_word */
-    uint64_t last_word;             /* see name_word; 0: none */
+    const struct route *last_route; /* of the last command; NULL: it is unknown */
+    uint64_t last_word;             /* its name, if that alone tells the route; see name_word. 0: no */
+    struct wait *wait;              /* of WAIT; NULL: it does not wait */
     uint64_t requests; /* commands so far: their number in the record of the order */
 };
 
@@ -62,6 +64,8 @@ struct session *session_find(struct netloop *nl, struct session_ref ref);
  * with it. False: no credit. */
 bool session_dispatch_to_shard_of_key(struct session *s, const struct route *route);
 
+/* [net] Answers the present request with an error before it runs. */
+void session_reject(struct session *s, const struct route *route, enum err e);
 /* CLIENT SETNAME's rule: printable, no spaces. [any] */
 bool session_name_is_valid(struct bytes name);
 

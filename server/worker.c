@@ -36,7 +36,15 @@ static void shard_config_fill(struct shard_config *out, const struct config *c)
                                  .lazyfree_user_flush = c->lazyfree_lazy_user_flush,
                                  .lazyfree_expire = c->lazyfree_lazy_expire,
                                  .lazyfree_server_del = c->lazyfree_lazy_server_del,
+                                 .set_max_intset_entries = c->set_max_intset_entries,
+                                 .set_max_listpack_entries = c->set_max_listpack_entries,
+                                 .set_max_listpack_value_bytes = c->set_max_listpack_value_bytes,
+                                 .zset_max_listpack_entries = c->zset_max_listpack_entries,
+                                 .zset_max_listpack_value_bytes = c->zset_max_listpack_value_bytes,
                                  .lfu_log_factor = (uint32_t)c->lfu_log_factor,
+                                 .list_max_listpack_size = c->list_max_listpack_size,
+                                 .hash_max_listpack_entries = c->hash_max_listpack_entries,
+                                 .hash_max_listpack_value_bytes = c->hash_max_listpack_value_bytes,
                                  .lfu_decay_minutes = (uint32_t)c->lfu_decay_time_min};
 }
 
@@ -67,6 +75,7 @@ static void run_parcel_home(struct worker *w, struct parcel *pc)
     if (!own) counter_add(&w->shard.counters.hops, pc->request_count);
     shard_run_parcel(&w->shard, pc);
     CHECK(mailbox_push(mesh_to_net(mesh, w->shard.id, net_id), pc)); /* the sender's credit guarantees room */
+    shard_send_late(&w->shard);
     if (!own) w->homeward |= UINT64_C(1) << (net_id % 64);
 }
 
@@ -81,6 +90,7 @@ static bool run_in_place(struct netloop *nl, struct parcel *pc, uint64_t *positi
     if (w->recorder) *position = sequencer_now(&w->server->mesh.sequencer);
     if (!merge_is_empty(&w->merge)) return false;
     shard_run_parcel(&w->shard, pc);
+    shard_send_late(&w->shard); /* calls to this thread itself run in its next step, when the parcel is home */
     w->should_resume = true;
     return true;
 }
@@ -158,7 +168,8 @@ void worker_count_error(struct worker *w, struct bytes text)
         struct error_kind *kind = &w->error_kinds[i];
         if (kind->name[0] == '\0') memcpy(kind->name, text.data, size); /* zeroed, so terminated */
         if (strncmp(kind->name, text.data, size) != 0 || kind->name[size] != '\0') continue;
-        counter_add(&kind->count, 1);
+        /* Pairs with the acquire load in stats_read_errors: whoever sees a count sees the name. */
+        atomic_store_explicit(&kind->count.value, counter_read(&kind->count) + 1, memory_order_release);
         return;
     }
 }
@@ -171,6 +182,7 @@ static void worker_init_net(struct worker *w)
     struct mem *mem = &w->net.mem;
     netloop_init(&w->net, &w->thread, srv->is_recording ? &recording_hooks : &hooks, &w->net_config[0]);
     w->net.owner = w;
+    timer_init(&w->pause_timer.timer);
     w->scratch.mem = w->placement.mem = mem;
     uint16_t shard_count = srv->mesh.shard_count;
     w->part_argv = mem_alloc(mem, shard_count * sizeof(struct bytes *));
@@ -319,8 +331,6 @@ static uint64_t next_deadline_ns(const struct worker *w)
 {
     uint64_t deadline_ns = UINT64_MAX;
     if (w->has_net) deadline_ns = MIN(deadline_ns, netloop_next_deadline_ns(&w->net));
-    if (w->has_net && w->pause_mode != PAUSE_NONE && !dlist_is_empty(&w->net.stalled))
-        deadline_ns = MIN(deadline_ns, w->thread.now_ns + 1000000); /* the end of a pause is looked for each ms */
     if (w->has_shard) deadline_ns = MIN(deadline_ns, shard_next_deadline_ns(&w->shard));
     return deadline_ns;
 }
@@ -358,8 +368,9 @@ bool worker_step(struct worker *w, uint64_t max_sleep_ns)
     if (w->has_net) any |= run_net_output(w);
     if (w->has_shard) any |= shard_background(&w->shard);
     counter_add(&w->steps, 1);
-    counter_add(any ? &w->busy_ticks : &w->idle_ticks, env_ticks() - started);
     wait_for_events(w, any, max_sleep_ns);
+    /* With the system calls that follow from work; a step without work may have slept in them. */
+    if (any) counter_add(&w->busy_ticks, env_ticks() - started);
     return any;
 }
 
@@ -383,6 +394,7 @@ static void worker_run(struct worker *w)
     while (!atomic_load_explicit(&w->may_exit, memory_order_acquire)) {
         worker_step(w, 1000000);
         bool is_drained = !w->has_net || netloop_is_empty(&w->net);
+        is_drained &= !w->has_shard || shard_is_settled(&w->shard);
         atomic_store_explicit(&w->is_drained, is_drained, memory_order_release);
     }
 }

@@ -28,6 +28,13 @@ struct error_kind {
     struct counter count;
 };
 
+/* How a worker spends its time, sampled by the main thread; any thread may read the counters. */
+struct worker_share {
+    struct counter busy_permille, shard_busy_permille, cpu_permille;
+    double busy, shard_busy, cpu; /* moving averages */
+    uint64_t last_busy_ticks, last_shard_busy_ticks, last_cpu_us;
+};
+
 enum pause_mode { PAUSE_NONE, PAUSE_WRITES, PAUSE_ALL };
 
 struct worker {
@@ -48,7 +55,8 @@ struct worker {
     struct counter commands_processed;
     struct error_kind *error_kinds;
     enum pause_mode pause_mode;
-    int64_t pause_until_ms;
+    int64_t pause_until_ms; /* monotonic */
+    struct net_timer pause_timer;
     struct dlist stuck;         /* coordinators that wait for credit */
     struct recorder *recorder;  /* NULL: the order is not recorded */
     struct buf scratch;         /* of whoever runs now, not across calls */
@@ -63,7 +71,11 @@ struct worker {
     bool should_resume; /* something came back that a stalled connection may wait for */
     _Atomic bool should_stop, is_drained, may_exit;
     uint64_t spin_ns, busy_until_ns;
-    struct counter steps, sleeps, busy_ticks, idle_ticks, cpu_us;
+    struct counter steps, sleeps, busy_ticks;
+
+    /* ---- main thread ---- */
+    struct worker_share share;
+    struct counter cpu_us;
 };
 
 struct worker_options {

@@ -46,7 +46,7 @@ void locks_deinit(struct shard *sh)
 {
     struct locks *l = &sh->locks;
     CHECK(l->busy == 0);
-    if (l->buckets) mem_free(&sh->mem, l->buckets, LOCK_BUCKETS * sizeof *l->buckets);
+    if (l->buckets) mem_free(&sh->mem, l->buckets, l->bucket_count * sizeof *l->buckets);
 }
 
 static void locks_count(struct locks *l)
@@ -56,14 +56,51 @@ static void locks_count(struct locks *l)
 
 /* ---- entries ---- */
 
+/* The low bits of a hash have chosen the shard already. */
+static uint32_t bucket_index(const struct locks *l, uint64_t hash)
+{
+    return (uint32_t)(hash >> 32) & (l->bucket_count - 1);
+}
+
+/* Chains stay short however many keys one command locks. Without memory they get longer. */
+static void buckets_grow(struct shard *sh)
+{
+    struct locks *l = &sh->locks;
+    struct dlist *old = l->buckets;
+    uint32_t old_count = l->bucket_count, count = old ? 2 * old_count : LOCK_BUCKETS;
+    struct dlist *buckets = mem_try_alloc(&sh->mem, count * sizeof *buckets);
+    if (!buckets) {
+        CHECK(old);
+        return;
+    }
+    for (uint32_t i = 0; i < count; i++) dlist_init(&buckets[i]);
+    l->buckets = buckets;
+    l->bucket_count = count;
+    for (uint32_t i = 0; i < old_count; i++) {
+        struct dlist *link;
+        while ((link = dlist_pop_front(&old[i]))) {
+            const struct lock_entry *e = container_of(link, struct lock_entry, link);
+            dlist_push_back(&buckets[bucket_index(l, e->hash)], link);
+        }
+    }
+    if (old) mem_free(&sh->mem, old, old_count * sizeof *old);
+}
+
+/* What one huge command needed is not kept. */
+static void buckets_shrink(struct shard *sh)
+{
+    struct locks *l = &sh->locks;
+    if (l->entry_count > 0 || l->bucket_count <= LOCK_BUCKETS) return;
+    mem_free(&sh->mem, l->buckets, l->bucket_count * sizeof *l->buckets);
+    l->buckets = NULL;
+    l->bucket_count = 0;
+}
+
 static struct dlist *lock_bucket(struct shard *sh, uint64_t hash)
 {
     struct locks *l = &sh->locks;
-    if (!l->buckets) {
-        l->buckets = mem_alloc(&sh->mem, LOCK_BUCKETS * sizeof *l->buckets);
-        for (unsigned i = 0; i < LOCK_BUCKETS; i++) dlist_init(&l->buckets[i]);
-    }
-    return &l->buckets[hash % LOCK_BUCKETS];
+    if (!l->buckets) buckets_grow(sh);
+    return &l->buckets[bucket_index(l, hash)];
 }
 
 static struct lock_entry *entry_find(struct shard *sh, const struct key *k)
@@ -80,6 +117,7 @@ static struct lock_entry *entry_find_or_make(struct shard *sh, const struct key 
 {
     struct lock_entry *e = entry_find(sh, k);
     if (e) return e;
+    if (sh->locks.entry_count >= sh->locks.bucket_count) buckets_grow(sh);
     e = mem_alloc(&sh->mem, sizeof *e + k->name.size);
     e->hash = k->hash;
     e->name_size = (uint32_t)k->name.size;
@@ -117,11 +155,10 @@ static void walk_count(void *context, uint32_t index, const struct key_spec *spe
     if (entry_find(walk->sh, &k)) walk->is_locked = true;
 }
 
-static struct lock_node *ticket_last_node_of(struct ticket *t, const struct lock_entry *e)
+/* A ticket joins all its queues in one go, so if it is in this one it is the last. */
+static bool ticket_is_queued(const struct ticket *t, const struct lock_entry *e)
 {
-    for (uint32_t i = 0; i < t->node_count; i++)
-        if (t->nodes[i].entry == e) return &t->nodes[i];
-    return NULL;
+    return !dlist_is_empty(&e->queue) && container_of(e->queue.prev, struct lock_node, link)->ticket == t;
 }
 
 static void walk_enqueue(void *context, uint32_t index, const struct key_spec *spec)
@@ -131,7 +168,7 @@ static void walk_enqueue(void *context, uint32_t index, const struct key_spec *s
     struct key k = request_key(walk->sh, walk->rq, index);
     struct lock_entry *e = entry_find_or_make(walk->sh, &k);
     struct ticket *t = walk->ticket;
-    if (ticket_last_node_of(t, e)) return; /* the same key twice */
+    if (ticket_is_queued(t, e)) return; /* the same key twice */
     struct lock_node *node = &t->nodes[t->node_count++];
     node->entry = e;
     node->ticket = t;
@@ -244,7 +281,8 @@ static void ticket_run(struct shard *sh, struct ticket *t)
     *late = (struct late_reply){
         .run = t->run, .index = t->index, .net_id = t->net_id, .shard_id = sh->id, .chain = reply_take(&out)};
     t->is_parked = false;
-    sh->hooks->send_late(sh, late);
+    sh->late_count++;
+    dlist_push_back(&sh->late, &late->link);
 }
 
 /* Out of all its queues; whoever is first in all of its own now is appended to `ready`. */
@@ -319,6 +357,7 @@ void locks_release(struct shard *sh, uint64_t token)
     ticket_free(sh, t);
     run_ready(sh, &ready);
     gate_open(sh);
+    buckets_shrink(sh);
     locks_count(l);
     counter_set(&sh->counters.locks_held, l->entry_count);
 }
@@ -329,12 +368,12 @@ void locks_validate(const struct shard *sh)
 {
     const struct locks *l = &sh->locks;
     uint64_t entries = 0;
-    for (unsigned i = 0; l->buckets && i < LOCK_BUCKETS; i++) {
+    for (uint32_t i = 0; i < l->bucket_count; i++) {
         dlist_each(link, &l->buckets[i]) {
             struct lock_entry *e = container_of(link, struct lock_entry, link);
             entries++;
             CHECK(!dlist_is_empty(&e->queue));
-            CHECK(e->hash % LOCK_BUCKETS == i);
+            CHECK(bucket_index(l, e->hash) == i);
             bool first = true;
             dlist_each(node_link, &e->queue) {
                 const struct lock_node *node = container_of(node_link, struct lock_node, link);

@@ -16,7 +16,7 @@
 #include "base/dlist.h"
 #include "base/parcel.h"
 
-#define LOCK_BUCKETS 256
+#define LOCK_BUCKETS 256 /* at first; doubled when more keys are locked */
 
 struct shard;
 struct ticket;
@@ -25,6 +25,7 @@ struct locks {
     uint64_t busy;  /* keys with a holder or waiters, plus parked requests at the gate: 0 is the fast path's one test */
     uint64_t entry_count;
     struct dlist *buckets; /* of lock entries, by hash; NULL until first used */
+    uint32_t bucket_count;
     struct dlist gate;     /* tickets, in turn order */
     struct ticket *running; /* the parked request that is being run right now */
 };

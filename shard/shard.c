@@ -18,6 +18,7 @@ void shard_init(struct shard *sh, const struct shard_options *options)
     mem_init(&sh->mem, "shard");
     keyspace_init(&sh->keys, &sh->mem, options->database_count, options->hash_seed);
     locks_init(&sh->locks);
+    dlist_init(&sh->late);
     sh->free_list = free_list_create(&sh->mem);
     sh->per_command =
         mem_alloc_zeroed(&sh->mem, (options->command_count + 1u) * sizeof *sh->per_command);
@@ -84,6 +85,15 @@ struct span {
     uint32_t count, failed;
 };
 
+static void note_slowest(struct shard *sh, const struct span *span, uint64_t ticks)
+{
+    ticks /= MAX(span->count, 1u);
+    if (ticks <= sh->slowest_ticks) return;
+    sh->slowest_ticks = ticks;
+    counter_set(&sh->counters.slowest_us, (uint64_t)((double)ticks / env_ticks_per_us()));
+    counter_set(&sh->counters.slowest_command, span->first->command_id + 1u);
+}
+
 static void span_end(struct shard *sh, struct span *span)
 {
     uint64_t now = env_ticks();
@@ -92,6 +102,7 @@ static void span_end(struct shard *sh, struct span *span)
         counter_add(&c->calls, span->count);
         counter_add(&c->ticks, now - span->started);
         if (span->failed) counter_add(&c->failed, span->failed);
+        if (unlikely(now - span->started > sh->slowest_ticks)) note_slowest(sh, span, now - span->started);
     }
     *span = (struct span){.started = now};
 }
@@ -121,6 +132,7 @@ static void run_window(struct shard *sh, struct parcel *pc, uint32_t first, uint
 void shard_run_parcel(struct shard *sh, struct parcel *pc)
 {
     assert_on_shard(sh);
+    uint64_t started = env_ticks();
     reply_init(&pc->out, parcel_chunk(pc), &sh->mem);
     for (uint32_t first = 0; first < pc->request_count; first += SHARD_PREFETCH_WINDOW) {
         uint32_t count = MIN(pc->request_count - first, (uint32_t)SHARD_PREFETCH_WINDOW);
@@ -130,22 +142,51 @@ void shard_run_parcel(struct shard *sh, struct parcel *pc)
     pc->out.last->size = (uint32_t)(pc->out.cursor - pc->out.last->data);
     counter_add(&sh->counters.requests, pc->request_count);
     counter_add(&sh->counters.parcels, 1);
+    counter_add(&sh->counters.busy_ticks, env_ticks() - started);
     if (pc->out.error_count) counter_add(&sh->counters.error_replies, pc->out.error_count);
+}
+
+void shard_send_late(struct shard *sh)
+{
+    struct dlist *link;
+    while ((link = dlist_pop_front(&sh->late)))
+        sh->hooks->send_late(sh, container_of(link, struct late_reply, link));
 }
 
 void shard_free_late(struct shard *sh, struct late_reply *late)
 {
     chunk_free_chain(&sh->mem, late->chain);
     mem_free(&sh->mem, late, sizeof *late);
+    sh->late_count--;
+}
+
+bool shard_is_settled(const struct shard *sh)
+{
+    return sh->locks.busy == 0 && sh->late_count == 0;
 }
 
 /* ---- background ---- */
 
+static void publish_index_bytes(struct shard *sh)
+{
+    uint64_t bytes = 0;
+    for (uint32_t i = 0; i < sh->keys.database_count; i++)
+        if (sh->keys.databases[i]) bytes += sh->keys.databases[i]->keys.bytes;
+    counter_set(&sh->counters.index_bytes, bytes);
+}
+
 bool shard_background(struct shard *sh)
 {
+    bool must_free = free_list_pending(sh->free_list) > 0, must_expire = sh->now_ns >= sh->expire_next_ns;
+    if (!must_free && !must_expire) return false;
     bool more = false;
-    if (free_list_pending(sh->free_list) > 0) more = free_list_step(sh);
-    if (sh->now_ns >= sh->expire_next_ns) more |= expire_step(sh);
+    uint64_t started = env_ticks();
+    if (must_free) more = free_list_step(sh);
+    if (must_expire) {
+        more |= expire_step(sh);
+        publish_index_bytes(sh);
+    }
+    counter_add(&sh->counters.busy_ticks, env_ticks() - started);
     return more;
 }
 

@@ -28,18 +28,23 @@ struct shard_config {
     bool lazyfree_expire;
     bool lazyfree_server_del;
     uint32_t lfu_log_factor, lfu_decay_minutes;
+    int32_t list_max_listpack_size; /* > 0: elements; -1 … -5: 4, 8, 16, 32, 64 KiB */
+    uint64_t hash_max_listpack_entries, hash_max_listpack_value_bytes;
+    uint64_t set_max_intset_entries, set_max_listpack_entries, set_max_listpack_value_bytes;
+    uint64_t zset_max_listpack_entries, zset_max_listpack_value_bytes;
 };
 
 /* One writer (the shard), any reader. */
 struct shard_counters {
-    struct counter requests, parcels, batches, hops; /* hops: requests that came from another thread */
+    struct counter requests, parcels, hops; /* hops: requests that came from another thread */
     struct counter keyspace_hits, keyspace_misses;
     struct counter expired_keys, expired_stale_slices, expire_cycle_us;
     struct counter lazyfree_pending, lazyfreed;
     struct counter locked_waits, locks_held;
-    struct counter busy_ticks;
+    struct counter busy_ticks; /* running requests and background work */
     struct counter error_replies;
-    struct counter queue_depth;
+    struct counter index_bytes; /* of the tables of all databases */
+    /* The longest time of a request, as far as spans tell: the mean over a span of one command. command_id + 1. */
     struct counter slowest_us, slowest_command;
 };
 
@@ -63,6 +68,9 @@ struct shard {
     struct shard_counters counters;
     struct shard_command_counters *per_command; /* by command_id */
     uint32_t command_count;
+    uint64_t slowest_ticks;
+    struct dlist late;   /* late replies that wait until the parcel that runs has gone home */
+    uint32_t late_count; /* late replies that have not come back */
     uint64_t expire_next_ns;
     uint32_t expire_db;
     const struct shard_hooks *hooks;
@@ -98,8 +106,13 @@ void shard_set_now(struct shard *sh, uint64_t now_ns, int64_t wall_ms);
 
 /* Runs all requests of a parcel: replies go to parcel->out. Requests whose keys are locked are parked. */
 void shard_run_parcel(struct shard *sh, struct parcel *pc);
+/* After a parcel was pushed home: sends the late replies that it released. Not before, for a request may have been parked and released in
+ * one and the same parcel, and its net thread must see the parcel first. */
+void shard_send_late(struct shard *sh);
 /* A late reply came back from its net thread. */
 void shard_free_late(struct shard *sh, struct late_reply *late);
+/* True if nobody holds or waits for a key, and every late reply has come back. */
+bool shard_is_settled(const struct shard *sh);
 /* Runs one request and writes exactly one reply. */
 void shard_run_request(struct shard *sh, struct request *rq, struct reply *out);
 /* One slice of background work; true if there is more that should not wait. */

@@ -45,4 +45,4 @@ enum err lcs_reply_wrong_type(struct reply *out);
 /* Not for clients: rows by index, for coordinators. */
 extern const struct command_family internal_family;
 #define LOCK_MODE_BYTES 3 /* of an argument: the mode and the database */
-enum internal_command { INTERNAL_LOCK, INTERNAL_THAW, INTERNAL_UNLOCK };
+enum internal_command { INTERNAL_LOCK, INTERNAL_THAW, INTERNAL_DEPART, INTERNAL_UNLOCK };

@@ -1,12 +1,12 @@
 /* The requests of lock and commit turns: what coordinators send to shards, and no client can.
  *
- *     LOCK   key mode key mode …            replies an array: the token, then one report per key
- *     THAW   key deadline frozen            puts a value that was frozen on another shard; replies
- * +OK UNLOCK token                          ends the holding; replies +OK
+ *     LOCK key mode key mode …   replies an array: the token, then one report per key
+ *     THAW key deadline frozen   puts a value that was frozen on another shard; replies +OK
+ *     DEPART key mode            removes a key; replies its value as LOCK does
+ *     UNLOCK token               ends the holding; replies +OK
  *
- * Modes: "-" only locks (null), "e" reports whether the key exists (:0 or :1), "d" gives the value
- * and its deadline (array of two, or null). A mode is followed by the two bytes of the database
- * that it looks at. Numbers travel as the bytes that they are.
+ * Mode "d" reports the value and its deadline (array of two, or null if there is none), "-" nothing (null). In LOCK
+ * two bytes follow: the database that it looks at. Numbers travel as the bytes that they are.
  */
 #include "shard/cmd/families.h"
 #include "shard/object.h"
@@ -54,12 +54,8 @@ static enum err cmd_lock(struct shard *sh, struct request *rq, struct reply *out
         memcpy(&db, rq->argv[i + 1].data + 1, sizeof db);
         k.db = db;
         char mode = rq->argv[i + 1].data[0];
-        if (mode == 'e')
-            reply_i64(out, keyspace_peek(sh, &k) != NULL);
-        else if (mode == 'd')
-            report_value(sh, keyspace_find_any(sh, &k), out);
-        else
-            reply_null(out);
+        if (mode == 'd') report_value(sh, keyspace_peek(sh, &k), out);
+        else reply_null(out);
     }
     return OK;
 }
@@ -71,6 +67,15 @@ static enum err cmd_thaw(struct shard *sh, struct request *rq, struct reply *out
     if (!e) return ERR_ALLOC;
     keyspace_put_entry(sh, &k, e);
     reply_ok(out);
+    return OK;
+}
+
+static enum err cmd_depart(struct shard *sh, struct request *rq, struct reply *out)
+{
+    struct key k = request_key(sh, rq, 1);
+    if (rq->argv[2].data[0] == 'd') report_value(sh, keyspace_peek(sh, &k), out);
+    else reply_null(out);
+    keyspace_delete(sh, &k);
     return OK;
 }
 
@@ -87,6 +92,8 @@ static const struct command commands[] = {
      .keys = {{.flags = KEY_RW, .begin = 1, .last = -1, .step = 2}}, .group = "internal", .summary = "Holds keys for a commit turn."},
     {.name = "thaw", .on_shard = cmd_thaw, .arity = 4, .plan = PLAN_ONE_SHARD, .flags = CMD_WRITE,
      .keys = KEYS_FIRST(KEY_OW), .group = "internal", .summary = "Puts a value that came from another shard."},
+    {.name = "depart", .on_shard = cmd_depart, .arity = 3, .plan = PLAN_ONE_SHARD, .flags = CMD_WRITE,
+     .keys = KEYS_FIRST(KEY_RM), .group = "internal", .summary = "Takes a guest's value away again."},
     {.name = "unlock", .on_shard = cmd_unlock, .arity = 2, .plan = PLAN_ONE_SHARD, .flags = CMD_WRITE,
      .keys = KEYS_NONE, .group = "internal", .summary = "Ends a commit turn."},
 };

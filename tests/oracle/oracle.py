@@ -227,6 +227,9 @@ def run(arguments, seed):
             count = options.commands // options.clients
             clients = [Client(server.connect(), f"{seed}/{i}", count) for i in range(options.clients)]
             drive(clients)
+        except (OSError, SystemExit):
+            print(f"oracle [{arguments}] seed {seed}: the server said:\n{server.output()}")
+            raise
         finally:
             server.stop(signal.SIGTERM)
         order = read_order(record, clients)
