@@ -3,6 +3,9 @@
 #include "base/log.h"
 #include "net/netloop.h"
 
+#define BUDGET_FIRST 8
+#define BUDGET_BYTES (256 * 1024)     /* of replies that one turn of a connection may be expected to make */
+#define SLOTS_BYTES (4 * 1024 * 1024) /* the same for all that is under way */
 #define WAITING_BYTES_MAX (64 * 1024) /* of a stalled connection, before it stops receiving */
 
 /* ---- life ---- */
@@ -14,6 +17,8 @@ struct conn *conn_create(struct netloop *nl, int fd)
     dlist_init(&c->queue_link);
     dlist_init(&c->dirty_link);
     timer_init(&c->idle_timer.timer);
+    c->command_budget = BUDGET_FIRST;
+    c->slot_limit = CONN_SLOTS_MAX;
     resp_reader_init(&c->reader, &nl->mem);
     c->opened_ms = c->last_request_ms = (uint64_t)nl->thread->wall_ms;
     env_socket_adopt(nl->thread->loop, &c->socket, fd, nl->config->keepalive_s);
@@ -195,6 +200,18 @@ void conn_stall(struct conn *c)
     resp_unread(&c->reader);
     counter_add(&c->netloop->counters.stalls, 1);
     conn_set_queue(c, CONN_STALLED);
+}
+
+void conn_adapt_budget(struct conn *c, uint64_t requests)
+{
+    uint64_t reply_bytes = (c->out_total - c->out_total_seen) / requests;
+    c->out_total_seen = c->out_total;
+    uint64_t budget = MIN(2ULL * c->command_budget, (uint64_t)NETLOOP_COMMANDS_PER_TURN);
+    if (reply_bytes * budget > BUDGET_BYTES) budget = MAX(BUDGET_BYTES / reply_bytes, 1ULL);
+    uint64_t slots = CONN_SLOTS_MAX;
+    if (reply_bytes * slots > SLOTS_BYTES) slots = MAX(SLOTS_BYTES / reply_bytes, 4ULL);
+    c->command_budget = (uint16_t)budget;
+    c->slot_limit = (uint16_t)slots;
 }
 
 void conn_wait(struct conn *c)

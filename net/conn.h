@@ -81,6 +81,10 @@ struct conn {
     struct iovec one_piece;    /* of a send of one chunk, the usual case */
     struct iovec *send_pieces; /* of a gathered one; NULL: none under way */
     uint64_t out_bytes; /* both */
+    uint64_t out_total; /* ever queued */
+    uint64_t out_total_seen;
+    uint16_t command_budget; /* of the next turn; see conn_adapt_budget */
+    uint16_t slot_limit;
     uint64_t over_soft_limit_since_ms;
 
     /* ---- times and sums, for CLIENT LIST and the idle timeout ---- */
@@ -106,6 +110,9 @@ void conn_receive(struct conn *c, struct env_buffer *buffer, const char *data, s
 MUST_USE enum resp_state conn_next_request(struct conn *c, const struct resp_limits *limits);
 /* The request was not taken: conn_next_request gives it again. The connection stalls until netloop_resume_stalled. */
 void conn_stall(struct conn *c);
+/* After a turn of `requests`: how many the next one may take. A connection starts slowly and speeds up while its replies are small, so that a pipeline of
+ * big replies makes no more of them than its output limit can stop. */
+void conn_adapt_budget(struct conn *c, uint64_t requests);
 /* Waits for the answer to a deferred command: stalls, with no request to give back. */
 void conn_wait(struct conn *c);
 /* After a pass over its input; `has_more`: the budget was used up. */
@@ -137,7 +144,7 @@ static inline bool conn_has_slots(const struct conn *c)
 }
 static inline bool conn_slots_full(const struct conn *c)
 {
-    return c->slot_tail - c->slot_head >= CONN_SLOTS_MAX;
+    return c->slot_tail - c->slot_head >= c->slot_limit;
 }
 /* A new slot at the end of the pipeline, waiting; its sequence number. */
 uint32_t conn_push_slot(struct conn *c);

@@ -66,6 +66,7 @@ static void out_append(struct conn *c, const char *data, size_t size)
 {
     if (c->is_closing) return;
     c->out_bytes += size;
+    c->out_total += size;
     while (size > 0) {
         struct chunk *last = c->out_last;
         if (!last || last->size == last->capacity) {

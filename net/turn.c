@@ -2,7 +2,7 @@
 
 #include "net/netloop.h"
 
-#define POOL_MAX 256 /* parcels kept for reuse */
+#define POOL_MAX 8 /* parcels kept for reuse: some 34 KiB each */
 
 void turn_init(struct netloop *nl)
 {

@@ -93,6 +93,23 @@ void session_reject(struct session *s, const struct route *route, enum err e)
     reject(s, route, &out);
 }
 
+/* A browser that was tricked into talking to us: its lines must not become commands. */
+static bool is_http(const struct session *s)
+{
+    struct bytes name = s->conn.reader.argv[0];
+    return bytes_equal_nocase(name, "post") || bytes_equal_nocase(name, "host:");
+}
+
+static void drop_http(struct session *s)
+{
+    char peer[ENV_NAME_BYTES_MAX];
+    env_peer_name(s->conn.socket.fd, peer);
+    log_warning("Possible SECURITY ATTACK detected: client id=%llu addr=%s sends HTTP (POST or Host:), most likely a cross protocol "
+                "attack through a browser. The connection is closed.",
+                (unsigned long long)s->conn.id, peer);
+    conn_close(&s->conn);
+}
+
 /* As Redis quotes it: the name and as many arguments as fit 128 characters. */
 static void reject_unknown(struct session *s)
 {
@@ -145,11 +162,13 @@ static const struct route *find_route(struct session *s)
     if (likely(word && word == s->last_word)) return s->last_route;
     const struct route *parent;
     const struct route *route = router_find(&session_worker(s)->server->router, r->argv, r->argc, &parent);
+    if (unlikely(!route && parent && parent->command->on_net)) route = parent; /* it says itself what it does not know */
     bool is_of_name_alone = route && !route->parent && route->child_count == 0;
     s->last_route = route;
     s->last_word = is_of_name_alone ? word : 0;
     if (likely(route)) return route;
     if (parent) reject_unknown_subcommand(s, parent);
+    else if (is_http(s)) drop_http(s);
     else reject_unknown(s);
     return NULL;
 }
@@ -162,6 +181,19 @@ static bool is_paused(struct session *s, const struct command *c)
     return w->pause_mode == PAUSE_ALL || c->flags & (CMD_WRITE | CMD_MAY_REPLICATE);
 }
 
+/* Rows with CMD_PROTECTED: who may use them is enable-debug-command's affair. */
+static bool check_protected(struct session *s, const struct route *route)
+{
+    enum config_protected rule = session_worker(s)->config->enable_debug_command;
+    if (rule == CONFIG_PROTECTED_YES || (rule == CONFIG_PROTECTED_LOCAL && env_peer_is_local(s->conn.socket.fd))) return true;
+    struct reply out = netloop_reply(s->conn.netloop, s->resp);
+    reply_error(&out, "ERR DEBUG command not allowed. If the enable-debug-command option is set to \"local\", you can run it from a "
+                      "local connection, otherwise you need to set this option in the configuration file, and then restart the "
+                      "server.");
+    reject(s, route, &out);
+    return false;
+}
+
 /* True if the command may run; else it has been answered. */
 static inline bool check_allowed(struct session *s, const struct route *route)
 {
@@ -169,6 +201,7 @@ static inline bool check_allowed(struct session *s, const struct route *route)
         reject_arity(s, route);
         return false;
     }
+    if (unlikely(route->command->flags & CMD_PROTECTED && !check_protected(s, route))) return false;
     if (unlikely(!s->is_authenticated && !(route->command->flags & CMD_NO_AUTH))) {
         session_reject(s, route, ERR_NO_AUTH);
         return false;
@@ -360,7 +393,7 @@ static void run_input(struct session *s)
     struct resp_limits limits = {.bulk_bytes_max = w->config->proto_bulk_bytes_max,
                                  .args_max = RESP_ARGS_MAX,
                                  .authenticated = s->is_authenticated};
-    for (uint32_t budget = NETLOOP_COMMANDS_PER_TURN; budget > 0; budget--) {
+    for (uint32_t budget = c->command_budget; budget > 0; budget--) {
         if (c->is_closing || c->close_after_reply) return;
         if (unlikely(s->is_waiting)) {
             bool is_given_up = c->is_ended && s->wait; /* as in Redis: nobody waits for the end of WAIT */
@@ -397,4 +430,5 @@ void session_on_input(struct conn *c)
     if (s->requests == before) return;
     c->last_request_ms = (uint64_t)w->thread.wall_ms;
     counter_add(&w->commands_processed, s->requests - before);
+    conn_adapt_budget(c, s->requests - before);
 }
