@@ -470,6 +470,12 @@ void resp_unread(struct resp_reader *r)
     }
 }
 
+void resp_rebase(struct resp_reader *r, const char *data)
+{
+    r->end = data + resp_unread_bytes(r);
+    r->next = r->start = data;
+}
+
 struct buf resp_take_gathered(struct resp_reader *r)
 {
     CHECK(r->gathered && r->mode == MODE_DELIVERED);

@@ -6,6 +6,7 @@
 #define BUDGET_FIRST 8
 #define BUDGET_BYTES (256 * 1024)     /* of replies that one turn of a connection may be expected to make */
 #define SLOTS_BYTES (4 * 1024 * 1024) /* the same for all that is under way */
+#define BUFFERS_FREE_MIN 64 /* below, a connection that waits keeps none of the kernel's buffers */
 #define WAITING_BYTES_MAX (64 * 1024) /* of a stalled connection, before it stops receiving */
 
 /* ---- life ---- */
@@ -195,11 +196,24 @@ enum resp_state conn_next_request(struct conn *c, const struct resp_limits *limi
     }
 }
 
+/* The kernel's buffers are few: when they run out, whoever waits copies what it has not read yet and gives its buffer back. */
+static void current_unpin(struct conn *c)
+{
+    size_t size = resp_unread_bytes(&c->reader);
+    if (!c->current.buffer || !c->current.buffer->loop || size == 0) return;
+    struct env_buffer *copy = input_try_copy(&c->netloop->mem, c->current.data + c->current.size - size, size);
+    if (!copy) return;
+    input_unref(c->current.buffer);
+    c->current = (struct piece){copy, copy->data, size};
+    resp_rebase(&c->reader, copy->data);
+}
+
 void conn_stall(struct conn *c)
 {
     resp_unread(&c->reader);
     counter_add(&c->netloop->counters.stalls, 1);
     conn_set_queue(c, CONN_STALLED);
+    if (env_buffers_free(c->netloop->thread->loop) < BUFFERS_FREE_MIN) current_unpin(c);
 }
 
 void conn_adapt_budget(struct conn *c, uint64_t requests)
@@ -217,6 +231,7 @@ void conn_adapt_budget(struct conn *c, uint64_t requests)
 void conn_wait(struct conn *c)
 {
     conn_set_queue(c, CONN_STALLED);
+    if (env_buffers_free(c->netloop->thread->loop) < BUFFERS_FREE_MIN) current_unpin(c);
 }
 
 /* After a pass over its input: where the connection waits next. */
