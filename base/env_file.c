@@ -23,6 +23,10 @@ static enum err read_all(int fd, const char *path, struct buf *out, char *why)
             return ERR_ALLOC;
         }
         ssize_t n = read(fd, at, READ_CHUNK_BYTES);
+        if (n > 0 && fault_hit("env_file_read")) {
+            n = -1;
+            errno = EIO;
+        }
         if (n == 0) return OK;
         if (n > 0) {
             out->size += (size_t)n;

@@ -239,9 +239,9 @@ bool env_accept_failed(struct env_loop *loop, struct env_socket *s, int error)
         return true;
     }
     if (dlist_is_empty(&loop->paused)) {
-        log_warning("accept: %s; new connections wait. Raise the limit of open files (ulimit -n, "
-                    "LimitNOFILE=) or lower maxclients",
-                    strerrordesc_np(error));
+        log_warning("%s: accept: %s; new connections wait. Raise the limit of open files "
+                    "(ulimit -n, LimitNOFILE=) or lower maxclients",
+                    loop->name, strerrordesc_np(error));
         loop->paused_until_ns = env_now_ns() + ENV_ACCEPT_PAUSE_NS;
     }
     s->flags |= SOCKET_ACCEPT_PAUSED;

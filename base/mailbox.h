@@ -61,6 +61,14 @@ static inline uint32_t mailbox_count(struct mailbox *box)
     return box->tail_seen - atomic_load_explicit(&box->head, memory_order_relaxed);
 }
 
+/* [any] The same from outside, for statistics: a moment old. */
+static inline uint32_t mailbox_level(const struct mailbox *box)
+{
+    /* head before tail: the difference is then never negative. */
+    uint32_t head = atomic_load_explicit(&box->head, memory_order_acquire);
+    return atomic_load_explicit(&box->tail, memory_order_acquire) - head;
+}
+
 /* [receiver] The oldest message without taking it; NULL when there was none at the last
  * mailbox_count. */
 static inline void *mailbox_peek(const struct mailbox *box)
