@@ -21,6 +21,7 @@ extern const struct command_family set_family;
 extern const struct command_family zset_family;
 extern const struct command_family geo_family;
 extern const struct command_family hash_family;
+extern const struct command_family hash_expire_family;
 extern const struct command_family stream_family;
 
 /* [any] The shard that a client's SCAN cursor goes on with; the caller takes it modulo its shard

@@ -272,8 +272,8 @@ static enum err cmd_lcs(struct shard *sh, struct request *rq, struct reply *out)
 /* clang-format off */
 static const struct command commands[] = {
     {.name = "lcs", .on_shard = cmd_lcs, .arity = -3, .plan = PLAN_LOCKED, .flags = CMD_READ, .acl = ACL_STRING, .keys = {{.flags = KEY_RO | KEY_ACCESS, .begin = 1, .last = 1, .step = 1}},
-     .since = "7.0.0", .group = "string", .complexity = "O(N*M) where N and M are the lengths of s1 and s2, respectively",
-     .summary = "Find longest common substring"},
+     .since = "7.0.0", .group = "string", .complexity = "O(n*m) for strings of n and m bytes",
+     .summary = "The longest bytes that two strings have in common, in order."},
 };
 /* clang-format on */
 const struct command_family lcs_family = {"lcs", commands, ARRAY_LEN(commands)};

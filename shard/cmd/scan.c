@@ -127,14 +127,14 @@ static const char *const tips_all_shards_nondeterministic_output_order[] = {"req
 static const char *const tips_all_shards_nondeterministic_output[] = {"request_policy:all_shards", "nondeterministic_output", NULL};
 static const struct command commands[] = {
     {.name = "scan", .on_shard = cmd_scan, .arity = -2, .plan = PLAN_ONE_SHARD, .merge = MERGE_CURSOR, .flags = CMD_READ, .acl = ACL_KEYSPACE, .keys = KEYS_NONE,
-     .since = "2.8.0", .group = "generic", .complexity = "O(1) for every call. O(N) for a complete iteration, including enough command calls for the cursor to return back to 0. N is the number of elements inside the collection.",
-     .summary = "Incrementally iterate the keys space", .tips = tips_nondeterministic_output_special},
+     .since = "2.8.0", .group = "generic", .complexity = "O(1) a call, O(n) for all of n keys",
+     .summary = "Walks through the keys of a database, a few in each call.", .tips = tips_nondeterministic_output_special},
     {.name = "keys", .on_shard = cmd_keys, .arity = 2, .plan = PLAN_ALL_SHARDS, .merge = MERGE_CONCAT, .flags = CMD_READ, .acl = ACL_KEYSPACE | ACL_DANGEROUS, .keys = KEYS_NONE,
-     .since = "1.0.0", .group = "generic", .complexity = "O(N) with N being the number of keys in the database, under the assumption that the key names in the database and the given pattern have limited length.",
-     .summary = "Find all keys matching the given pattern", .tips = tips_all_shards_nondeterministic_output_order},
+     .since = "1.0.0", .group = "generic", .complexity = "O(n) for n keys in the database",
+     .summary = "All keys that match a pattern.", .tips = tips_all_shards_nondeterministic_output_order},
     {.name = "randomkey", .on_shard = cmd_randomkey, .arity = 1, .plan = PLAN_ALL_SHARDS, .merge = MERGE_RANDOM, .flags = CMD_READ, .acl = ACL_KEYSPACE, .keys = KEYS_NONE,
      .since = "1.0.0", .group = "generic", .complexity = "O(1)",
-     .summary = "Return a random key from the keyspace", .tips = tips_all_shards_nondeterministic_output},
+     .summary = "Some key of the database.", .tips = tips_all_shards_nondeterministic_output},
 };
 /* clang-format on */
 const struct command_family scan_family = {"scan", commands, ARRAY_LEN(commands)};

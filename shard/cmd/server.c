@@ -61,16 +61,16 @@ static const char *const tips_all_shards_all_succeeded[] = {"request_policy:all_
 static const struct command commands[] = {
     {.name = "dbsize", .on_shard = cmd_dbsize, .arity = 1, .plan = PLAN_ALL_SHARDS, .merge = MERGE_SUM, .flags = CMD_READ | CMD_FAST, .acl = ACL_KEYSPACE, .keys = KEYS_NONE,
      .since = "1.0.0", .group = "server", .complexity = "O(1)",
-     .summary = "Return the number of keys in the selected database", .tips = tips_all_shards_agg_sum},
+     .summary = "The number of keys in the database.", .tips = tips_all_shards_agg_sum},
     {.name = "flushdb", .on_shard = cmd_flushdb, .arity = -1, .plan = PLAN_ALL_SHARDS, .merge = MERGE_OK, .flags = CMD_WRITE, .acl = ACL_KEYSPACE | ACL_DANGEROUS, .keys = KEYS_NONE,
-     .since = "1.0.0", .group = "server", .complexity = "O(N) where N is the number of keys in the selected database",
-     .summary = "Remove all keys from the current database", .tips = tips_all_shards_all_succeeded},
+     .since = "1.0.0", .group = "server", .complexity = "O(n) for n keys in the database",
+     .summary = "Deletes all keys of the database.", .tips = tips_all_shards_all_succeeded},
     {.name = "flushall", .on_shard = cmd_flushall, .arity = -1, .plan = PLAN_ALL_SHARDS, .merge = MERGE_OK, .flags = CMD_WRITE, .acl = ACL_KEYSPACE | ACL_DANGEROUS, .keys = KEYS_NONE,
-     .since = "1.0.0", .group = "server", .complexity = "O(N) where N is the total number of keys in all databases",
-     .summary = "Remove all keys from all databases", .tips = tips_all_shards_all_succeeded},
+     .since = "1.0.0", .group = "server", .complexity = "O(n) for n keys in all databases",
+     .summary = "Deletes all keys of all databases.", .tips = tips_all_shards_all_succeeded},
     {.name = "swapdb", .on_shard = cmd_swapdb, .arity = 3, .plan = PLAN_ALL_SHARDS, .merge = MERGE_OK, .flags = CMD_WRITE | CMD_FAST, .acl = ACL_KEYSPACE | ACL_DANGEROUS, .keys = KEYS_NONE,
-     .since = "4.0.0", .group = "server", .complexity = "O(N) where N is the count of clients watching or blocking on keys from both databases.",
-     .summary = "Swaps two Redis databases"},
+     .since = "4.0.0", .group = "server", .complexity = "O(n) for n clients that watch or wait for keys of both",
+     .summary = "Exchanges two databases."},
 };
 /* clang-format on */
 const struct command_family server_family = {"server", commands, ARRAY_LEN(commands)};

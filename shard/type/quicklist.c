@@ -1,0 +1,445 @@
+#include "shard/type/quicklist.h"
+
+#include "shard/rdb_value.h"
+
+#define NODE_BYTES_MIN 4096    /* limit -1; each step doubles */
+#define LIMIT_LOWEST (-5)      /* 64 KiB */
+#define COUNTED_BYTES_MAX 8192 /* of a node, when the limit counts elements */
+
+enum { CONTAINER_PLAIN = 1, CONTAINER_PACKED = 2 };
+
+/* ---- list-max-listpack-size ---- */
+
+static size_t limit_bytes(int32_t limit)
+{
+    return limit < 0 ? (size_t)NODE_BYTES_MIN << (-MAX(limit, LIMIT_LOWEST) - 1)
+                     : COUNTED_BYTES_MAX;
+}
+
+bool quicklist_limit_allows(int32_t limit, size_t bytes, uint64_t count)
+{
+    if (bytes > limit_bytes(limit)) return false;
+    return limit < 0 || count <= (uint64_t)MAX(limit, 1);
+}
+
+/* Whether the value needs a node of its own. */
+static bool is_large(int32_t limit, struct bytes value)
+{
+    return value.size > limit_bytes(limit) - LISTPACK_ELEMENT_BYTES_MAX(LISTPACK_EMPTY_BYTES);
+}
+
+/* ---- nodes ---- */
+
+static bool is_plain(const struct quicklist_node *node)
+{
+    return node->plain_bytes != 0;
+}
+
+static struct listpack *packed(const struct quicklist_node *node)
+{
+    return node->data;
+}
+
+static uint64_t node_length(const struct quicklist_node *node)
+{
+    return is_plain(node) ? 1 : listpack_length(packed(node));
+}
+
+static void free_data(struct mem *mem, struct quicklist_node *node)
+{
+    if (is_plain(node)) {
+        mem_free(mem, node->data, node->plain_bytes);
+    } else {
+        listpack_free(mem, packed(node));
+    }
+}
+
+/* Takes the node out of the list. Its elements must have been counted off. */
+static void drop_node(struct mem *mem, struct quicklist *q, struct quicklist_node *node)
+{
+    *(node->prev ? &node->prev->next : &q->first) = node->next;
+    *(node->next ? &node->next->prev : &q->last) = node->prev;
+    q->node_count--;
+    free_data(mem, node);
+    mem_free(mem, node, sizeof *node);
+}
+
+/* Puts a node behind `prev`; NULL: at the start. Its elements are counted. */
+static void link_node(struct quicklist *q, struct quicklist_node *prev, struct quicklist_node *node)
+{
+    node->prev = prev;
+    node->next = prev ? prev->next : q->first;
+    *(node->prev ? &node->prev->next : &q->first) = node;
+    *(node->next ? &node->next->prev : &q->last) = node;
+    q->node_count++;
+    q->length += node_length(node);
+}
+
+/* A node around data that the caller has made; takes it over, also on failure. */
+static struct quicklist_node *try_make_node(struct mem *mem, void *data, size_t plain_bytes)
+{
+    struct quicklist_node *node = mem_try_alloc(mem, sizeof *node);
+    struct quicklist_node stand_in = {.data = data, .plain_bytes = plain_bytes};
+    if (node) {
+        *node = stand_in;
+    } else {
+        free_data(mem, &stand_in);
+    }
+    return node;
+}
+
+static struct quicklist_node *try_make_plain(struct mem *mem, struct bytes value)
+{
+    char *data = mem_try_alloc(mem, value.size);
+    if (!data) return NULL;
+    memcpy(data, value.data, value.size);
+    return try_make_node(mem, data, value.size);
+}
+
+/* A node of that one element. */
+static struct quicklist_node *try_make_single(struct mem *mem, int32_t limit, struct bytes value)
+{
+    if (is_large(limit, value)) return try_make_plain(mem, value);
+    struct listpack *lp = listpack_try_create(mem);
+    if (!lp) return NULL;
+    if (listpack_try_append(mem, &lp, value)) return try_make_node(mem, lp, 0);
+    listpack_free(mem, lp);
+    return NULL;
+}
+
+/* Whether a node can take one more element. */
+static bool can_take(const struct quicklist_node *node, int32_t limit, struct bytes value)
+{
+    if (!node || is_plain(node) || is_large(limit, value)) return false;
+    size_t bytes = listpack_bytes(packed(node)) + LISTPACK_ELEMENT_BYTES_MAX(value.size);
+    return quicklist_limit_allows(limit, bytes, node_length(node) + 1);
+}
+
+/* Room in `node` before `at`, 0: at its end. */
+static bool insert_packed(struct mem *mem, struct quicklist *q, struct quicklist_node *node,
+                          uint32_t at, struct bytes value)
+{
+    struct listpack *lp = packed(node);
+    bool done = listpack_try_insert(mem, &lp, at, value);
+    node->data = lp;
+    q->length += done;
+    return done;
+}
+
+static bool insert_node(struct mem *mem, struct quicklist *q, struct quicklist_node *prev,
+                        int32_t limit, struct bytes value)
+{
+    struct quicklist_node *node = try_make_single(mem, limit, value);
+    if (node) link_node(q, prev, node);
+    return node != NULL;
+}
+
+/* Puts the elements from `at` on in a node of their own, behind it. */
+static bool split_node(struct mem *mem, struct quicklist *q, struct quicklist_node *node,
+                       uint32_t at)
+{
+    struct quicklist_node *tail = mem_try_alloc(mem, sizeof *tail);
+    if (!tail) return false;
+    struct listpack *lp = packed(node);
+    *tail = (struct quicklist_node){.data = listpack_try_split(mem, &lp, at)};
+    if (!tail->data) {
+        mem_free(mem, tail, sizeof *tail);
+        return false;
+    }
+    node->data = lp;
+    q->length -= node_length(tail);
+    link_node(q, node, tail);
+    return true;
+}
+
+/* ---- the whole ---- */
+
+struct quicklist *quicklist_try_create(struct mem *mem)
+{
+    struct quicklist *q = mem_try_alloc(mem, sizeof *q);
+    if (q) *q = (struct quicklist){.first = NULL};
+    return q;
+}
+
+struct quicklist *quicklist_try_adopt(struct mem *mem, struct listpack *lp)
+{
+    struct quicklist *q = quicklist_try_create(mem);
+    struct quicklist_node *node = q ? mem_try_alloc(mem, sizeof *node) : NULL;
+    if (!node) {
+        mem_free(mem, q, sizeof *q);
+        return NULL;
+    }
+    *node = (struct quicklist_node){.data = lp};
+    link_node(q, NULL, node);
+    return q;
+}
+
+bool quicklist_free_some(struct mem *mem, struct quicklist *q, uint64_t budget)
+{
+    for (; q->first && budget; budget--) drop_node(mem, q, q->first);
+    if (q->first) return false;
+    mem_free(mem, q, sizeof *q);
+    return true;
+}
+
+static void free_all(struct mem *mem, struct quicklist *q)
+{
+    CHECK(quicklist_free_some(mem, q, UINT64_MAX));
+}
+
+static struct quicklist_node *try_copy_node(struct mem *mem, const struct quicklist_node *node)
+{
+    if (is_plain(node)) return try_make_plain(mem, bytes_make(node->data, node->plain_bytes));
+    struct listpack *lp = listpack_try_copy(mem, packed(node));
+    return lp ? try_make_node(mem, lp, 0) : NULL;
+}
+
+struct quicklist *quicklist_try_copy(struct mem *mem, const struct quicklist *q)
+{
+    struct quicklist *copy = quicklist_try_create(mem);
+    if (!copy) return NULL;
+    for (const struct quicklist_node *node = q->first; node; node = node->next) {
+        struct quicklist_node *other = try_copy_node(mem, node);
+        if (!other) {
+            free_all(mem, copy);
+            return NULL;
+        }
+        link_node(copy, copy->last, other);
+    }
+    return copy;
+}
+
+uint64_t quicklist_allocated(const struct quicklist *q, uint64_t node_samples)
+{
+    uint64_t data = 0, seen = 0;
+    const struct quicklist_node *node = q->first;
+    for (; node && (node_samples == 0 || seen < node_samples); node = node->next, seen++) {
+        data +=
+            is_plain(node) ? mem_class_bytes(node->plain_bytes) : listpack_allocated(packed(node));
+    }
+    if (seen) data = (uint64_t)((double)data / (double)seen * (double)q->node_count);
+    return mem_class_bytes(sizeof *q) + q->node_count * mem_class_bytes(sizeof *node) + data;
+}
+
+/* ---- the serialised form ---- */
+
+bool quicklist_try_freeze(const struct quicklist *q, struct buf *out)
+{
+    if (!rdb_try_append_length(out, q->node_count)) return false;
+    for (const struct quicklist_node *node = q->first; node; node = node->next) {
+        struct bytes bytes = is_plain(node) ? bytes_make(node->data, node->plain_bytes)
+                                            : listpack_view(packed(node));
+        if (!rdb_try_append_length(out, is_plain(node) ? CONTAINER_PLAIN : CONTAINER_PACKED) ||
+            !rdb_try_append_string(out, bytes)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* Empty containers, which no server writes, are malformed. */
+static struct quicklist_node *try_thaw_node(struct mem *mem, struct bytes *in)
+{
+    uint64_t container;
+    struct rdb_string text;
+    if (!rdb_take_length(in, &container)) return NULL;
+    if (container != CONTAINER_PLAIN && container != CONTAINER_PACKED) return NULL;
+    if (!rdb_take_string(mem, in, &text)) return NULL;
+    struct quicklist_node *node = NULL;
+    if (container == CONTAINER_PLAIN) {
+        if (text.text.size > 0) node = try_make_plain(mem, text.text);
+    } else {
+        struct listpack *lp = listpack_try_from_bytes(mem, text.text);
+        if (lp && listpack_first(lp)) {
+            node = try_make_node(mem, lp, 0);
+        } else {
+            listpack_free(mem, lp);
+        }
+    }
+    rdb_string_free(mem, &text);
+    return node;
+}
+
+struct quicklist *quicklist_try_thaw(struct mem *mem, struct bytes *in)
+{
+    uint64_t node_count;
+    if (!rdb_take_length(in, &node_count) || node_count == 0) return NULL;
+    struct quicklist *q = quicklist_try_create(mem);
+    for (uint64_t i = 0; q && i < node_count; i++) {
+        struct quicklist_node *node = try_thaw_node(mem, in);
+        if (node) {
+            link_node(q, q->last, node);
+        } else {
+            free_all(mem, q);
+            q = NULL;
+        }
+    }
+    return q;
+}
+
+void quicklist_validate(const struct quicklist *q)
+{
+    uint64_t nodes = 0, elements = 0;
+    const struct quicklist_node *prev = NULL;
+    for (const struct quicklist_node *node = q->first; node; prev = node, node = node->next) {
+        CHECK(node->prev == prev);
+        nodes++;
+        elements += node_length(node);
+        CHECK(node_length(node) > 0);
+        if (!is_plain(node)) listpack_validate(packed(node));
+    }
+    CHECK(q->last == prev);
+    CHECK(q->node_count == nodes && q->length == elements);
+}
+
+/* ---- reading ---- */
+
+static struct quicklist_place first_of(struct quicklist_node *node)
+{
+    uint32_t at = node && !is_plain(node) ? listpack_first(packed(node)) : 0;
+    return (struct quicklist_place){node, at};
+}
+
+static struct quicklist_place last_of(struct quicklist_node *node)
+{
+    uint32_t at = node && !is_plain(node) ? listpack_last(packed(node)) : 0;
+    return (struct quicklist_place){node, at};
+}
+
+struct quicklist_place quicklist_seek(const struct quicklist *q, int64_t index)
+{
+    int64_t length = (int64_t)q->length;
+    if (index < 0) index += length;
+    if (index < 0 || index >= length) return (struct quicklist_place){.node = NULL};
+    struct quicklist_node *node;
+    if (index <= length / 2) {
+        for (node = q->first; index >= (int64_t)node_length(node); node = node->next) {
+            index -= (int64_t)node_length(node);
+        }
+    } else {
+        index -= length; /* from the end, negative, from here on */
+        for (node = q->last; - index > (int64_t)node_length(node); node = node->prev) {
+            index += (int64_t)node_length(node);
+        }
+    }
+    if (is_plain(node)) return (struct quicklist_place){.node = node};
+    return (struct quicklist_place){node, listpack_seek(packed(node), index)};
+}
+
+struct quicklist_place quicklist_next(struct quicklist_place place)
+{
+    if (!is_plain(place.node)) {
+        place.at = listpack_next(packed(place.node), place.at);
+        if (place.at) return place;
+    }
+    return first_of(place.node->next);
+}
+
+struct quicklist_place quicklist_prev(struct quicklist_place place)
+{
+    if (!is_plain(place.node)) {
+        place.at = listpack_prev(packed(place.node), place.at);
+        if (place.at) return place;
+    }
+    return last_of(place.node->prev);
+}
+
+void quicklist_get(struct quicklist_place place, struct listpack_value *out)
+{
+    if (is_plain(place.node)) {
+        *out = (struct listpack_value){.text = place.node->data, .size = place.node->plain_bytes};
+    } else {
+        listpack_get(packed(place.node), place.at, out);
+    }
+}
+
+/* ---- changing ---- */
+
+bool quicklist_try_push(struct mem *mem, struct quicklist *q, int32_t limit, bool at_tail,
+                        struct bytes value)
+{
+    struct quicklist_node *node = at_tail ? q->last : q->first;
+    if (!can_take(node, limit, value)) {
+        return insert_node(mem, q, at_tail ? q->last : NULL, limit, value);
+    }
+    return insert_packed(mem, q, node, at_tail ? 0 : LISTPACK_HEADER_BYTES, value);
+}
+
+/* Between two nodes, the first of which may be NULL: at the start. */
+static bool insert_between(struct mem *mem, struct quicklist *q, struct quicklist_node *prev,
+                           int32_t limit, struct bytes value)
+{
+    struct quicklist_node *next = prev ? prev->next : q->first;
+    if (can_take(prev, limit, value)) return insert_packed(mem, q, prev, 0, value);
+    if (can_take(next, limit, value)) {
+        return insert_packed(mem, q, next, LISTPACK_HEADER_BYTES, value);
+    }
+    return insert_node(mem, q, prev, limit, value);
+}
+
+bool quicklist_try_insert(struct mem *mem, struct quicklist *q, int32_t limit,
+                          struct quicklist_place place, bool after, struct bytes value)
+{
+    struct quicklist_node *node = place.node;
+    if (is_plain(node)) return insert_between(mem, q, after ? node : node->prev, limit, value);
+    uint32_t at = after ? listpack_next(packed(node), place.at) : place.at;
+    if (can_take(node, limit, value)) return insert_packed(mem, q, node, at, value);
+    if (at == 0) return insert_between(mem, q, node, limit, value);
+    if (at == LISTPACK_HEADER_BYTES) return insert_between(mem, q, node->prev, limit, value);
+    return split_node(mem, q, node, at) && insert_between(mem, q, node, limit, value);
+}
+
+bool quicklist_try_replace(struct mem *mem, struct quicklist *q, int32_t limit,
+                           struct quicklist_place place, struct bytes value)
+{
+    if (can_take(place.node, limit, value)) {
+        struct listpack *lp = packed(place.node);
+        bool done = listpack_try_replace(mem, &lp, place.at, value);
+        place.node->data = lp;
+        return done;
+    }
+    if (!quicklist_try_insert(mem, q, limit, place, true, value)) return false;
+    quicklist_remove(mem, q, place); /* What stands before the new one has not moved. */
+    return true;
+}
+
+struct quicklist_place quicklist_remove(struct mem *mem, struct quicklist *q,
+                                        struct quicklist_place place)
+{
+    struct quicklist_node *node = place.node;
+    q->length--;
+    if (!is_plain(node)) {
+        struct listpack *lp = packed(node);
+        place.at = listpack_delete(mem, &lp, place.at, 1);
+        node->data = lp;
+        if (place.at) return place;
+        if (listpack_first(lp)) return first_of(node->next);
+    }
+    place = first_of(node->next);
+    drop_node(mem, q, node);
+    return place;
+}
+
+void quicklist_delete_range(struct mem *mem, struct quicklist *q, uint64_t index, uint64_t count)
+{
+    if (index >= q->length) return;
+    struct quicklist_place place = quicklist_seek(q, (int64_t)index);
+    count = MIN(count, q->length - index);
+    while (count > 0) {
+        struct quicklist_node *node = place.node, *next = node->next;
+        uint64_t had = node_length(node);
+        bool from_start = is_plain(node) || place.at == LISTPACK_HEADER_BYTES;
+        uint64_t gone = had;
+        if (from_start && had <= count) {
+            drop_node(mem, q, node);
+        } else {
+            struct listpack *lp = packed(node);
+            listpack_delete(mem, &lp, place.at, count);
+            node->data = lp;
+            gone = had - node_length(node);
+        }
+        q->length -= gone;
+        count -= gone;
+        place = first_of(next);
+    }
+}

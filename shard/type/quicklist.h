@@ -1,0 +1,84 @@
+/* quicklist.h: a doubly linked list of listpacks, for lists that are too long for one.
+ *
+ *     first ⇄ node ⇄ node ⇄ … ⇄ last
+ *              │       │
+ *           listpack  one large element as it is ("plain")
+ *
+ * A node that would grow over the limit of list-max-listpack-size gets a neighbour, or is split
+ * where the new element stands. An element that alone is over the limit has a plain node.
+ *
+ * Thread     [shard]
+ * Ownership  The list owns its nodes. A place is valid until the next change, but for what
+ *            quicklist_remove says.
+ * Limits     Nodes of up to 64 KiB, plain ones of any size.
+ * Errors     Functions with `try` change nothing that a reader could see when there is no memory.
+ * Source     Stancliff's quicklist (2014); the serialised form is type 18 of RDB version 10.
+ */
+#pragma once
+
+#include "shard/type/listpack.h"
+
+struct quicklist_node {
+    struct quicklist_node *prev, *next;
+    void *data;         /* a struct listpack, or the bytes of one element */
+    size_t plain_bytes; /* of that element; 0: it is a listpack */
+};
+_Static_assert(sizeof(struct quicklist_node) == 32, "a size class of jemalloc");
+
+struct quicklist {
+    struct quicklist_node *first, *last;
+    uint64_t length; /* elements */
+    uint64_t node_count;
+};
+
+/* An element; `node` NULL: none. `at` counts in a listpack only. */
+struct quicklist_place {
+    struct quicklist_node *node;
+    uint32_t at;
+};
+
+/* ---- list-max-listpack-size ---- */
+
+/* Whether so many bytes of a listpack, and so many elements, are within the limit: negative numbers
+ * say 4, 8 … 64 KiB, others count elements, of 8 KiB together. */
+bool quicklist_limit_allows(int32_t limit, size_t bytes, uint64_t count);
+
+/* ---- the whole ---- */
+
+MUST_USE struct quicklist *quicklist_try_create(struct mem *mem);
+/* A list of one node; takes the listpack over, which is not empty. NULL, and it stays the caller's,
+ * when there is no memory. */
+MUST_USE struct quicklist *quicklist_try_adopt(struct mem *mem, struct listpack *lp);
+/* True when all is gone, the root included; at most `budget` nodes go at once. */
+bool quicklist_free_some(struct mem *mem, struct quicklist *q, uint64_t budget);
+MUST_USE struct quicklist *quicklist_try_copy(struct mem *mem, const struct quicklist *q);
+/* Memory taken. `node_samples` 0: all nodes are measured; else the first ones stand for the rest.
+ */
+uint64_t quicklist_allocated(const struct quicklist *q, uint64_t node_samples);
+/* Appends the count of nodes and the nodes. */
+MUST_USE bool quicklist_try_freeze(const struct quicklist *q, struct buf *out);
+/* NULL if that is malformed, empty, or there is no memory. */
+MUST_USE struct quicklist *quicklist_try_thaw(struct mem *mem, struct bytes *in);
+void quicklist_validate(const struct quicklist *q);
+
+/* ---- reading ---- */
+
+/* Negative from the end. O(nodes), from the nearer end. */
+struct quicklist_place quicklist_seek(const struct quicklist *q, int64_t index);
+struct quicklist_place quicklist_next(struct quicklist_place place);
+struct quicklist_place quicklist_prev(struct quicklist_place place);
+void quicklist_get(struct quicklist_place place, struct listpack_value *out);
+
+/* ---- changing ---- */
+
+MUST_USE bool quicklist_try_push(struct mem *mem, struct quicklist *q, int32_t limit, bool at_tail,
+                                 struct bytes value);
+MUST_USE bool quicklist_try_insert(struct mem *mem, struct quicklist *q, int32_t limit,
+                                   struct quicklist_place place, bool after, struct bytes value);
+MUST_USE bool quicklist_try_replace(struct mem *mem, struct quicklist *q, int32_t limit,
+                                    struct quicklist_place place, struct bytes value);
+/* Returns the place of the element that followed. What stands before stays where it is. */
+struct quicklist_place quicklist_remove(struct mem *mem, struct quicklist *q,
+                                        struct quicklist_place place);
+/* `count` elements from that index (not negative) on, or all that are left. */
+void quicklist_delete_range(struct mem *mem, struct quicklist *q, uint64_t index, uint64_t count);
