@@ -309,7 +309,8 @@ void config_warnings(const struct config *c, config_warn_fn *warn, void *context
 
 typedef void config_visit_fn(void *context, const char *name, struct bytes value);
 /* Every directive whose name matches one of the globs (ignoring case), once, under the name that
- * matched (a directive may have two). The value is valid during the call. */
+ * matched (a directive may have two). The value is valid during the call. Scratch memory comes from
+ * c->mem: another thread than the main one passes a view of `c` with a mem of its own. */
 void config_get(const struct config *c, const struct bytes *patterns, uint32_t pattern_count,
                 config_visit_fn *visit, void *context);
 

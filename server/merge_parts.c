@@ -22,13 +22,19 @@ static int64_t line_number(struct bytes b)
     return negative ? -n : n;
 }
 
+/* Of the types whose first line holds a length or a count; a number of RESP3 may be longer than 64 bits. */
+static int64_t line_count(struct bytes b)
+{
+    return memchr("$=*~>%", b.data[0], 6) ? line_number(b) : 0;
+}
+
 size_t reply_value_bytes(struct bytes b)
 {
     size_t at = 0;
     for (uint64_t values = 1; values > 0; values--) {
         struct bytes rest = bytes_make(b.data + at, b.size - at);
         CHECK(rest.size > 0);
-        int64_t n = line_number(rest);
+        int64_t n = line_count(rest);
         at += line_bytes(rest);
         switch (rest.data[0]) {
         case '$':

@@ -8,8 +8,10 @@
 #include "shard/cmd/families.h"
 
 static const struct command_family *const families[] = {
-    &connection_family,
+    &connection_family, &client_family, &command_info_family, &admin_family, &info_family,
     &string_family,     &lcs_family,    &generic_family,      &expire_family, &scan_family, &server_family,
+    &list_family, &hash_family, &hash_expire_family,
+    &set_family,
 };
 
 static uint64_t name_hash(struct bytes name)
@@ -35,7 +37,7 @@ static void route_fill(struct router *r, struct route *route, const struct comma
     route->name = c->name;
     route->id = (uint16_t)(route - r->routes);
     route->has_first_key = row_is_plain(c);
-    route->is_single_key = route->has_first_key && !c->keys[1].flags && c->keys[0].last == 0;
+    route->is_single_key = c->plan == PLAN_ONE_SHARD && route->has_first_key && !c->keys[1].flags && c->keys[0].last == 0;
     size_t size = strlen(c->name) + (parent ? strlen(parent->name) + 1 : 0) + 1;
     route->full_name = mem_alloc(r->mem, size);
     if (parent) snprintf(route->full_name, size, "%s|%s", parent->name, c->name);
@@ -92,7 +94,14 @@ static bool renames_apply(struct router *r, const struct config *config, char *w
             return false;
         }
         found->is_disabled = to[0] == '\0';
-        if (to[0]) found->name = to;
+        if (found->new_name) mem_free(r->mem, found->new_name, strlen(found->new_name) + 1);
+        found->new_name = NULL;
+        found->name = found->command->name;
+        if (found->is_disabled) continue;
+        /* A copy: CONFIG SET puts another configuration in place of this one. */
+        found->new_name = mem_alloc(r->mem, strlen(to) + 1);
+        memcpy(found->new_name, to, strlen(to) + 1);
+        found->name = found->new_name;
     }
     return true;
 }
@@ -114,8 +123,11 @@ bool router_init(struct router *r, struct mem *mem, const struct config *config,
 
 void router_deinit(struct router *r)
 {
-    for (uint32_t i = 0; i < r->route_count; i++)
-        mem_free(r->mem, r->routes[i].full_name, strlen(r->routes[i].full_name) + 1);
+    for (uint32_t i = 0; i < r->route_count; i++) {
+        char *full_name = r->routes[i].full_name, *new_name = r->routes[i].new_name;
+        mem_free(r->mem, full_name, strlen(full_name) + 1);
+        if (new_name) mem_free(r->mem, new_name, strlen(new_name) + 1);
+    }
     if (r->routes) mem_free(r->mem, r->routes, r->route_count * sizeof *r->routes);
     if (r->slots) mem_free(r->mem, r->slots, (r->slot_mask + 1) * sizeof *r->slots);
 }

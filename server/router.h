@@ -15,6 +15,7 @@ struct route {
     const struct command *command;
     const struct route *parent; /* of a subcommand; NULL */
     const char *name;           /* as clients know it: renamed by rename-command, or the row's */
+    char *new_name;             /* of rename-command; NULL */
     char *full_name;            /* "config|get" */
     uint16_t id;                /* dense, from 0: index of all per-command counters */
     bool has_first_key;         /* the first key is argv[1] and every key specification is a plain range */

@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "base/log.h"
+#include "server/stats.h"
 #include "server/worker.h"
 
 #define CRON_NS 100000000ULL
@@ -48,6 +49,7 @@ static void accepted_is_back(struct thread *at, struct call *c)
 {
     struct server *srv = at->owner;
     mem_free(&srv->mem, container_of(c, struct accepted, call), sizeof(struct accepted));
+    srv->accepted_count--;
 }
 
 static void accepted_arrives(struct thread *at, struct call *c)
@@ -100,6 +102,7 @@ static void on_accept(struct server *srv, int fd)
     }
     struct worker *w = least_loaded(srv);
     w->assigned_connections++;
+    srv->accepted_count++;
     struct accepted *a = mem_alloc(&srv->mem, sizeof *a);
     *a = (struct accepted){.call = {.run = accepted_arrives}, .server = srv, .fd = fd};
     thread_call(&srv->thread, w->thread.id, &a->call);
@@ -197,9 +200,10 @@ static void take_events(struct server *srv)
 
 static void request_is_freed(struct thread *at, struct call *c)
 {
-    UNUSED struct thread *here = at;
+    struct worker *w = at->owner;
     struct main_request *m = container_of(c, struct main_request, call);
     mem_free(m->mem, m, m->bytes);
+    w->net.errands--;
 }
 
 static void reply_is_back(struct thread *at, struct call *c)
@@ -221,7 +225,8 @@ static void reply_arrives(struct thread *at, struct call *c)
         counter_add(&w->routes[m->route->id].failed, 1);
         worker_count_error(w, bytes_make(m->chain->data + 1, m->chain->size - 1));
     }
-    session_answer(&w->net, m->from, &out);
+    /* Only the end of the server has no reply: its connection waits until it is closed. */
+    if (m->chain) session_answer(&w->net, m->from, &out);
     netloop_reply_drop(&w->net, &out);
     c->run = reply_is_back;
     thread_call(at, w->server->thread.id, c);
@@ -248,16 +253,22 @@ struct config_change {
     } calls[];
 };
 
+static void request_run(struct server *srv, struct main_request *m)
+{
+    check_context_here()->command = m->route->full_name;
+    uint64_t started = env_ticks();
+    enum err e = m->request.command->on_main(srv, &m->request, &m->reply);
+    if (e != OK) reply_err(&m->reply, e);
+    counter_add(&srv->route_ticks[m->route->id], env_ticks() - started);
+}
+
+/* What comes after the end was decided goes home without a reply: its connection is about to be closed. */
 static void requests_run(struct server *srv)
 {
-    while (srv->queue_first && !srv->change && !srv->should_stop) {
+    while (srv->queue_first && !srv->change) {
         struct main_request *m = srv->queue_first;
         srv->queue_first = m->next;
-        check_context_here()->command = m->route->full_name;
-        uint64_t started = env_ticks();
-        enum err e = m->request.command->on_main(srv, &m->request, &m->reply);
-        if (e != OK) reply_err(&m->reply, e);
-        counter_add(&srv->route_ticks[m->route->id], env_ticks() - started);
+        if (!srv->should_stop) request_run(srv, m);
         if (srv->change) srv->change->waiting = m;
         else request_answer(srv, m);
     }
@@ -282,10 +293,16 @@ void server_ask_main(struct session *s, const struct route *route)
     const struct resp_reader *r = &s->conn.reader;
     size_t size = sizeof(struct main_request) + r->argc * sizeof(struct bytes);
     for (uint32_t i = 0; i < r->argc; i++) size += r->argv[i].size;
-    struct main_request *m = mem_alloc(&w->net.mem, size);
+    struct main_request *m = mem_try_alloc(&w->net.mem, size);
+    if (!m) {
+        session_reject(s, route, ERR_ALLOC);
+        return;
+    }
+    w->net.errands++;
     *m = (struct main_request){.call = {.run = request_arrives},
                                .from = session_defer(s),
                                .route = route,
+                               .client_is_local = env_peer_is_local(s->conn.socket.fd),
                                .bytes = size,
                                .mem = &w->net.mem};
     struct bytes *argv = (struct bytes *)(void *)(m + 1);
@@ -468,6 +485,7 @@ bool server_start(struct server *srv, char *why)
     log_notice("I/O: %s", env_loop_description(srv->workers[0].thread.loop));
     if (!listeners_open(srv, c, why)) return false;
     srv->startup_memory_bytes = server_live_bytes(srv);
+    for (uint16_t i = 0; i < srv->mesh.net_count; i++) srv->startup_net_bytes += mem_live_bytes(&srv->net_workers[i]->net.mem);
     srv->cron_next_ns = env_now_ns();
     return true;
 }
@@ -487,9 +505,13 @@ static void sample(struct server *srv, uint64_t now_ns)
         in += counter_read(&srv->net_workers[i]->net.counters.bytes_in);
         out += counter_read(&srv->net_workers[i]->net.counters.bytes_out);
     }
-    double seconds = (double)(now_ns - s->last_ns) / 1e9;
+    /* After CONFIG RESETSTAT a total may be less than before. */
+    s->last_ops = MIN(s->last_ops, ops);
+    s->last_in = MIN(s->last_in, in);
+    s->last_out = MIN(s->last_out, out);
+    double seconds = s->last_ns ? (double)(now_ns - s->last_ns) / 1e9 : 0;
     /* A moving average over about a second and a half, as users of instantaneous_ops_per_sec expect. */
-    if (s->last_ns && seconds > 0) {
+    if (seconds > 0) {
         double keep = 15.0 / 16.0;
         s->ops_average = s->ops_average * keep + (double)(ops - s->last_ops) / seconds * (1 - keep);
         s->in_average = s->in_average * keep + (double)(in - s->last_in) / seconds * (1 - keep);
@@ -502,6 +524,7 @@ static void sample(struct server *srv, uint64_t now_ns)
     s->last_ops = ops;
     s->last_in = in;
     s->last_out = out;
+    stats_sample(srv, seconds);
     uint64_t live = server_live_bytes(srv);
     if (live > counter_read(&s->used_memory_peak_bytes)) counter_set(&s->used_memory_peak_bytes, live);
 }
@@ -532,14 +555,22 @@ static bool workers_drained(const struct server *srv)
     return true;
 }
 
+/* Nothing of the main thread's is at a worker. */
+static bool main_is_drained(const struct server *srv)
+{
+    return srv->accepted_count == 0 && !srv->change && !srv->queue_first;
+}
+
 void server_stop(struct server *srv)
 {
     listeners_close(srv);
     listeners_await_closed(srv);
-    for (uint16_t i = 0; i < srv->worker_count; i++) worker_ask_to_stop(&srv->workers[i]);
     uint64_t give_up_ns = env_now_ns() + STOP_PATIENCE_NS;
-    while (!workers_drained(srv) && env_now_ns() < give_up_ns) server_step(srv, 1000000);
-    srv->is_drained = workers_drained(srv);
+    /* Workers close the connections that they have, so those on their way must have arrived. */
+    while (!main_is_drained(srv) && env_now_ns() < give_up_ns) server_step(srv, 1000000);
+    for (uint16_t i = 0; i < srv->worker_count; i++) worker_ask_to_stop(&srv->workers[i]);
+    while (!(workers_drained(srv) && main_is_drained(srv)) && env_now_ns() < give_up_ns) server_step(srv, 1000000);
+    srv->is_drained = workers_drained(srv) && main_is_drained(srv);
     for (uint16_t i = 0; i < srv->worker_count; i++) worker_join(&srv->workers[i]);
     if (srv->thread.loop) env_loop_destroy(srv->thread.loop);
     srv->thread.loop = NULL;

@@ -33,7 +33,9 @@ struct listener {
 struct server_samples {
     struct counter ops_per_s, input_bytes_per_s, output_bytes_per_s;
     struct counter used_memory_peak_bytes;
-    struct counter rss_bytes;
+    struct counter rss_bytes, cgroup_limit_bytes; /* 0: no limit */
+    struct counter allocator_allocated_bytes, allocator_active_bytes, allocator_resident_bytes;
+    struct counter main_user_us, main_sys_us; /* CPU of the main thread */
     uint64_t last_ns, last_ops, last_in, last_out;
     double ops_average, in_average, out_average;
 };
@@ -51,7 +53,7 @@ struct server {
     int64_t started_wall_us;
     uint64_t started_ns;
     uint64_t hash_seed;
-    uint64_t startup_memory_bytes;
+    uint64_t startup_memory_bytes, startup_net_bytes; /* of all, of the net threads */
     char *executable;
     struct cpu_budget cpus;
     uint32_t database_count;
@@ -63,6 +65,7 @@ struct server {
     struct listener listeners[SERVER_LISTENERS_MAX];
     uint32_t listener_count;
     uint64_t cron_next_ns;
+    uint32_t accepted_count; /* sockets on their way to a net thread, until the call is back */
     bool should_stop;
     bool is_drained; /* after server_stop: nothing is under way, memory may be freed */
     struct config_change *change; /* under way: every worker must take it before the next one */
@@ -80,6 +83,7 @@ struct main_request {
     struct call call;
     struct session_ref from;
     const struct route *route;
+    bool client_is_local; /* by its address: for what only such clients may do */
     struct request request; /* argv copied behind this struct */
     struct reply reply;     /* of the server's memory; freed when the call is back on the main thread */
     struct chunk *chain;

@@ -1,0 +1,186 @@
+/* CLIENT LIST and CLIENT INFO: one line for a connection, and the lines of all threads as one text,
+ * oldest connection first or in the order that was asked for. */
+
+#include <stdlib.h>
+
+#include "server/clients.h"
+#include "server/cmd_wait.h"
+#include "server/router.h"
+#include "server/worker.h"
+
+/* ---- one line ---- */
+
+/* Waits for something other than its own question about the clients. */
+static bool is_blocked(const struct session *s)
+{
+    bool is_held_by_pause = session_worker(s)->pause_mode != PAUSE_NONE &&
+                            s->conn.queue == CONN_STALLED && !s->is_waiting;
+    return s->wait || is_held_by_pause;
+}
+
+static void append_flags(const struct session *s, bool is_unix, struct buf *out)
+{
+    size_t before = out->size;
+    if (is_blocked(s)) buf_append_text(out, "b");
+    if (s->conn.close_after_reply) buf_append_text(out, "c");
+    if (is_unix) buf_append_text(out, "U");
+    if (s->is_no_evict) buf_append_text(out, "e");
+    if (s->is_no_touch) buf_append_text(out, "T");
+    if (out->size == before) buf_append_text(out, "N");
+}
+
+static int64_t seconds_since(const struct session *s, uint64_t past_ms)
+{
+    int64_t ms = session_worker(s)->thread.wall_ms - (int64_t)past_ms;
+    return ms > 0 ? ms / 1000 : 0;
+}
+
+/* What it sent that was not run yet, and what waits to be sent to it. There is no buffer kept ready
+ * for either, so nothing is free. */
+static void append_buffers(const struct session *s, struct buf *out)
+{
+    const struct conn *c = &s->conn;
+    unsigned chunks = 0;
+    for (const struct chunk *chunk = c->sending_first; chunk; chunk = chunk->next) chunks++;
+    for (const struct chunk *chunk = c->out_first; chunk; chunk = chunk->next) chunks++;
+    uint64_t names = s->name.capacity + s->lib_name.capacity + s->lib_version.capacity;
+    buf_printf(out,
+               " qbuf=%zu qbuf-free=0 argv-mem=%zu multi-mem=0 rbs=0 rbp=0 obl=0 oll=%u omem=%llu "
+               "tot-mem=%llu",
+               resp_unread_bytes(&c->reader) + (size_t)c->waiting_bytes,
+               resp_held_bytes(&c->reader), chunks, (unsigned long long)c->out_bytes,
+               (unsigned long long)(conn_memory_bytes(c) + names));
+}
+
+static void append_name(struct buf *out, const char *label, const struct buf *name)
+{
+    buf_append_text(out, label);
+    if (name->size) buf_append(out, name->data, name->size);
+}
+
+void client_line(struct session *s, struct buf *out)
+{
+    struct conn *c = &s->conn;
+    char peer[ENV_NAME_BYTES_MAX], local[ENV_NAME_BYTES_MAX];
+    env_peer_name(c->socket.fd, peer);
+    env_local_name(c->socket.fd, local);
+    buf_printf(out, "id=%llu addr=%s laddr=%s fd=%d", (unsigned long long)c->id, peer, local,
+               c->socket.fd);
+    append_name(out, " name=", &s->name);
+    buf_printf(out, " age=%lld idle=%lld flags=", (long long)seconds_since(s, c->opened_ms),
+               (long long)seconds_since(s, c->last_request_ms));
+    append_flags(s, peer[0] == '/', out);
+    buf_printf(out, " db=%u sub=0 psub=0 ssub=0 multi=-1", s->db);
+    append_buffers(s, out);
+    buf_printf(out, " events=%s%s cmd=%s user=default redir=-1 resp=%u", c->is_receiving ? "r" : "",
+               c->is_sending ? "w" : "", s->last_route ? s->last_route->full_name : "NULL",
+               s->resp);
+    append_name(out, " lib-name=", &s->lib_name);
+    append_name(out, " lib-ver=", &s->lib_version);
+    buf_append_text(out, "\n");
+}
+
+/* ---- all lines ---- */
+
+/* Before each line that a thread collects. */
+struct line_head {
+    uint64_t id;
+    size_t size;
+};
+
+struct line {
+    uint64_t id;
+    struct bytes text;
+};
+
+static int compare_ids(const void *a, const void *b)
+{
+    uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
+    return (x > y) - (x < y);
+}
+
+static int compare_lines(const void *a, const void *b)
+{
+    return compare_ids(&((const struct line *)a)->id, &((const struct line *)b)->id);
+}
+
+static bool list_visit(const struct clients_walk *walk, struct session *s, struct buf *out)
+{
+    const struct client_ids *ids = &walk->ids;
+    if (ids->asked &&
+        !bsearch(&s->conn.id, ids->sorted, ids->count, sizeof *ids->sorted, compare_ids))
+        return false;
+    if (!client_filter_fits(walk, s)) return false;
+    struct line_head head = {.id = s->conn.id};
+    size_t at = out->size;
+    buf_append(out, &head, sizeof head);
+    client_line(s, out);
+    head.size = out->size - at - sizeof head;
+    memcpy(out->data + at, &head, sizeof head);
+    return true;
+}
+
+static size_t lines_read(const struct clients_walk *walk, struct line *lines)
+{
+    size_t count = 0;
+    for (uint16_t i = 0; i < walk->part_count; i++) {
+        struct bytes rest = buf_view(&walk->parts[i].collected);
+        while (rest.size > 0) {
+            struct line_head head;
+            memcpy(&head, rest.data, sizeof head);
+            lines[count++] = (struct line){head.id, bytes_make(rest.data + sizeof head, head.size)};
+            rest = bytes_make(rest.data + sizeof head + head.size,
+                              rest.size - sizeof head - head.size);
+        }
+    }
+    return count;
+}
+
+/* The index-th line of the reply; NULL: an id that nobody has. */
+static const struct line *line_of(const struct clients_walk *walk, const struct line *lines,
+                                  size_t line_count, size_t index)
+{
+    if (!walk->ids.asked) return &lines[index];
+    struct line key = {.id = walk->ids.asked[index]};
+    return bsearch(&key, lines, line_count, sizeof *lines, compare_lines);
+}
+
+static bool text_build(const struct clients_walk *walk, const struct line *lines, size_t line_count,
+                       struct buf *text)
+{
+    size_t count = walk->ids.asked ? walk->ids.count : line_count, total = 0;
+    for (size_t i = 0; i < count; i++) {
+        const struct line *line = line_of(walk, lines, line_count, i);
+        if (line) total += line->text.size;
+    }
+    if (total == 0) return true;
+    if (!buf_try_reserve(text, total)) return false;
+    for (size_t i = 0; i < count; i++) {
+        const struct line *line = line_of(walk, lines, line_count, i);
+        if (line) buf_append(text, line->text.data, line->text.size);
+    }
+    return true;
+}
+
+static void list_answer(const struct clients_walk *walk, struct reply *out)
+{
+    struct mem *mem = &walk->netloop->mem;
+    size_t line_count = clients_matches(walk), lines_bytes = (line_count + 1) * sizeof(struct line);
+    struct line *lines = mem_try_alloc(mem, lines_bytes);
+    struct buf text = {.mem = mem};
+    bool is_built = false;
+    if (lines) {
+        line_count = lines_read(walk, lines);
+        qsort(lines, line_count, sizeof *lines, compare_lines);
+        is_built = text_build(walk, lines, line_count, &text) &&
+                   reply_try_reserve(out, REPLY_STRING_BYTES(text.size));
+    }
+    if (is_built)
+        reply_verbatim(out, "txt", buf_view(&text));
+    else
+        reply_err(out, ERR_ALLOC);
+    buf_clear(&text);
+    mem_free(mem, lines, lines_bytes);
+}
+
+const struct clients_question client_list_question = {.visit = list_visit, .answer = list_answer};

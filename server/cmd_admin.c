@@ -1,0 +1,335 @@
+/* cmd_admin.c: the commands about the server itself, and the table of the family. CONFIG and DEBUG
+ * have files of their own. */
+
+#include "server/cmd_admin.h"
+
+#include "base/log.h"
+#include "base/text.h"
+#include "server/families.h"
+#include "server/server.h"
+#include "server/worker.h"
+#include "shard/object.h"
+
+void reply_help(struct reply *out, const char *const *lines, uint32_t count)
+{
+    reply_array(out, count);
+    for (uint32_t i = 0; i < count; i++) reply_status(out, lines[i]);
+}
+
+/* ---- the end ---- */
+
+enum shutdown_word {
+    SHUTDOWN_NOSAVE = 1,
+    SHUTDOWN_SAVE = 2,
+    SHUTDOWN_NOW = 4,
+    SHUTDOWN_FORCE = 8,
+    SHUTDOWN_ABORT = 16
+};
+
+static bool shutdown_words_read(const struct request *rq, unsigned *out)
+{
+    static const char *const words[] = {"nosave", "save", "now", "force", "abort"};
+    unsigned given = 0;
+    for (uint32_t i = 1; i < rq->argc; i++) {
+        unsigned w = 0;
+        while (w < ARRAY_LEN(words) && !bytes_equal_nocase(rq->argv[i], words[w])) w++;
+        if (w == ARRAY_LEN(words)) return false;
+        given |= 1U << w;
+    }
+    bool is_contradiction = (given & SHUTDOWN_SAVE && given & SHUTDOWN_NOSAVE) ||
+                            (given & SHUTDOWN_ABORT && given != SHUTDOWN_ABORT);
+    *out = given;
+    return !is_contradiction;
+}
+
+/* Success has no reply: the connection is closed. */
+static enum err cmd_shutdown(struct server *srv, struct request *rq, struct reply *out)
+{
+    unsigned words;
+    if (!shutdown_words_read(rq, &words)) return ERR_SYNTAX;
+    if (words & SHUTDOWN_ABORT) {
+        reply_error(out, "ERR No shutdown in progress.");
+        return OK;
+    }
+    if (words & SHUTDOWN_SAVE && !(words & SHUTDOWN_FORCE)) {
+        log_warning("SHUTDOWN SAVE refused: this version writes no snapshots");
+        reply_error(out, "ERR SHUTDOWN SAVE is not possible: this version writes no snapshots. Use "
+                         "SHUTDOWN NOSAVE to stop "
+                         "without the data.");
+        return OK;
+    }
+    log_warning("User requested shutdown...");
+    server_request_stop(srv);
+    return OK;
+}
+
+/* ---- small ones ---- */
+
+static enum err cmd_time(struct session *s, struct request *rq, struct reply *out)
+{
+    UNUSED struct session *any = s;
+    UNUSED struct request *nothing = rq;
+    int64_t now_us = env_wall_us();
+    reply_array(out, 2);
+    reply_bulk_i64(out, now_us / 1000000);
+    reply_bulk_i64(out, now_us % 1000000);
+    return OK;
+}
+
+/* ---- LOLWUT: a shoal, another one each time ---- */
+
+#define SEA_COLUMNS 66
+#define SEA_ROWS 14
+#define SEA_FISH 36
+
+static uint32_t random_below(uint64_t *state, uint32_t limit)
+{
+    *state ^= *state << 13;
+    *state ^= *state >> 7;
+    *state ^= *state << 17;
+    return (uint32_t)((*state >> 32) * limit >> 32);
+}
+
+/* Fish crowd around the middle, all swim one way, and one does not. */
+static void sea_fill(char sea[SEA_ROWS][SEA_COLUMNS], uint64_t *state)
+{
+    static const char *const shapes[2][3] = {{"><>", "><(('>", "><{{*>"},
+                                             {"<><", "<'))><", "<*}}><"}};
+    unsigned way = random_below(state, 2);
+    memset(sea, ' ', SEA_ROWS * SEA_COLUMNS);
+    for (unsigned n = 0; n < SEA_FISH; n++) {
+        const char *fish = shapes[n == 0 ? 1 - way : way][random_below(state, 3)];
+        uint32_t size = (uint32_t)strlen(fish), row = 0, column = 0;
+        for (unsigned i = 0; i < 2; i++) {
+            row += random_below(state, SEA_ROWS / 2);
+            column += random_below(state, (SEA_COLUMNS - size) / 2 + 1);
+        }
+        bool is_free = true;
+        for (uint32_t i = column ? column - 1 : 0;
+             i < MIN(column + size + 1, (uint32_t)SEA_COLUMNS); i++)
+            is_free &= sea[row][i] == ' ';
+        if (is_free) memcpy(&sea[row][column], fish, size);
+    }
+}
+
+static enum err cmd_lolwut(struct session *s, struct request *rq, struct reply *out)
+{
+    int64_t version;
+    if (rq->argc > 2 && bytes_equal_nocase(rq->argv[1], "version") &&
+        !text_to_i64(rq->argv[2], &version))
+        return ERR_NOT_INT;
+    uint64_t state;
+    env_random(&state, sizeof state);
+    state |= 1;
+    char sea[SEA_ROWS][SEA_COLUMNS];
+    sea_fill(sea, &state);
+    struct buf text = {.mem = &session_worker(s)->net.mem};
+    for (unsigned row = 0; row < SEA_ROWS; row++) {
+        size_t size = SEA_COLUMNS;
+        while (size > 0 && sea[row][size - 1] == ' ') size--;
+        buf_append(&text, sea[row], size);
+        buf_append(&text, "\n", 1);
+    }
+    buf_printf(&text, "\nShoal ver. %s. Redis ver. %s\n", SERVER_VERSION, SERVER_REDIS_VERSION);
+    reply_verbatim(out, "txt", buf_view(&text));
+    buf_clear(&text);
+    return OK;
+}
+
+/* ---- MEMORY ---- */
+
+#define USAGE_SAMPLES 5
+
+static enum err cmd_memory_usage(struct shard *sh, struct request *rq, struct reply *out)
+{
+    int64_t samples = USAGE_SAMPLES;
+    for (uint32_t i = 3; i < rq->argc; i += 2) {
+        if (!bytes_equal_nocase(rq->argv[i], "samples") || i + 1 == rq->argc) return ERR_SYNTAX;
+        if (!text_to_i64(rq->argv[i + 1], &samples)) return ERR_NOT_INT;
+        if (samples < 0) return ERR_SYNTAX;
+    }
+    struct key k = request_key(sh, rq, 2);
+    const struct entry *e = keyspace_peek(sh, &k);
+    if (e)
+        reply_i64(out, (int64_t)object_bytes(e, (uint64_t)samples));
+    else
+        reply_null(out);
+    return OK;
+}
+
+static enum err cmd_memory_purge(struct server *srv, struct request *rq, struct reply *out)
+{
+    UNUSED struct server *any = srv;
+    UNUSED struct request *nothing = rq;
+    mem_purge();
+    reply_ok(out);
+    return OK;
+}
+
+static enum err cmd_memory_help(struct session *s, struct request *rq, struct reply *out)
+{
+    static const char *const lines[] = {
+        "MEMORY <subcommand> [<arg> [value] [opt] ...]. Subcommands are:",
+        "PURGE",
+        "    Attempt to purge dirty pages for reclamation by the allocator.",
+        "USAGE <key> [SAMPLES <count>]",
+        "    Return memory in bytes used by <key> and its value. Nested values are",
+        "    sampled up to <count> times (default: 5, 0 means sample all).",
+        "HELP",
+        "    Prints this help.",
+    };
+    UNUSED struct session *any = s;
+    UNUSED struct request *nothing = rq;
+    reply_help(out, lines, ARRAY_LEN(lines));
+    return OK;
+}
+
+/* ---- modules, cluster, replication: what there is not ---- */
+
+static enum err cmd_module_list(struct session *s, struct request *rq, struct reply *out)
+{
+    UNUSED struct session *any = s;
+    UNUSED struct request *nothing = rq;
+    reply_array(out, 0);
+    return OK;
+}
+
+static enum err cmd_module_help(struct session *s, struct request *rq, struct reply *out)
+{
+    static const char *const lines[] = {
+        "MODULE <subcommand> [<arg> [value] [opt] ...]. Subcommands are:",
+        "LIST",
+        "    Return a list of loaded modules.",
+        "HELP",
+        "    Prints this help.",
+    };
+    UNUSED struct session *any = s;
+    UNUSED struct request *nothing = rq;
+    reply_help(out, lines, ARRAY_LEN(lines));
+    return OK;
+}
+
+static enum err cmd_cluster(struct session *s, struct request *rq, struct reply *out)
+{
+    UNUSED struct session *any = s;
+    UNUSED struct request *nothing = rq;
+    reply_error(out, "ERR This instance has cluster support disabled");
+    return OK;
+}
+
+static enum err cmd_role(struct session *s, struct request *rq, struct reply *out)
+{
+    UNUSED struct session *any = s;
+    UNUSED struct request *nothing = rq;
+    reply_array(out, 3);
+    reply_bulk_text(out, "master");
+    reply_i64(out, 0);
+    reply_array(out, 0);
+    return OK;
+}
+
+static enum err cmd_replicaof(struct session *s, struct request *rq, struct reply *out)
+{
+    UNUSED struct session *any = s;
+    int64_t port;
+    if (bytes_equal_nocase(rq->argv[1], "no") && bytes_equal_nocase(rq->argv[2], "one")) {
+        reply_ok(out);
+    } else if (!text_to_i64(rq->argv[2], &port) || port < 0 || port > UINT16_MAX) {
+        reply_error(out, "ERR Invalid master port");
+    } else {
+        reply_error(out, "ERR this version of Shoal does not replicate");
+    }
+    return OK;
+}
+
+/* clang-format off */
+static const char *const tips_all_shards[] = {"request_policy:all_shards", "response_policy:all_succeeded", NULL};
+static const char *const tips_order[] = {"nondeterministic_output_order", NULL};
+static const char *const tips_output[] = {"nondeterministic_output", NULL};
+
+static const struct command memory_subcommands[] = {
+    {.name = "usage", .on_shard = cmd_memory_usage, .arity = -3, .plan = PLAN_ONE_SHARD, .flags = CMD_READ, .keys = {{.flags = KEY_RO, .begin = 2, .last = 0, .step = 1}},
+     .since = "4.0.0", .group = "server", .complexity = "O(N): N samples", .summary = "Tells how many bytes a key and its value take."},
+    {.name = "purge", .on_main = cmd_memory_purge, .arity = 2, .plan = PLAN_MAIN, .keys = KEYS_NONE,
+     .since = "4.0.0", .group = "server", .complexity = "O(N): N free pages", .summary = "Gives unused memory back to the system.", .tips = tips_all_shards},
+    {.name = "help", .on_net = cmd_memory_help, .arity = 2, .plan = PLAN_NET, .flags = CMD_LOADING | CMD_STALE, .keys = KEYS_NONE,
+     .since = "4.0.0", .group = "server", .complexity = "O(1)", .summary = "Lists the subcommands."},
+    {.name = NULL},
+};
+
+static const struct command module_subcommands[] = {
+    {.name = "list", .on_net = cmd_module_list, .arity = 2, .plan = PLAN_NET, .flags = CMD_ADMIN | CMD_NO_SCRIPT, .keys = KEYS_NONE,
+     .since = "4.0.0", .group = "server", .complexity = "O(N): N modules", .summary = "Lists the modules that are loaded.", .tips = tips_order},
+    {.name = "help", .on_net = cmd_module_help, .arity = 2, .plan = PLAN_NET, .flags = CMD_LOADING | CMD_STALE, .keys = KEYS_NONE,
+     .since = "5.0.0", .group = "server", .complexity = "O(1)", .summary = "Lists the subcommands."},
+    {.name = NULL},
+};
+
+#define CLUSTER_ROW(NAME, ARITY, FLAGS, SINCE, COMPLEXITY, SUMMARY) \
+    {.name = NAME, .on_net = cmd_cluster, .arity = (ARITY), .plan = PLAN_NET, .flags = (FLAGS), .keys = KEYS_NONE, \
+     .since = SINCE, .group = "cluster", .complexity = COMPLEXITY, .summary = SUMMARY}
+#define CLUSTER_ADMIN (CMD_ADMIN | CMD_STALE | CMD_NO_ASYNC_LOADING)
+static const struct command cluster_subcommands[] = {
+    CLUSTER_ROW("addslots", -3, CLUSTER_ADMIN, "3.0.0", "O(N): N slots", "Gives slots to this node."),
+    CLUSTER_ROW("addslotsrange", -4, CLUSTER_ADMIN, "7.0.0", "O(N): N slots", "Gives ranges of slots to this node."),
+    CLUSTER_ROW("bumpepoch", 2, CLUSTER_ADMIN, "3.0.0", "O(1)", "Moves the epoch of the configuration on."),
+    CLUSTER_ROW("count-failure-reports", 3, CMD_ADMIN | CMD_STALE, "3.0.0", "O(N): N reports", "Counts who says that a node has failed."),
+    CLUSTER_ROW("countkeysinslot", 3, CMD_STALE, "3.0.0", "O(1)", "Counts the keys of a slot."),
+    CLUSTER_ROW("delslots", -3, CLUSTER_ADMIN, "3.0.0", "O(N): N slots", "Takes slots from this node."),
+    CLUSTER_ROW("delslotsrange", -4, CLUSTER_ADMIN, "7.0.0", "O(N): N slots", "Takes ranges of slots from this node."),
+    CLUSTER_ROW("failover", -2, CLUSTER_ADMIN, "3.0.0", "O(1)", "Makes a replica take over from its master."),
+    CLUSTER_ROW("flushslots", 2, CLUSTER_ADMIN, "3.0.0", "O(1)", "Takes all slots from this node."),
+    CLUSTER_ROW("forget", 3, CLUSTER_ADMIN, "3.0.0", "O(1)", "Removes a node from the table of nodes."),
+    CLUSTER_ROW("getkeysinslot", 4, CMD_STALE, "3.0.0", "O(N): N keys", "Lists keys of a slot."),
+    CLUSTER_ROW("help", 2, CMD_LOADING | CMD_STALE, "5.0.0", "O(1)", "Lists the subcommands."),
+    CLUSTER_ROW("info", 2, CMD_STALE, "3.0.0", "O(1)", "Tells how the cluster is, as this node sees it."),
+    CLUSTER_ROW("keyslot", 3, CMD_STALE, "3.0.0", "O(N): N bytes", "Tells the slot of a key."),
+    CLUSTER_ROW("links", 2, CMD_STALE, "7.0.0", "O(N): N nodes", "Lists the connections between nodes."),
+    CLUSTER_ROW("meet", -4, CLUSTER_ADMIN, "3.0.0", "O(1)", "Introduces a node to the cluster."),
+    CLUSTER_ROW("myid", 2, CMD_STALE, "3.0.0", "O(1)", "Tells the id of this node."),
+    CLUSTER_ROW("myshardid", 2, CMD_STALE, "7.2.0", "O(1)", "Tells the id of the group of this node."),
+    CLUSTER_ROW("nodes", 2, CMD_STALE, "3.0.0", "O(N): N nodes", "Lists the nodes as this one knows them."),
+    CLUSTER_ROW("replicas", 3, CMD_ADMIN | CMD_STALE, "5.0.0", "O(N): N replicas", "Lists the replicas of a node."),
+    CLUSTER_ROW("replicate", 3, CLUSTER_ADMIN, "3.0.0", "O(1)", "Makes this node a replica of another."),
+    CLUSTER_ROW("reset", -2, CMD_ADMIN | CMD_STALE | CMD_NO_SCRIPT, "3.0.0", "O(N): N nodes", "Makes this node forget the cluster."),
+    CLUSTER_ROW("saveconfig", 2, CLUSTER_ADMIN, "3.0.0", "O(1)", "Writes what is known of the cluster to disk."),
+    CLUSTER_ROW("set-config-epoch", 3, CLUSTER_ADMIN, "3.0.0", "O(1)", "Sets the epoch of a fresh node."),
+    CLUSTER_ROW("setslot", -4, CLUSTER_ADMIN, "3.0.0", "O(1)", "Says where a slot is or goes."),
+    CLUSTER_ROW("shards", 2, CMD_STALE, "7.0.0", "O(N): N nodes", "Lists groups of nodes with their slots."),
+    CLUSTER_ROW("slaves", 3, CMD_ADMIN | CMD_STALE, "3.0.0", "O(N): N replicas", "Lists the replicas of a node: the old name."),
+    CLUSTER_ROW("slots", 2, CMD_STALE, "3.0.0", "O(N): N nodes", "Tells which nodes have which slots."),
+    {.name = NULL},
+};
+
+static const struct command commands[] = {
+    {.name = "config", .arity = -2, .plan = PLAN_NET, .keys = KEYS_NONE,
+     .since = "2.0.0", .group = "server", .complexity = "Depends on subcommand.", .summary = "Reads and changes the configuration.", .subcommands = config_subcommands},
+    {.name = "debug", .on_net = cmd_debug_unknown, .arity = -2, .plan = PLAN_NET, .flags = CMD_ADMIN | CMD_NO_SCRIPT | CMD_LOADING | CMD_STALE | CMD_PROTECTED, .keys = KEYS_NONE,
+     .since = "1.0.0", .group = "server", .complexity = "Depends on subcommand.", .summary = "Helps those who test the server.", .subcommands = debug_subcommands},
+    {.name = "shutdown", .on_main = cmd_shutdown, .arity = -1, .plan = PLAN_MAIN, .flags = CMD_ADMIN | CMD_NO_SCRIPT | CMD_LOADING | CMD_STALE | CMD_NO_MULTI | CMD_ALLOW_BUSY, .keys = KEYS_NONE,
+     .since = "1.0.0", .group = "server", .complexity = "O(1)", .summary = "Stops the server."},
+    {.name = "time", .on_net = cmd_time, .arity = 1, .plan = PLAN_NET, .flags = CMD_LOADING | CMD_STALE | CMD_FAST, .keys = KEYS_NONE,
+     .since = "2.6.0", .group = "server", .complexity = "O(1)", .summary = "Tells the server's time in seconds and microseconds.", .tips = tips_output},
+    {.name = "lolwut", .on_net = cmd_lolwut, .arity = -1, .plan = PLAN_NET, .flags = CMD_READ | CMD_FAST, .keys = KEYS_NONE,
+     .since = "5.0.0", .group = "server", .complexity = "O(1)", .summary = "Draws a shoal and tells the version."},
+    {.name = "memory", .arity = -2, .plan = PLAN_NET, .keys = KEYS_NONE,
+     .since = "4.0.0", .group = "server", .complexity = "Depends on subcommand.", .summary = "Looks at memory and frees it.", .subcommands = memory_subcommands},
+    {.name = "module", .arity = -2, .plan = PLAN_NET, .keys = KEYS_NONE,
+     .since = "4.0.0", .group = "server", .complexity = "Depends on subcommand.", .summary = "Tells of modules, of which there are none.", .subcommands = module_subcommands},
+    {.name = "cluster", .arity = -2, .plan = PLAN_NET, .keys = KEYS_NONE,
+     .since = "3.0.0", .group = "cluster", .complexity = "Depends on subcommand.", .summary = "Tells of a cluster, which this server is no part of.", .subcommands = cluster_subcommands},
+    {.name = "asking", .on_net = cmd_cluster, .arity = 1, .plan = PLAN_NET, .flags = CMD_FAST, .acl = ACL_CONNECTION, .keys = KEYS_NONE,
+     .since = "3.0.0", .group = "cluster", .complexity = "O(1)", .summary = "Says that the next command follows a redirection."},
+    {.name = "readonly", .on_net = cmd_cluster, .arity = 1, .plan = PLAN_NET, .flags = CMD_LOADING | CMD_STALE | CMD_FAST, .acl = ACL_CONNECTION, .keys = KEYS_NONE,
+     .since = "3.0.0", .group = "cluster", .complexity = "O(1)", .summary = "Allows reads from a replica in a cluster."},
+    {.name = "readwrite", .on_net = cmd_cluster, .arity = 1, .plan = PLAN_NET, .flags = CMD_LOADING | CMD_STALE | CMD_FAST, .acl = ACL_CONNECTION, .keys = KEYS_NONE,
+     .since = "3.0.0", .group = "cluster", .complexity = "O(1)", .summary = "Ends what READONLY began."},
+    {.name = "role", .on_net = cmd_role, .arity = 1, .plan = PLAN_NET, .flags = CMD_NO_SCRIPT | CMD_LOADING | CMD_STALE | CMD_FAST, .acl = ACL_ADMIN | ACL_DANGEROUS, .keys = KEYS_NONE,
+     .since = "2.8.12", .group = "server", .complexity = "O(1)", .summary = "Tells the part that this server plays in replication."},
+    {.name = "replicaof", .on_net = cmd_replicaof, .arity = 3, .plan = PLAN_NET, .flags = CMD_ADMIN | CMD_NO_SCRIPT | CMD_STALE | CMD_NO_ASYNC_LOADING, .keys = KEYS_NONE,
+     .since = "5.0.0", .group = "server", .complexity = "O(1)", .summary = "Makes the server follow another, or none."},
+    {.name = "slaveof", .on_net = cmd_replicaof, .arity = 3, .plan = PLAN_NET, .flags = CMD_ADMIN | CMD_NO_SCRIPT | CMD_STALE | CMD_NO_ASYNC_LOADING, .keys = KEYS_NONE,
+     .since = "1.0.0", .group = "server", .complexity = "O(1)", .summary = "The old name of REPLICAOF."},
+};
+/* clang-format on */
+const struct command_family admin_family = {"admin", commands, ARRAY_LEN(commands)};

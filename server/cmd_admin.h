@@ -1,0 +1,16 @@
+/* cmd_admin.h: the parts of the admin family that have files of their own.
+ *
+ * Thread     Tables are constant data; handlers as their type says.
+ */
+#pragma once
+
+#include "base/command.h"
+
+extern const struct command config_subcommands[]; /* cmd_config.c */
+extern const struct command debug_subcommands[];  /* cmd_debug.c */
+
+/* [net] DEBUG with a subcommand that there is not, or too few arguments. */
+enum err cmd_debug_unknown(struct session *s, struct request *rq, struct reply *out);
+
+/* The lines of a HELP subcommand. */
+void reply_help(struct reply *out, const char *const *lines, uint32_t count);

@@ -1,0 +1,111 @@
+/* cmd_debug.c: DEBUG SLEEP, OBJECT, SET-ACTIVE-EXPIRE. Who may use it: enable-debug-command,
+ * checked before a handler runs. */
+
+#include <stdlib.h>
+#include <time.h>
+
+#include "server/broadcast.h"
+#include "server/cmd_admin.h"
+#include "server/worker.h"
+#include "shard/cmd/families.h"
+
+static enum err reply_unknown(const struct request *rq, struct reply *out)
+{
+    struct bytes name = rq->argv[1];
+    reply_error(out,
+                "ERR unknown subcommand or wrong number of arguments for '%.*s'. Try DEBUG HELP.",
+                (int)MIN(name.size, (size_t)128), name.data);
+    return OK;
+}
+
+enum err cmd_debug_unknown(struct session *s, struct request *rq, struct reply *out)
+{
+    UNUSED struct session *any = s;
+    return reply_unknown(rq, out);
+}
+
+/* As strtod reads it: what is no number is 0. */
+static double lenient_seconds(struct bytes text)
+{
+    char copy[64];
+    size_t size = MIN(text.size, sizeof copy - 1);
+    memcpy(copy, text.data, size);
+    copy[size] = '\0';
+    double seconds = strtod(copy, NULL);
+    return seconds > 0 ? MIN(seconds, 1e6) : 0;
+}
+
+/* Every shard sleeps for itself, in the turn order: whoever asks for a key meanwhile waits. */
+static enum err cmd_debug_sleep(struct shard *sh, struct request *rq, struct reply *out)
+{
+    UNUSED struct shard *any = sh;
+    if (rq->argc != 3) return reply_unknown(rq, out);
+    double seconds = lenient_seconds(rq->argv[2]);
+    struct timespec rest = {.tv_sec = (time_t)seconds,
+                            .tv_nsec = (long)((seconds - (double)(time_t)seconds) * 1e9)};
+    nanosleep(&rest, NULL);
+    reply_ok(out);
+    return OK;
+}
+
+static enum err cmd_debug_object_checked(struct shard *sh, struct request *rq, struct reply *out)
+{
+    return rq->argc == 3 ? cmd_debug_object(sh, rq, out) : reply_unknown(rq, out);
+}
+
+static void set_active_expire(struct thread *at, uint64_t argument)
+{
+    if (thread_is_main(at)) return;
+    struct worker *w = at->owner;
+    for (unsigned i = 0; i < ARRAY_LEN(w->shard_config); i++)
+        w->shard_config[i].active_expire = argument != 0;
+}
+
+static enum err cmd_debug_set_active_expire(struct session *s, struct request *rq,
+                                            struct reply *out)
+{
+    if (rq->argc != 3) return reply_unknown(rq, out);
+    char text[24];
+    size_t size = MIN(rq->argv[2].size, sizeof text - 1);
+    memcpy(text, rq->argv[2].data, size);
+    text[size] = '\0';
+    broadcast(s, set_active_expire, strtol(text, NULL, 10) != 0);
+    return OK;
+}
+
+static enum err cmd_debug_help(struct session *s, struct request *rq, struct reply *out)
+{
+    static const char *const lines[] = {
+        "DEBUG <subcommand> [<arg> [value] [opt] ...]. Subcommands are:",
+        "OBJECT <key>",
+        "    Show low level info about `key` and associated value.",
+        "SET-ACTIVE-EXPIRE <0|1>",
+        "    Setting it to 0 disables expiring keys in background when they are not",
+        "    accessed (otherwise the Redis behavior). Setting it to 1 reenables back the",
+        "    default.",
+        "SLEEP <seconds>",
+        "    Stop the server for <seconds>. Decimals allowed.",
+        "HELP",
+        "    Prints this help.",
+    };
+    UNUSED struct session *any = s;
+    if (rq->argc != 2) return reply_unknown(rq, out);
+    reply_help(out, lines, ARRAY_LEN(lines));
+    return OK;
+}
+
+/* clang-format off */
+/* Counts of arguments are the handlers' to check: DEBUG has a text of its own for wrong ones. */
+#define DEBUG_FLAGS (CMD_ADMIN | CMD_NO_SCRIPT | CMD_LOADING | CMD_STALE | CMD_PROTECTED)
+const struct command debug_subcommands[] = {
+    {.name = "sleep", .on_shard = cmd_debug_sleep, .arity = -2, .plan = PLAN_ALL_SHARDS, .merge = MERGE_OK, .flags = DEBUG_FLAGS, .keys = KEYS_NONE,
+     .since = "1.0.0", .group = "server", .complexity = "O(1)", .summary = "Stops every shard for some seconds."},
+    {.name = "object", .on_shard = cmd_debug_object_checked, .arity = -2, .plan = PLAN_ONE_SHARD, .flags = DEBUG_FLAGS, .keys = {{.flags = KEY_RO, .begin = 2, .last = 0, .step = 1}},
+     .since = "1.0.0", .group = "server", .complexity = "O(N): N elements of the value", .summary = "Shows how a value is stored."},
+    {.name = "set-active-expire", .on_net = cmd_debug_set_active_expire, .arity = -2, .plan = PLAN_NET, .flags = DEBUG_FLAGS | CMD_BARRIER, .keys = KEYS_NONE,
+     .since = "1.0.0", .group = "server", .complexity = "O(1)", .summary = "Switches the removal of expired keys in the background."},
+    {.name = "help", .on_net = cmd_debug_help, .arity = -2, .plan = PLAN_NET, .flags = DEBUG_FLAGS, .keys = KEYS_NONE,
+     .since = "1.0.0", .group = "server", .complexity = "O(1)", .summary = "Lists the subcommands."},
+    {.name = NULL},
+};
+/* clang-format on */

@@ -1,0 +1,557 @@
+/* cmd_info.c: INFO: one function per section, over what stats.h has added up.
+ *
+ * A field of Redis whose feature is not here yet has the value that is true then: 0, or no. One
+ * that would have to be made up is left out.
+ */
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/resource.h>
+#include <sys/utsname.h>
+#include <unistd.h>
+
+#include "server/config_value.h"
+#include "server/families.h"
+#include "server/server.h"
+#include "server/stats.h"
+
+struct info {
+    const struct server *srv;
+    const struct config *config;
+    const struct worker *here;
+    struct stats stats;
+    struct buf *out;
+};
+
+/* ---- lines ---- */
+
+struct number {
+    const char *name;
+    uint64_t value;
+};
+
+#define NUMBERS(in, ...)                                                                           \
+    do {                                                                                           \
+        const struct number rows_[] = {__VA_ARGS__};                                               \
+        write_numbers((in), rows_, ARRAY_LEN(rows_));                                              \
+    } while (0)
+
+static void write_numbers(struct info *in, const struct number *rows, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        buf_printf(in->out, "%s:%llu\r\n", rows[i].name, (unsigned long long)rows[i].value);
+}
+
+static void write_zeros(struct info *in, const char *const *names)
+{
+    for (; *names; names++) buf_printf(in->out, "%s:0\r\n", *names);
+}
+
+static void write_text(struct info *in, const char *name, const char *value)
+{
+    buf_printf(in->out, "%s:%s\r\n", name, value);
+}
+
+/* 1536 is "1.50K". */
+static void write_human(struct info *in, const char *name, uint64_t bytes)
+{
+    static const char units[] = "BKMGTP";
+    double value = (double)bytes;
+    unsigned unit = 0;
+    while (value >= 1024 && unit < sizeof units - 2) {
+        value /= 1024;
+        unit++;
+    }
+    buf_printf(in->out, "%s_human:%.*f%c\r\n", name, unit ? 2 : 0, value, units[unit]);
+}
+
+static void write_ratio(struct info *in, const char *name, uint64_t part, uint64_t whole)
+{
+    buf_printf(in->out, "%s:%.2f\r\n", name, whole ? (double)part / (double)whole : 0.0);
+}
+
+static void write_percent(struct info *in, const char *name, uint64_t part, uint64_t whole)
+{
+    buf_printf(in->out, "%s:%.2f%%\r\n", name, whole ? 100.0 * (double)part / (double)whole : 0.0);
+}
+
+static void write_seconds(struct info *in, const char *name, uint64_t us)
+{
+    buf_printf(in->out, "%s:%llu.%06llu\r\n", name, (unsigned long long)(us / 1000000),
+               (unsigned long long)(us % 1000000));
+}
+
+/* The difference of two readings that were not taken at the same moment. */
+static int64_t difference(uint64_t a, uint64_t b)
+{
+    return (int64_t)(a - b);
+}
+
+/* ---- sections ---- */
+
+static const char *supervisor(const struct config *c)
+{
+    bool is_auto = c->supervised == CONFIG_SUPERVISED_AUTO;
+    if (c->supervised == CONFIG_SUPERVISED_SYSTEMD || (is_auto && getenv("NOTIFY_SOCKET")))
+        return "systemd";
+    if (c->supervised == CONFIG_SUPERVISED_UPSTART || (is_auto && getenv("UPSTART_JOB")))
+        return "upstart";
+    return "no";
+}
+
+static void write_listeners(struct info *in)
+{
+    const struct config *c = in->config;
+    unsigned n = 0;
+    if (in->srv->tcp_port) {
+        buf_printf(in->out, "listener%u:name=tcp", n++);
+        for (uint32_t i = 0; i < c->bind.count; i++)
+            buf_printf(in->out, ",bind=%s", c->bind.items[i]);
+        buf_printf(in->out, ",port=%u\r\n", (unsigned)in->srv->tcp_port);
+    }
+    if (c->unixsocket[0]) buf_printf(in->out, "listener%u:name=unix,bind=%s\r\n", n, c->unixsocket);
+}
+
+static void write_server(struct info *in)
+{
+    const struct server *srv = in->srv;
+    struct utsname name = {0};
+    uname(&name);
+    uint64_t up_s = (env_now_ns() - srv->started_ns) / 1000000000;
+    int64_t wall_us = env_wall_us();
+    write_text(in, "redis_version", SERVER_REDIS_VERSION);
+    write_text(in, "shoal_version", SERVER_VERSION);
+    write_text(in, "redis_mode", "standalone");
+    buf_printf(in->out, "os:%s %s %s\r\n", name.sysname, name.release, name.machine);
+    NUMBERS(in, {"arch_bits", 8 * sizeof(void *)});
+    write_text(in, "monotonic_clock", "POSIX clock_gettime");
+    write_text(in, "multiplexing_api",
+               in->here->thread.loop ? env_loop_backend(in->here->thread.loop) : "");
+    write_text(in, "atomicvar_api", "c11-builtin");
+    buf_printf(in->out, "gcc_version:%d.%d.%d\r\n", __GNUC__, __GNUC_MINOR__, __GNUC_PATCHLEVEL__);
+    NUMBERS(in, {"process_id", (uint64_t)getpid()});
+    write_text(in, "process_supervised", supervisor(in->config));
+    write_text(in, "run_id", srv->run_id);
+    NUMBERS(in, {"tcp_port", srv->tcp_port}, {"server_time_usec", (uint64_t)wall_us},
+            {"uptime_in_seconds", up_s}, {"uptime_in_days", up_s / 86400},
+            {"hz", (uint64_t)in->config->hz}, {"configured_hz", (uint64_t)in->config->hz},
+            {"lru_clock", (uint64_t)wall_us / 1000000 & 0xffffff});
+    write_text(in, "executable", srv->executable ? srv->executable : "");
+    write_text(in, "config_file", in->config->file_path);
+    NUMBERS(in, {"io_threads_active", srv->mesh.net_count > 1}, {"threads", srv->worker_count},
+            {"net_threads", srv->mesh.net_count}, {"shard_threads", srv->mesh.shard_count});
+    write_listeners(in);
+}
+
+static void write_clients(struct info *in)
+{
+    const struct stats *s = &in->stats;
+    static const char *const zeros[] = {"blocked_clients",
+                                        "tracking_clients",
+                                        "clients_in_timeout_table",
+                                        "total_blocking_keys",
+                                        "total_blocking_keys_on_nokey",
+                                        NULL};
+    NUMBERS(in, {"connected_clients", s->connections}, {"cluster_connections", 0},
+            {"maxclients", in->config->maxclients},
+            {"client_recent_max_input_buffer", s->input_buffer_max},
+            {"client_recent_max_output_buffer", s->output_buffer_max});
+    write_zeros(in, zeros);
+}
+
+static void write_scripts(struct info *in)
+{
+    static const char *const zeros[] = {"used_memory_lua",
+                                        "used_memory_vm_eval",
+                                        "used_memory_scripts_eval",
+                                        "number_of_cached_scripts",
+                                        "number_of_functions",
+                                        "number_of_libraries",
+                                        "used_memory_vm_functions",
+                                        "used_memory_vm_total",
+                                        "used_memory_functions",
+                                        "used_memory_scripts",
+                                        NULL};
+    write_zeros(in, zeros);
+    write_human(in, "used_memory_lua", 0);
+    write_human(in, "used_memory_vm_total", 0);
+    write_human(in, "used_memory_scripts", 0);
+}
+
+static void write_allocator(struct info *in)
+{
+    const struct server_samples *m = &in->srv->samples;
+    uint64_t used = in->stats.used_memory, rss = counter_read(&m->rss_bytes);
+    uint64_t allocated = counter_read(&m->allocator_allocated_bytes),
+             active = counter_read(&m->allocator_active_bytes),
+             resident = counter_read(&m->allocator_resident_bytes);
+    write_ratio(in, "allocator_frag_ratio", active, allocated);
+    buf_printf(in->out, "allocator_frag_bytes:%lld\r\n", (long long)difference(active, allocated));
+    write_ratio(in, "allocator_rss_ratio", resident, active);
+    buf_printf(in->out, "allocator_rss_bytes:%lld\r\n", (long long)difference(resident, active));
+    write_ratio(in, "rss_overhead_ratio", rss, resident);
+    buf_printf(in->out, "rss_overhead_bytes:%lld\r\n", (long long)difference(rss, resident));
+    write_ratio(in, "mem_fragmentation_ratio", rss, used);
+    buf_printf(in->out, "mem_fragmentation_bytes:%lld\r\n", (long long)difference(rss, used));
+}
+
+static void write_memory(struct info *in)
+{
+    const struct stats *s = &in->stats;
+    const struct server_samples *m = &in->srv->samples;
+    uint64_t rss = counter_read(&m->rss_bytes), limit = counter_read(&m->cgroup_limit_bytes);
+    uint64_t system = (uint64_t)sysconf(_SC_PHYS_PAGES) * (uint64_t)sysconf(_SC_PAGESIZE);
+    static const char *const zeros[] = {"mem_not_counted_for_evict", "mem_replication_backlog",
+                                        "mem_total_replication_buffers", "mem_clients_slaves",
+                                        NULL};
+    NUMBERS(in, {"used_memory", s->used_memory});
+    write_human(in, "used_memory", s->used_memory);
+    NUMBERS(in, {"used_memory_rss", rss});
+    write_human(in, "used_memory_rss", rss);
+    NUMBERS(in, {"used_memory_peak", s->used_memory_peak});
+    write_human(in, "used_memory_peak", s->used_memory_peak);
+    write_percent(in, "used_memory_peak_perc", s->used_memory, s->used_memory_peak);
+    uint64_t startup = in->srv->startup_memory_bytes;
+    NUMBERS(in, {"used_memory_overhead", s->used_memory_overhead}, {"used_memory_startup", startup},
+            {"used_memory_dataset", s->used_memory_dataset});
+    write_percent(in, "used_memory_dataset_perc", s->used_memory_dataset,
+                  s->used_memory > startup ? s->used_memory - startup : 0);
+    NUMBERS(in, {"allocator_allocated", counter_read(&m->allocator_allocated_bytes)},
+            {"allocator_active", counter_read(&m->allocator_active_bytes)},
+            {"allocator_resident", counter_read(&m->allocator_resident_bytes)},
+            {"total_system_memory", system});
+    write_human(in, "total_system_memory", system);
+    NUMBERS(in,
+            {"cgroup_memory_limit", limit}); /* ours: what a container really has; 0: no limit */
+    write_scripts(in);
+    NUMBERS(in, {"maxmemory", in->config->maxmemory_bytes});
+    write_human(in, "maxmemory", in->config->maxmemory_bytes);
+    buf_append_text(in->out, "maxmemory_policy:");
+    config_value_print(in->config, config_find(BYTES_LITERAL("maxmemory-policy")), in->out);
+    buf_append_text(in->out, "\r\n");
+    write_allocator(in);
+    write_zeros(in, zeros);
+    NUMBERS(in, {"mem_clients_normal", s->used_memory_clients}, {"mem_cluster_links", 0},
+            {"mem_aof_buffer", 0});
+    write_text(in, "mem_allocator", mem_allocator_name());
+    NUMBERS(in, {"active_defrag_running", 0}, {"lazyfree_pending_objects", s->lazyfree_pending},
+            {"lazyfreed_objects", s->lazyfreed});
+}
+
+/* There is no persistence yet: nothing was loaded, saved or forked. */
+static void write_persistence(struct info *in)
+{
+    static const char *const before[] = {
+        "loading",          "async_loading",        "current_cow_peak",
+        "current_cow_size", "current_cow_size_age", NULL};
+    static const char *const rdb[] = {"current_save_keys_processed", "current_save_keys_total",
+                                      "rdb_bgsave_in_progress", "rdb_last_save_time", NULL};
+    static const char *const times[] = {"rdb_last_bgsave_time_sec",
+                                        "rdb_current_bgsave_time_sec",
+                                        "rdb_saves",
+                                        "rdb_last_cow_size",
+                                        "rdb_last_load_keys_expired",
+                                        "rdb_last_load_keys_loaded",
+                                        "aof_enabled",
+                                        "aof_rewrite_in_progress",
+                                        "aof_rewrite_scheduled",
+                                        "aof_last_rewrite_time_sec",
+                                        "aof_current_rewrite_time_sec",
+                                        NULL};
+    static const char *const aof[] = {"aof_rewrites", "aof_rewrites_consecutive_failures", NULL};
+    static const char *const after[] = {"aof_last_cow_size",         "aof_delayed_fsync",
+                                        "aof_buffer_length",         "module_fork_in_progress",
+                                        "module_fork_last_cow_size", NULL};
+    write_zeros(in, before);
+    write_text(in, "current_fork_perc", "0.00");
+    write_zeros(in, rdb);
+    write_text(in, "rdb_last_bgsave_status", "ok");
+    write_zeros(in, times);
+    write_text(in, "aof_last_bgrewrite_status", "ok");
+    write_zeros(in, aof);
+    write_text(in, "aof_last_write_status", "ok");
+    write_zeros(in, after);
+}
+
+static void write_kbps(struct info *in, const char *name, uint64_t bytes)
+{
+    buf_printf(in->out, "%s:%.2f\r\n", name, (double)bytes / 1024);
+}
+
+static void write_error_totals(struct info *in)
+{
+    struct stats_error errors[STATS_ERRORS_MAX];
+    uint32_t count = stats_read_errors(in->srv, errors);
+    uint64_t total = 0, wrong_password = 0;
+    for (uint32_t i = 0; i < count; i++) {
+        total += errors[i].count;
+        if (strcmp(errors[i].name, "WRONGPASS") == 0) wrong_password = errors[i].count;
+    }
+    NUMBERS(in, {"unexpected_error_replies", 0}, {"total_error_replies", total},
+            {"acl_access_denied_auth", wrong_password}, {"acl_access_denied_cmd", 0},
+            {"acl_access_denied_key", 0}, {"acl_access_denied_channel", 0});
+}
+
+static void write_stats(struct info *in)
+{
+    const struct stats *s = &in->stats;
+    const struct server_samples *m = &in->srv->samples;
+    static const char *const between[] = {"evicted_keys", "evicted_clients",
+                                          "total_eviction_exceeded_time",
+                                          "current_eviction_exceeded_time", NULL};
+    static const char *const none[] = {"pubsub_channels",
+                                       "pubsub_patterns",
+                                       "pubsubshard_channels",
+                                       "latest_fork_usec",
+                                       "total_forks",
+                                       "migrate_cached_sockets",
+                                       "slave_expires_tracked_keys",
+                                       "active_defrag_hits",
+                                       "active_defrag_misses",
+                                       "active_defrag_key_hits",
+                                       "active_defrag_key_misses",
+                                       "total_active_defrag_time",
+                                       "current_active_defrag_time",
+                                       "tracking_total_keys",
+                                       "tracking_total_items",
+                                       "tracking_total_prefixes",
+                                       NULL};
+    NUMBERS(in, {"total_connections_received", s->connections_received},
+            {"total_commands_processed", s->commands},
+            {"instantaneous_ops_per_sec", counter_read(&m->ops_per_s)},
+            {"total_net_input_bytes", s->bytes_in}, {"total_net_output_bytes", s->bytes_out},
+            {"total_net_repl_input_bytes", 0}, {"total_net_repl_output_bytes", 0});
+    write_kbps(in, "instantaneous_input_kbps", counter_read(&m->input_bytes_per_s));
+    write_kbps(in, "instantaneous_output_kbps", counter_read(&m->output_bytes_per_s));
+    write_kbps(in, "instantaneous_input_repl_kbps", 0);
+    write_kbps(in, "instantaneous_output_repl_kbps", 0);
+    NUMBERS(in, {"rejected_connections", counter_read(&in->srv->rejected_connections)},
+            {"sync_full", 0}, {"sync_partial_ok", 0}, {"sync_partial_err", 0},
+            {"expired_keys", s->expired_keys},
+            {"expired_time_cap_reached_count", s->expire_slices_cut},
+            {"expire_cycle_cpu_milliseconds", s->expire_cycle_us / 1000});
+    write_zeros(in, between);
+    NUMBERS(in, {"keyspace_hits", s->keyspace_hits}, {"keyspace_misses", s->keyspace_misses});
+    write_zeros(in, none);
+    write_error_totals(in);
+    NUMBERS(in, {"dump_payload_sanitizations", 0}, {"total_reads_processed", s->reads},
+            {"total_writes_processed", s->writes},
+            {"io_threaded_reads_processed", in->srv->mesh.net_count > 1 ? s->reads : 0},
+            {"io_threaded_writes_processed", in->srv->mesh.net_count > 1 ? s->writes : 0},
+            {"client_output_buffer_limit_disconnections", s->connections_cut_output},
+            {"client_idle_timeouts", s->connections_closed_idle});
+}
+
+static void write_replication(struct info *in)
+{
+    static const char *const zeros[] = {"master_repl_offset", "second_repl_offset",
+                                        "repl_backlog_active", NULL};
+    write_text(in, "role", "master");
+    NUMBERS(in, {"connected_slaves", 0});
+    write_text(in, "master_failover_state", "no-failover");
+    write_text(in, "master_replid", in->srv->run_id);
+    write_text(in, "master_replid2", "0000000000000000000000000000000000000000");
+    write_zeros(in, zeros);
+    NUMBERS(in, {"repl_backlog_size", in->config->repl_backlog_bytes},
+            {"repl_backlog_first_byte_offset", 0}, {"repl_backlog_histlen", 0});
+}
+
+static uint64_t us_of(struct timeval t)
+{
+    return (uint64_t)t.tv_sec * 1000000 + (uint64_t)t.tv_usec;
+}
+
+static void write_cpu(struct info *in)
+{
+    struct rusage own = {0}, children = {0};
+    getrusage(RUSAGE_SELF, &own);
+    getrusage(RUSAGE_CHILDREN, &children);
+    write_seconds(in, "used_cpu_sys", us_of(own.ru_stime));
+    write_seconds(in, "used_cpu_user", us_of(own.ru_utime));
+    write_seconds(in, "used_cpu_sys_children", us_of(children.ru_stime));
+    write_seconds(in, "used_cpu_user_children", us_of(children.ru_utime));
+    write_seconds(in, "used_cpu_sys_main_thread", counter_read(&in->srv->samples.main_sys_us));
+    write_seconds(in, "used_cpu_user_main_thread", counter_read(&in->srv->samples.main_user_us));
+}
+
+/* Nothing below the heading: there are no modules, and no latency histograms yet. */
+static void write_nothing(struct info *in)
+{
+    UNUSED struct info *any = in;
+}
+
+static void write_commandstats(struct info *in)
+{
+    const struct router *router = &in->srv->router;
+    for (uint32_t id = 0; id < router->route_count; id++) {
+        struct stats_command c;
+        stats_read_command(in->srv, id, &c);
+        if (c.calls == 0 && c.rejected == 0 && c.failed == 0) continue;
+        buf_printf(in->out,
+                   "cmdstat_%s:calls=%llu,usec=%llu,usec_per_call=%.2f,rejected_calls=%llu,failed_"
+                   "calls=%llu\r\n",
+                   router->routes[id].full_name, (unsigned long long)c.calls,
+                   (unsigned long long)c.usec, c.calls ? (double)c.usec / (double)c.calls : 0.0,
+                   (unsigned long long)c.rejected, (unsigned long long)c.failed);
+    }
+}
+
+static void write_errorstats(struct info *in)
+{
+    struct stats_error errors[STATS_ERRORS_MAX];
+    uint32_t count = stats_read_errors(in->srv, errors);
+    for (uint32_t i = 0; i < count; i++)
+        buf_printf(in->out, "errorstat_%s:count=%llu\r\n", errors[i].name,
+                   (unsigned long long)errors[i].count);
+}
+
+static void write_cluster(struct info *in)
+{
+    NUMBERS(in, {"cluster_enabled", 0});
+}
+
+static void write_keyspace(struct info *in)
+{
+    for (uint32_t db = 0; db < in->srv->database_count; db++) {
+        struct keyspace_stats k;
+        if (!stats_read_database(in->srv, db, &k)) continue;
+        buf_printf(in->out, "db%u:keys=%llu,expires=%llu,avg_ttl=%llu\r\n", (unsigned)db,
+                   (unsigned long long)k.keys, (unsigned long long)k.expires,
+                   (unsigned long long)(k.ttl_sampled ? k.ttl_sum_ms / k.ttl_sampled : 0));
+    }
+}
+
+/* ---- sections of our own ---- */
+
+static void write_pair(struct info *in, const char *name, uint64_t value)
+{
+    buf_printf(in->out, ",%s=%llu", name, (unsigned long long)value);
+}
+
+static void write_share(struct info *in, const char *name, uint64_t permille)
+{
+    buf_printf(in->out, ",%s=%llu.%03llu", name, (unsigned long long)(permille / 1000),
+               (unsigned long long)(permille % 1000));
+}
+
+static void write_shards(struct info *in)
+{
+    for (uint16_t i = 0; i < in->srv->mesh.shard_count; i++) {
+        struct stats_shard s;
+        stats_read_shard(in->srv, i, &s);
+        buf_printf(in->out, "shard%u:thread=%s", (unsigned)i,
+                   in->srv->shard_workers[i]->thread.name);
+        write_pair(in, "keys", s.keys);
+        write_pair(in, "expires", s.expires);
+        write_pair(in, "bytes", s.bytes);
+        write_pair(in, "requests", s.requests);
+        write_pair(in, "hops", s.hops);
+        write_pair(in, "parcels", s.parcels);
+        write_pair(in, "queue_depth", s.queue_depth);
+        write_share(in, "busy", s.busy_permille);
+        write_pair(in, "evicted_keys", 0);
+        write_pair(in, "expired_keys", s.expired_keys);
+        write_pair(in, "locked_waits", s.locked_waits);
+        write_pair(in, "locks_held", s.locks_held);
+        buf_printf(in->out, ",slowest_command=%s", s.slowest_command ? s.slowest_command : "none");
+        write_pair(in, "slowest_usec", s.slowest_us);
+        buf_append_text(in->out, "\r\n");
+    }
+}
+
+static void write_net_pairs(struct info *in, const struct worker *w)
+{
+    const struct net_counters *c = &w->net.counters;
+    write_pair(in, "connections", counter_read(&c->connections));
+    write_pair(in, "requests", counter_read(&w->commands_processed));
+    write_pair(in, "turns", counter_read(&c->turns));
+    write_pair(in, "turns_in_place", counter_read(&c->turns_in_place));
+    write_pair(in, "parcels", counter_read(&c->parcels));
+    write_pair(in, "stalls", counter_read(&c->stalls));
+    write_pair(in, "bytes_in", counter_read(&c->bytes_in));
+    write_pair(in, "bytes_out", counter_read(&c->bytes_out));
+}
+
+static void write_threads(struct info *in)
+{
+    for (uint16_t i = 0; i < in->srv->worker_count; i++) {
+        const struct worker *w = &in->srv->workers[i];
+        buf_printf(in->out, "thread%u:name=%s,roles=%s", (unsigned)i, w->thread.name,
+                   w->has_net && w->has_shard ? "net+shard"
+                   : w->has_net               ? "net"
+                                              : "shard");
+        if (w->has_net) write_net_pairs(in, w);
+        write_share(in, "busy", counter_read(&w->share.busy_permille));
+        write_share(in, "cpu", counter_read(&w->share.cpu_permille));
+        write_pair(in, "steps", counter_read(&w->steps));
+        write_pair(in, "sleeps", counter_read(&w->sleeps));
+        buf_append_text(in->out, "\r\n");
+    }
+}
+
+/* ---- the command ---- */
+
+static const struct section {
+    const char *name;
+    void (*write)(struct info *in);
+    bool is_default;
+} sections[] = {
+    {"Server", write_server, true},
+    {"Clients", write_clients, true},
+    {"Memory", write_memory, true},
+    {"Persistence", write_persistence, true},
+    {"Stats", write_stats, true},
+    {"Replication", write_replication, true},
+    {"CPU", write_cpu, true},
+    {"Modules", write_nothing, true},
+    {"Commandstats", write_commandstats, false},
+    {"Errorstats", write_errorstats, true},
+    {"Latencystats", write_nothing, false},
+    {"Cluster", write_cluster, true},
+    {"Keyspace", write_keyspace, true},
+    {"Shards", write_shards, false},
+    {"Threads", write_threads, false},
+};
+
+/* Which sections the arguments ask for: a bit each. Unknown names ask for none. */
+static uint32_t sections_wanted(const struct request *rq)
+{
+    uint32_t wanted = 0;
+    for (uint32_t i = 0; i < ARRAY_LEN(sections); i++) {
+        bool take = rq->argc == 1 && sections[i].is_default;
+        for (uint32_t a = 1; a < rq->argc && !take; a++) {
+            struct bytes name = rq->argv[a];
+            take = bytes_equal_nocase(name, sections[i].name) || bytes_equal_nocase(name, "all") ||
+                   bytes_equal_nocase(name, "everything") ||
+                   (sections[i].is_default && bytes_equal_nocase(name, "default"));
+        }
+        if (take) wanted |= UINT32_C(1) << i;
+    }
+    return wanted;
+}
+
+static enum err cmd_info(struct session *s, struct request *rq, struct reply *out)
+{
+    struct worker *w = session_worker(s);
+    struct buf text = {.mem = &w->net.mem};
+    struct info in = {.srv = w->server, .config = w->config, .here = w, .out = &text};
+    uint32_t wanted = sections_wanted(rq);
+    stats_read(w->server, &in.stats);
+    for (uint32_t i = 0; i < ARRAY_LEN(sections); i++) {
+        if (!(wanted >> i & 1)) continue;
+        buf_printf(&text, "%s# %s\r\n", text.size ? "\r\n" : "", sections[i].name);
+        sections[i].write(&in);
+    }
+    reply_verbatim(out, "txt", buf_view(&text));
+    buf_clear(&text);
+    return OK;
+}
+
+/* clang-format off */
+static const char *const tips_info[] = {"nondeterministic_output", "request_policy:all_shards", "response_policy:special", NULL};
+static const struct command commands[] = {
+    {.name = "info", .on_net = cmd_info, .arity = -1, .plan = PLAN_NET, .flags = CMD_LOADING | CMD_STALE | CMD_BARRIER, .acl = ACL_DANGEROUS, .keys = KEYS_NONE,
+     .since = "1.0.0", .group = "server", .complexity = "O(1)", .summary = "Tells how the server is and what it has done.", .tips = tips_info},
+};
+/* clang-format on */
+const struct command_family info_family = {"info", commands, ARRAY_LEN(commands)};
