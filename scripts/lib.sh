@@ -61,5 +61,5 @@ compile() {
         tail -n 60 "$log" >&2
         return 1
     fi
-    grep -n 'warning:' "$log" || true
+    grep 'warning:' "$log" | sort | uniq | head -n 10 || true
 }

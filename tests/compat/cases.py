@@ -21,18 +21,23 @@ def pipeline_length(rng):
 class Generator:
     """Cases of one group, from its module and from what the other groups leave in the keyspace."""
 
-    def __init__(self, module, others):
+    def __init__(self, module, others, skip=()):
+        self.skip = set(skip)
         for m in (module, *others):
             grammar.ARGUMENTS.update(getattr(m, "ARGUMENTS", {}))
+            if hasattr(m, "is_unsafe"):
+                grammar.UNSAFE[m.GROUP] = m.is_unsafe
         self.module = module
         self.own = grammar.CommandTable(module.COMMANDS)
         self.rest = [grammar.CommandTable(m.COMMANDS) for m in others if m.GROUP != "connection"]
         self.preludes = [m.PRELUDE for m in (module, *others)]
 
     def command(self, rng):
-        if self.rest and rng.random() < 0.15:
-            return rng.choice(self.rest).make(rng)
-        return self.own.make(rng)
+        table = rng.choice(self.rest) if self.rest and rng.random() < 0.15 else self.own
+        while True:
+            argv = table.make(rng)
+            if argv[0].upper() not in self.skip:
+                return argv
 
     def case(self, seed, number, commands_max=CASE_COMMANDS):
         """[(connection, [command …]) …], the same for the same arguments."""
@@ -50,20 +55,21 @@ class Generator:
 
 def look_at_everything(room, readers):
     """Compares every key of every database: type, encoding, deadline and value; and what a SCAN walk finds."""
+    listing = replies_of(room, [c for db in range(DATABASES) for c in ([b"SELECT", b"%d" % db], [b"DBSIZE"], [b"KEYS", b"*"])])
     for db in range(DATABASES):
-        room.run(-1, 0, [[b"SELECT", b"%d" % db], [b"DBSIZE"]])
-        keys = [resp.text(k) for k in resp.children(replies_of(room, [[b"KEYS", b"*"]])[0])]
+        keys = sorted(resp.text(k) for k in resp.children(listing[3 * db + 2]))
+        if not keys:
+            continue
         for start in range(0, len(keys), READ_BATCH):
-            some = sorted(keys[start:start + READ_BATCH])
-            types = [resp.text(r) for r in replies_of(room, [[b"TYPE", k] for k in some])]
+            some = keys[start:start + READ_BATCH]
+            types = replies_of(room, [[b"SELECT", b"%d" % db], *([b"TYPE", k] for k in some)])[1:]
             batch = []
-            for k, kind in zip(some, types):
+            for k, kind in zip(some, map(resp.text, types)):
                 reader = readers.get(kind, [b"TYPE"])
                 batch += [[reader[0], k, *reader[1:]], [b"OBJECT", b"ENCODING", k], [b"PEXPIRETIME", k]]
             room.run(-1, 0, batch)
-        if keys:
-            for i in range(1, len(room.servers)):
-                walk_finds(room, i, keys)
+        for i in range(1, len(room.servers)):
+            walk_finds(room, i, keys)
 
 
 def replies_of(room, commands):
@@ -73,7 +79,7 @@ def replies_of(room, commands):
 def walk_finds(room, server_index, keys):
     found, cursor = [], b"0"
     for _ in range(10 * len(keys) + 1000):
-        step = room.raw(server_index, 0, [[b"SCAN", cursor, b"COUNT", b"7"]])[0]
+        step = room.raw(server_index, 0, [[b"SCAN", cursor, b"COUNT", b"20"]])[0]
         cursor, some = resp.children(step)
         cursor = resp.text(cursor)
         found += [resp.text(k) for k in resp.children(some)]

@@ -79,6 +79,8 @@ class Difference(Exception):
 
     def signature(self):
         """Two findings with the same one are probably the same bug."""
+        if self.actual.endswith(CLOSED):
+            return b"closed", b"", b""
         words = b" ".join(a.upper()[:20] for a in self.command[:2 if self.command[0].upper() in (b"CLIENT", b"CONFIG", b"OBJECT", b"COMMAND") else 1])
         return words, self.expected[:12], self.actual[:12]
 

@@ -2,6 +2,7 @@
 
 GROUP = "connection"
 
+# fmt: off
 COMMANDS = [
     "4 PING [value]",
     "PING value value",
@@ -49,7 +50,9 @@ COMMANDS = [
     "1 CONFIG RESETSTAT",
     "1 CONFIG {junk|word}*",
 ]
+# fmt: on
 
+# fmt: off
 ARGUMENTS = {
     "clienttype": lambda rng: rng.choice((b"normal", b"NORMAL", b"master", b"replica", b"slave", b"pubsub", b"x", b"")),
     "badtype": lambda rng: rng.choice((b"x", b"", b"normals", b"0")),
@@ -65,11 +68,13 @@ ARGUMENTS = {
                                            b"save", b"appendonly", b"proto-max-bulk-len", b"lfu-log-factor", b"hash-max-listpack-entries", b"maxmemor?")),
     "badconfig": lambda rng: rng.choice((b"nosuch", b"", b"port-x", b"databases")),
 }
+# fmt: on
 
 PRELUDE = [[b"SET", b"k0", b"10"], [b"SET", b"k1", b"hello"]]
 READERS = {}
 
 # Sent as they are, once per run, on a fresh connection each: (RESP version, commands).
+# fmt: off
 SCRIPTS = [
     (2, ["CLIENT REPLY SKIP", "SET s 1", "GET s"]),
     (2, ["CLIENT REPLY OFF", "SET s 1", "GET nothing", "BADCOMMAND", "CLIENT REPLY ON", "PING"]),
@@ -87,3 +92,4 @@ SCRIPTS = [
     (2, ["DEBUG SLEEP 0", "DEBUG SLEEP", "DEBUG SET-ACTIVE-EXPIRE 1", "PING"]),
     (2, ["SELECT 1", "SET a 1", "SWAPDB 0 1", "GET a", "SELECT 0", "GET a", "SWAPDB 0 99", "SWAPDB x 0", "SWAPDB 0 x", "FLUSHALL"]),
 ]
+# fmt: on

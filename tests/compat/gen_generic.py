@@ -2,6 +2,7 @@
 
 GROUP = "generic"
 
+# fmt: off
 COMMANDS = [
     "6 SET key value",
     "3 SET key value EX ttl_s",
@@ -26,15 +27,15 @@ COMMANDS = [
     "4 RENAMENX key key",
     "4 COPY key key {DB db|REPLACE}*",
     "3 MOVE key db",
-    "1 SWAPDB db db",
+    "0.5 SWAPDB db db",
     "3 SELECT db",
     "RANDOMKEY",
     "3 KEYS pattern",
     "3 SCAN cursor {MATCH pattern|COUNT count|TYPE typename}*",
     "3 DBSIZE",
-    "1 FLUSHDB [ASYNC|SYNC]",
-    "1 FLUSHALL [ASYNC|SYNC]",
-    "1 FLUSHALL {ASYNC|SYNC|junk}*",
+    "0.2 FLUSHDB [ASYNC|SYNC]",
+    "0.2 FLUSHALL [ASYNC|SYNC]",
+    "0.2 FLUSHALL {ASYNC|SYNC|junk}*",
     "OBJECT ENCODING key",
     "OBJECT REFCOUNT key",
     "OBJECT IDLETIME key",
@@ -44,14 +45,17 @@ COMMANDS = [
     "1 WAIT waitnumber waittime",
     "1 WAIT waitnumber junk",
 ]
+# fmt: on
 
+# fmt: off
 ARGUMENTS = {
     # Cursors other than 0 mean different things to different servers, so only those that end the walk or are errors.
-    "cursor": lambda rng: rng.choice((b"0", b"0", b"0", b"0", b"x", b"", b"-1", b"0 ", b"+0", b"1.0", b"18446744073709551616", b"\x00")),
+    "cursor": lambda rng: rng.choice((b"0", b"0", b"0", b"0", b"x", b"", b"-1", b"0 ", b"+0", b"1.0", b"18446744073709551616")),
     "typename": lambda rng: rng.choice((b"string", b"STRING", b"list", b"set", b"hash", b"zset", b"stream", b"none", b"", b"x")),
     "waitnumber": lambda rng: rng.choice((b"0", b"-1", b"-5", b"0", b"x", b"")),
     "waittime": lambda rng: rng.choice((b"0", b"1", b"10", b"-1", b"x", b"9223372036854775808")),
 }
+# fmt: on
 
 PRELUDE = []
 READERS = {}

@@ -6,6 +6,7 @@ Compared are all bytes that come back and whether the server then closes, or wai
 GROUP = "protocol"
 
 # Nothing here may change data: the cases run at the same time.
+# fmt: off
 WHOLE = [
     b"PING\r\n", b"PING\n", b"ping\r\nPING\r\n", b"\r\n", b"\n", b"\r\n\r\nPING\r\n", b"  PING  \r\n", b"PING x\r\n", b"PING 'a b'\r\n", b"PING \"a\\x41\\n\"\r\n",
     b"ECHO \"unbalanced\r\n", b"ECHO 'unbalanced\r\n", b"ECHO \"a\"b\r\n", b"ECHO 'a'b\r\n", b"ECHO \"\"\r\n", b"ECHO 'it\\'s'\r\n", b"ECHO \"\\r\\t\\b\\a\\\\\\q\"\r\n",
@@ -21,10 +22,13 @@ WHOLE = [
     b"QUIT x\r\nPING\r\n", b"PING\r\n*x\r\nPING\r\n", b"HELLO 3\r\nGET nothing\r\n*x\r\n", b"HELLO 4\r\nPING\r\n", b"SELECT 99\r\nPING\r\n", b"CLIENT REPLY OFF\r\nPING\r\n*x\r\n", b"*3\r\n$4\r\nECHO\r\n$1\r\na\r\n$1\r\nb\r\n",
     b"*1\r\n$40\r\n" + b"n" * 40 + b"\r\n", b"*2\r\n$40\r\n" + b"n" * 40 + b"\r\n$200\r\n" + b"a" * 200 + b"\r\n", b"*1\r\n$300\r\n" + b"\x01" * 300 + b"\r\n",
 ]
+# fmt: on
 
+# fmt: off
 VALID = [
     [b"PING"], [b"PING", b"hello"], [b"ECHO", b"x"], [b"ECHO", b"\x00\xff\r\n"], [b"GET", b"nothing"], [b"MGET", b"n1", b"n2", b"n3"], [b"ECHO", b"e" * 5000], [b"NOSUCH", b"a"], [b"GET"], [b"EXISTS", b"n1", b"n2"],
 ]
+# fmt: on
 
 
 def encode(argv):

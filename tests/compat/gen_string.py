@@ -2,8 +2,9 @@
 
 GROUP = "string"
 
+# fmt: off
 COMMANDS = [
-    "8 SET key value {NX|XX|GET|KEEPTTL|EX ttl_s|PX ttl_ms|EXAT at_s|PXAT at_ms}*",
+    "8 SET key value {NX|XX|GET|KEEPTTL|EX ttl_s|PX ttl_ms|EXAT future_s|PXAT future_ms}*",
     "8 SET key value",
     "8 GET key",
     "SETNX key value",
@@ -11,8 +12,8 @@ COMMANDS = [
     "PSETEX key ttl_ms value",
     "GETSET key value",
     "GETDEL key",
-    "3 GETEX key [EX ttl_s|PX ttl_ms|EXAT at_s|PXAT at_ms|PERSIST]",
-    "GETEX key {EX ttl_s|PX ttl_ms|EXAT at_s|PXAT at_ms|PERSIST}*",
+    "3 GETEX key [EX ttl_s|PX ttl_ms|EXAT future_s|PXAT future_ms|PERSIST]",
+    "GETEX key {EX ttl_s|PX ttl_ms|EXAT future_s|PXAT future_ms|PERSIST}*",
     "3 APPEND key value",
     "STRLEN key",
     "3 INCR key",
@@ -29,12 +30,15 @@ COMMANDS = [
     "3 LCS lcskey lcskey {LEN|IDX|MINMATCHLEN int|WITHMATCHLEN}*",
     "3 MSET {lcskey lcsvalue}+",
 ]
+# fmt: on
 
+# fmt: off
 ARGUMENTS = {
     # Short values of few letters: LCS costs the product of the sizes.
     "lcskey": lambda rng: b"lcs%d" % rng.randrange(4),
     "lcsvalue": lambda rng: bytes(rng.choices(b"abcd", k=rng.choice((0, 1, 5, 20, 60)))),
 }
+# fmt: on
 
 # What other groups find in the keyspace: keys of this type.
 PRELUDE = [

@@ -13,6 +13,7 @@ import re
 
 DAMAGE_EVERY = 8
 
+# fmt: off
 EDGE_INTEGERS = [b"%d" % n for n in (
     0, 0, 1, 1, -1, 2, 3, -2, 9, 10, 99, 100, 127, 128, -128, 255, 256, 9999, 10000, 32767, -32768, 65535, 65536,
     2**31 - 1, -2**31, 2**31, 2**32 - 1, 2**32, 2**53, 2**63 - 2, 2**63 - 1, 2**63, -2**63, -2**63 - 1, 2**64 - 1, 2**64, 10**30)]
@@ -25,6 +26,7 @@ FLOATS = [b"0", b"-0", b"1", b"1.5", b"-1.5", b"0.1", b"3.0", b"3.00000", b"1e3"
 ODD_FLOATS = [b"inf", b"+inf", b"-inf", b"infinity", b"INF", b"nan", b"-nan", b"NaN", b"", b" 1", b"1 ", b"1,5", b"abc", b"1.5x", b"1\x00", b"--1", b"+1.5", b"1.5 "]
 PATTERNS = [b"*", b"*", b"k*", b"*1", b"k?", b"k[0-3]", b"k[^0-3]", b"[a-z]*", b"k\\*", b"\\k1", b"", b"[", b"[a-", b"k[", b"k[1", b"**", b"***k***1", b"{t}*", b"*\\",
             b"k[3-0]", b"k[\\]1]", b"?*?", b"*\x00*", b"\xff*", b"[^]*", b"[]1]*", b"nothing*"]
+# fmt: on
 
 
 def choose(*options):
@@ -81,13 +83,16 @@ def value(rng):
 
 def ttl(scale):
     far = [b"%d" % (n * scale) for n in (100, 1000, 5000, 100000)]
-    odd = [b"0", b"-1", b"-100", b"%d" % (2**63 - 1), b"%d" % (2**63 // 1000 + 1), b"%d" % (2**63 // 1000 - 10), b"%d" % -2**63, b"%d" % 2**63] + ODD_INTEGERS[:3] + ODD_INTEGERS[8:10]
+    odd = [b"0", b"-1", b"-100", *(b"%d" % n for n in (2**63 - 1, 2**63 // 1000 + 1, 2**63 // 1000 - 10, -2**63, 2**63))]
+    odd += ODD_INTEGERS[:3] + ODD_INTEGERS[8:10]
     return lambda rng: rng.choice(far) if rng.random() < 0.75 else rng.choice(odd)
 
 
-def instant(scale):
+def instant(scale, past=True):
+    """Without `past`, none that makes a key which is dead from the start: when Redis stops counting such a key in DBSIZE depends on the clock."""
     far = [b"%d" % (n * scale) for n in (4102444800, 4102444801, 7258118400)]
-    odd = [b"1", b"0", b"-1", b"%d" % (1000000000 * scale), b"%d" % (2**63 - 1), b"%d" % (2**63 // 1000 + 1), b"%d" % (2**63 // 1000 - 10)] + ODD_INTEGERS[:3] + ODD_INTEGERS[8:10]
+    odd = [b"0", b"-1", b"%d" % (2**63 - 1), b"%d" % (2**63 // 1000 + 1), b"%d" % (2**63 // 1000 - 10), *ODD_INTEGERS[:3], *ODD_INTEGERS[8:10]]
+    odd += [b"1", b"%d" % (1000000000 * scale)] if past else []
     return lambda rng: rng.choice(far) if rng.random() < 0.75 else rng.choice(odd)
 
 
@@ -109,6 +114,7 @@ def junk(rng):
 
 
 # kind of argument → function of the random generator. Modules of groups add theirs.
+# fmt: off
 ARGUMENTS = {
     "key": key,
     "value": value,
@@ -121,12 +127,15 @@ ARGUMENTS = {
     "ttl_ms": ttl(1000),
     "at_s": instant(1),
     "at_ms": instant(1000),
+    "future_s": instant(1, past=False),
+    "future_ms": instant(1000, past=False),
     "db": database,
     "write_offset": write_offset,
     "count": lambda rng: rng.choice((b"1", b"2", b"5", b"10", b"100", b"1000", b"0", b"-1", b"x", b"9223372036854775807", b"9223372036854775808")),
     "word": choose(b"abc", b"x", b"", b"two words", b"\x00", b"new\nline", b"tab\t", b"\xff", b"w" * 300, b"ok-name", b"a:b=c"),
     "junk": junk,
 }
+# fmt: on
 
 WORDS = re.compile(r"[{}\[\]|*+]|[^\s{}\[\]|*+]+")
 
@@ -225,7 +234,15 @@ def depends_on_time(argv):
     """Damage must not make a key run out soon, nor a client wait for replicas that are not there."""
     if argv[0].upper() == b"WAIT":
         return len(argv) == 3 and SOON.match(argv[1])
-    return any(a.upper() in DEADLINE_WORDS for a in argv) and any(SOON.match(a) for a in argv)
+    words = {a.upper() for a in argv}
+    now = 1800000000000 if b"PXAT" in words else 1800000000
+    if words & {b"EXAT", b"PXAT"} and any(a.isdigit() and 0 < int(a) < now for a in argv):
+        return True
+    return words & DEADLINE_WORDS and any(SOON.match(a) for a in argv)
+
+
+# group → whether a damaged command of any group would make the servers differ by chance, or run for ever. Modules may add theirs.
+UNSAFE = {}
 
 
 class CommandTable:
@@ -235,8 +252,9 @@ class CommandTable:
         self.grammars, self.weights = [], []
         for line in lines:
             weight, _, rest = line.partition(" ")
-            self.grammars.append(Grammar(rest if weight.isdigit() else line))
-            self.weights.append(int(weight) if weight.isdigit() else 2)
+            weighted = weight[0].isdigit()
+            self.grammars.append(Grammar(rest if weighted else line))
+            self.weights.append(float(weight) if weighted else 2)
         self.total = list(self.accumulate())
 
     def accumulate(self):
@@ -251,5 +269,5 @@ class CommandTable:
         if rng.randrange(DAMAGE_EVERY) == 0:
             whole = list(argv)
             damage(rng, argv)
-            return whole if depends_on_time(argv) else argv
+            return whole if depends_on_time(argv) or any(is_unsafe(argv) for is_unsafe in UNSAFE.values()) else argv
         return argv

@@ -2,7 +2,7 @@
 
 import time
 
-SHRINK_SECONDS_MAX = 25
+SHRINK_SECONDS_MAX = 60
 
 
 def flat(batches):

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "base/thread.h"
+#include "shard/shard.h"
 #include "tests/sim/fiber.h"
 
 #define WHY_BYTES (2 * ENV_NAME_BYTES_MAX)
@@ -216,6 +217,25 @@ double env_ticks_per_us(void)
 
 /* ---- loops ---- */
 
+/* Leaves the fiber, with what makes it a thread. */
+static void leave(void)
+{
+    struct thread *thread = thread_here;
+    struct shard *shard = shard_here;
+    struct check_context context = *check_context_here();
+    fiber_yield();
+    thread_here = thread;
+    shard_here = shard;
+    *check_context_here() = context;
+}
+
+/* Between two calls of env.h within one step, as the other threads may come between them as well.
+ */
+static void maybe_leave(void)
+{
+    if (fiber_here() && sim_chance(world.options.preempts_pct)) leave();
+}
+
 enum err env_loop_create(const struct env_loop_options *options, struct env_loop **out, char *why)
 {
     if (fault_hit("env_loop_create")) {
@@ -279,20 +299,26 @@ const char *env_loop_description(const struct env_loop *loop)
     return "simulator";
 }
 
-void env_flush(struct env_loop *loop)
+static void deliver_wakes(struct env_loop *loop)
 {
     for (unsigned i = 0; i < loop->wake_count; i++) loop->wakes[i]->is_woken = true;
     loop->wake_count = 0;
 }
 
+void env_flush(struct env_loop *loop)
+{
+    deliver_wakes(loop);
+    maybe_leave();
+}
+
 void env_wake(struct env_loop *from, struct env_loop *target)
 {
     CHECK(target);
-    if (!from || from == target || from->wake_count == LOOPS_MAX) {
+    if (!from || from == target || from->wake_count == LOOPS_MAX)
         target->is_woken = true;
-        return;
-    }
-    from->wakes[from->wake_count++] = target;
+    else
+        from->wakes[from->wake_count++] = target;
+    maybe_leave();
 }
 
 static bool can_receive(const struct sim_client *c)
@@ -318,7 +344,9 @@ bool sim_loop_is_runnable(const struct env_loop *loop)
     for (unsigned i = 0; i < world.client_count; i++)
         if (world.clients[i]->loop == loop && client_is_ready(world.clients[i])) return true;
     for (unsigned i = 0; i < world.listener_count; i++)
-        if (world.listeners[i] && world.listeners[i]->loop == loop && listener_is_ready(world.listeners[i])) return true;
+        if (world.listeners[i] && world.listeners[i]->loop == loop &&
+            listener_is_ready(world.listeners[i]))
+            return true;
     return false;
 }
 
@@ -335,7 +363,9 @@ static void add_event(struct env_loop *loop, struct event e)
 static void add_received(struct env_loop *loop, struct sim_client *c)
 {
     size_t left = some_of(c->arrived);
-    size_t max = world.options.piece_bytes_max ? MIN(world.options.piece_bytes_max, loop->buffer_bytes) : loop->buffer_bytes;
+    size_t max = world.options.piece_bytes_max
+                     ? MIN(world.options.piece_bytes_max, loop->buffer_bytes)
+                     : loop->buffer_bytes;
     while (left > 0) {
         size_t size = some_of(MIN(left, max));
         add_event(loop, (struct event){.kind = ENV_RECV, .index = c->index, .size = size});
@@ -352,8 +382,10 @@ static void add_client_events(struct env_loop *loop, struct sim_client *c)
     if (c->is_closing) return;
     if (c->is_send_ready) add_event(loop, (struct event){.kind = ENV_SEND, .index = c->index});
     if (!can_receive(c)) return;
-    if (c->arrived > 0 && !c->is_reset) add_received(loop, c);
-    else add_event(loop, (struct event){.kind = ENV_RECV, .index = c->index});
+    if (c->arrived > 0 && !c->is_reset)
+        add_received(loop, c);
+    else
+        add_event(loop, (struct event){.kind = ENV_RECV, .index = c->index});
 }
 
 static void add_listener_events(struct env_loop *loop, unsigned index)
@@ -370,17 +402,18 @@ static void add_listener_events(struct env_loop *loop, unsigned index)
 
 void env_wait(struct env_loop *loop, uint64_t timeout_ns)
 {
-    env_flush(loop);
-    loop->deadline_ns = timeout_ns == 0 ? 0 : timeout_ns > UINT64_MAX - world.now_ns ? UINT64_MAX : world.now_ns + timeout_ns;
+    deliver_wakes(loop);
+    loop->deadline_ns = timeout_ns == 0                          ? 0
+                        : timeout_ns > UINT64_MAX - world.now_ns ? UINT64_MAX
+                                                                 : world.now_ns + timeout_ns;
     struct fiber *here = fiber_here();
     if (here) {
-        struct thread *thread = thread_here;
         for (unsigned i = 0; i < world.fiber_count; i++)
             if (world.fibers[i] == here) world.loops[i] = loop;
-        fiber_yield();
-        thread_here = thread;
+        leave();
     }
     loop->is_woken = false;
+    loop->deadline_ns = 0;
     loop->event_count = loop->event_index = 0;
     unsigned first = world.client_count > 0 ? (unsigned)sim_below(world.client_count) : 0;
     for (unsigned i = 0; i < world.client_count; i++) {
@@ -392,7 +425,8 @@ void env_wait(struct env_loop *loop, uint64_t timeout_ns)
 
 /* ---- events ---- */
 
-static bool take_received(struct env_loop *loop, struct sim_client *c, size_t size, struct env_event *out)
+static bool take_received(struct env_loop *loop, struct sim_client *c, size_t size,
+                          struct env_event *out)
 {
     if (c->is_closing || !(c->is_receiving || c->receives_late)) return false;
     *out = (struct env_event){.kind = ENV_RECV, .socket = c->socket};
@@ -416,7 +450,8 @@ static bool take_received(struct env_loop *loop, struct sim_client *c, size_t si
     return true;
 }
 
-static bool take_client_event(struct env_loop *loop, struct sim_client *c, const struct event *e, struct env_event *out)
+static bool take_client_event(struct env_loop *loop, struct sim_client *c, const struct event *e,
+                              struct env_event *out)
 {
     if (e->kind == ENV_RECV) return take_received(loop, c, e->size, out);
     if (e->kind == ENV_CLOSED) {
@@ -426,7 +461,10 @@ static bool take_client_event(struct env_loop *loop, struct sim_client *c, const
         return true;
     }
     if (c->is_closing) return false;
-    *out = (struct env_event){.kind = ENV_SEND, .socket = c->socket, .size = c->sent, .status = c->is_reset ? ERR_CLOSED : OK};
+    *out = (struct env_event){.kind = ENV_SEND,
+                              .socket = c->socket,
+                              .size = c->sent,
+                              .status = c->is_reset ? ERR_CLOSED : OK};
     c->is_sending = c->is_send_ready = false;
     return true;
 }
@@ -501,8 +539,8 @@ static struct listener *listener_find(uint16_t port)
     return NULL;
 }
 
-enum err env_listen_tcp(struct env_loop *loop, struct env_socket *s, const char *address, uint16_t port, int backlog,
-                        uint16_t *port_out, char *why)
+enum err env_listen_tcp(struct env_loop *loop, struct env_socket *s, const char *address,
+                        uint16_t port, int backlog, uint16_t *port_out, char *why)
 {
     UNUSED int any = backlog;
     uint16_t chosen = port ? port : (uint16_t)(50000 + world.listener_count);
@@ -515,7 +553,8 @@ enum err env_listen_tcp(struct env_loop *loop, struct env_socket *s, const char 
     return OK;
 }
 
-enum err env_listen_unix(struct env_loop *loop, struct env_socket *s, const char *path, unsigned mode, int backlog, char *why)
+enum err env_listen_unix(struct env_loop *loop, struct env_socket *s, const char *path,
+                         unsigned mode, int backlog, char *why)
 {
     UNUSED unsigned any = mode + (unsigned)backlog;
     if (strlen(path) >= ENV_NAME_BYTES_MAX) {
@@ -572,11 +611,13 @@ void env_recv_stop(struct env_loop *loop, struct env_socket *s)
 {
     struct sim_client *c = client_of(s->fd);
     CHECK(c->loop == loop);
-    c->receives_late = c->is_receiving && sim_chance(50); /* The rest of this batch still comes, or not. */
+    c->receives_late =
+        c->is_receiving && sim_chance(50); /* The rest of this batch still comes, or not. */
     c->is_receiving = false;
 }
 
-void env_send(struct env_loop *loop, struct env_socket *s, const struct iovec *pieces, unsigned count)
+void env_send(struct env_loop *loop, struct env_socket *s, const struct iovec *pieces,
+              unsigned count)
 {
     struct sim_client *c = client_of(s->fd);
     CHECK(c->loop == loop && !c->is_sending && !c->is_closing && count > 0 && count <= ENV_IOV_MAX);
@@ -586,6 +627,7 @@ void env_send(struct env_loop *loop, struct env_socket *s, const struct iovec *p
     c->piece_done = c->sent = 0;
     c->is_sending = true;
     c->is_send_ready = false;
+    maybe_leave();
 }
 
 void env_close(struct env_loop *loop, struct env_socket *s)
@@ -678,9 +720,12 @@ static void move(struct sim_client *c)
         return;
     }
     bool sends = c->is_sending && !c->is_send_ready;
-    if (sends && (!can_arrive(c) || sim_chance(50))) move_sent(c);
-    else if (c->arrived < c->wire.size) c->arrived += some_of(c->wire.size - c->arrived);
-    else c->is_finish_arrived = true;
+    if (sends && (!can_arrive(c) || sim_chance(50)))
+        move_sent(c);
+    else if (c->arrived < c->wire.size)
+        c->arrived += some_of(c->wire.size - c->arrived);
+    else
+        c->is_finish_arrived = true;
 }
 
 static bool step_network(void)
@@ -725,6 +770,11 @@ static bool step_fiber(void)
     return false;
 }
 
+void sim_yield(void)
+{
+    leave();
+}
+
 bool sim_step(void)
 {
     if (sim_chance(40)) return step_network() || step_fiber();
@@ -735,7 +785,8 @@ bool sim_sleep(void)
 {
     uint64_t earliest_ns = UINT64_MAX;
     for (unsigned i = 0; i < world.fiber_count; i++)
-        if (world.loops[i] && !fiber_is_over(world.fibers[i])) earliest_ns = MIN(earliest_ns, world.loops[i]->deadline_ns);
+        if (world.loops[i] && !fiber_is_over(world.fibers[i]))
+            earliest_ns = MIN(earliest_ns, world.loops[i]->deadline_ns);
     if (earliest_ns == UINT64_MAX) return false;
     if (earliest_ns > world.now_ns) world.now_ns = earliest_ns;
     return true;
@@ -796,4 +847,9 @@ void sim_client_close(struct sim_client *c)
 bool sim_client_is_closed(const struct sim_client *c)
 {
     return c->is_closed;
+}
+
+int sim_client_fd(const struct sim_client *c)
+{
+    return FIRST_FD + (int)c->index;
 }

@@ -3,12 +3,14 @@
  *     client ──send──▶ wire ──▶ arrived ──env_next──▶ a loop of the server
  *            ◀─received── wire ◀──────── pieces ◀──env_send──
  *
- * Everything that the kernel decides elsewhere is drawn from one seed: how far bytes have come, in what pieces they are received, when a
- * send completes, when a wake arrives, which loop runs next and how much time has passed. So a seed is a run.
+ * Everything that the kernel decides elsewhere is drawn from one seed: how far bytes have come, in
+ * what pieces they are received, when a send completes, when a wake arrives, which loop runs next
+ * and how much time has passed. So a seed is a run.
  *
- * A loop runs in a fiber (sim_start): env_wait leaves it, and the scheduler enters it again when something is ready for it, when it was
- * woken, or when its time is up. A loop that nobody wakes stays asleep, as it would in production. Outside a fiber env_wait takes
- * what is there and returns.
+ * A loop runs in a fiber (sim_start): env_wait leaves it, and the scheduler enters it again when
+ * something is ready for it, when it was woken, or when its time is up. A loop that nobody wakes
+ * stays asleep, as it would in production. Outside a fiber env_wait takes what is there and
+ * returns.
  *
  * Thread     one.
  * Limits     `buffers_max` receive buffers a loop, however many it asks for, so that they run out.
@@ -21,10 +23,12 @@
 
 struct sim_options {
     uint64_t seed;
-    unsigned buffers_max;       /* receive buffers a loop; 0: as many as it asks for */
-    unsigned piece_bytes_max;   /* of one receive; 0: a whole buffer */
-    bool wakes_spuriously;      /* env_wait sometimes returns for no reason */
-    unsigned slow_readers_pct;  /* clients that take a few bytes at a time */
+    unsigned buffers_max;      /* receive buffers a loop; 0: as many as it asks for */
+    unsigned piece_bytes_max;  /* of one receive; 0: a whole buffer */
+    bool wakes_spuriously;     /* env_wait sometimes returns for no reason */
+    unsigned slow_readers_pct; /* clients that take a few bytes at a time */
+    unsigned preempts_pct;     /* other loops run in the middle of a step: at env_send, env_wake,
+                                  env_flush */
 };
 
 void sim_init(const struct sim_options *options);
@@ -43,7 +47,10 @@ void sim_time_advance(uint64_t ns);
 
 /* A loop's thread: `run` is called at the first sim_step that picks it. */
 void sim_start(void (*run)(void *argument), void *argument);
-/* One thing happens: a loop runs until its next env_wait, or something moves on the network. False when nothing can happen before time passes. */
+/* Inside a fiber: others may run now. */
+void sim_yield(void);
+/* One thing happens: a loop runs until its next env_wait, or something moves on the network. False
+ * when nothing can happen before time passes. */
 MUST_USE bool sim_step(void);
 /* Lets time pass until a sleeping loop's timeout. False if none has one. */
 MUST_USE bool sim_sleep(void);
@@ -67,3 +74,5 @@ void sim_client_finish(struct sim_client *c);
 /* Gone at once: what is on the wire is lost, and the server sees an error. */
 void sim_client_close(struct sim_client *c);
 bool sim_client_is_closed(const struct sim_client *c); /* by the server */
+/* The server's descriptor for it. */
+int sim_client_fd(const struct sim_client *c);

@@ -1,4 +1,5 @@
-/* fiber.h: several stacks on one OS thread, so that a loop that waits can be left and entered again.
+/* fiber.h: several stacks on one OS thread, so that a loop that waits can be left and entered
+ * again.
  *
  * Thread     one; the whole simulator runs on it.
  * Ownership  A fiber is freed by fiber_destroy, after its function has returned.

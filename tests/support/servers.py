@@ -57,8 +57,12 @@ class Process:
         self.own_directory = directory is None
         self.directory = directory or tempfile.mkdtemp(prefix="shoal-test-")
         self.output_path = os.path.join(self.directory, "output.log")
+        self.command = [*wrapper, *command]
+        self.spawn()
+
+    def spawn(self):
         with open(self.output_path, "ab") as output:
-            self.child = subprocess.Popen([*wrapper, *command], stdin=subprocess.DEVNULL, stdout=output, stderr=output,
+            self.child = subprocess.Popen(self.command, stdin=subprocess.DEVNULL, stdout=output, stderr=output,
                                           cwd=self.directory, preexec_fn=die_with_parent)
         self.pid = self.child.pid
 
@@ -107,6 +111,11 @@ class Server(Process):
         except BaseException:
             self.stop(signal.SIGKILL)
             raise
+
+    def restart(self):
+        """After a crash: again with the same command, port and directory."""
+        self.spawn()
+        self.wait_until_it_answers()
 
     def wait_until_it_answers(self):
         deadline = time.monotonic() + START_SECONDS_MAX

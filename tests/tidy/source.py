@@ -20,6 +20,17 @@ def files(folders, suffixes):
     return sorted(found)
 
 
+def python_files():
+    """With the programs that have no suffix."""
+    programs = [p for p in files(("tests", "bench", "scripts"), ("",)) if "." not in os.path.basename(p)]
+    return files(("tests", "bench", "scripts"), (".py",)) + [p for p in programs if first_line(p).endswith("python3\n")]
+
+
+def first_line(path):
+    with open(os.path.join(ROOT, path), encoding="utf-8", errors="replace") as f:
+        return f.readline()
+
+
 def read(path):
     with open(os.path.join(ROOT, path), encoding="utf-8") as f:
         return f.read()
@@ -39,14 +50,14 @@ def code_only(text, keep_strings=False):
 
 
 def data_lines(text):
-    """Numbers of the lines between clang-format off and on: tables of data, exempt from the limits."""
+    """Numbers of the lines between clang-format off and on (Python: fmt: off and on): tables of data, exempt from the limits."""
     exempt, inside = set(), False
     for number, line in enumerate(text.split("\n"), 1):
-        if "clang-format off" in line:
+        if re.search(r"(/\* clang-format|^\s*# fmt:) off", line):
             inside = True
         if inside:
             exempt.add(number)
-        if "clang-format on" in line:
+        if re.search(r"(/\* clang-format|^\s*# fmt:) on", line):
             inside = False
     return exempt
 

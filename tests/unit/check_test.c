@@ -214,7 +214,7 @@ Test(check, the_table_takes_as_many_fault_points_as_promised)
     }
 }
 
-#define HITS_A_THREAD 300000
+#define HITS_A_THREAD 1000000
 
 static pthread_barrier_t start_line;
 

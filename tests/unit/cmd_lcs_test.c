@@ -42,6 +42,18 @@ Test(cmd_lcs, the_sequence_its_length_and_its_ranges)
     expect(&f, "LCS k1 k2 IDX MINMATCHLEN 5", "%2\r\n$7\r\nmatches\r\n*0\r\n$3\r\nlen\r\n:6\r\n");
 }
 
+Test(cmd_lcs, of_several_longest_sequences_it_is_the_one_that_redis_chooses)
+{
+    expect(&f, "MSET a ab b ba c abcab d bacba", "+OK\r\n");
+    expect(&f, "LCS a b", "$1\r\nb\r\n");
+    expect(&f, "LCS b a", "$1\r\na\r\n");
+    expect(&f, "LCS c d", "$3\r\nbab\r\n");
+    expect(&f, "LCS c d IDX MINMATCHLEN 1",
+           "*4\r\n$7\r\nmatches\r\n*3\r\n*2\r\n*2\r\n:4\r\n:4\r\n*2\r\n:3\r\n:3\r\n"
+           "*2\r\n*2\r\n:3\r\n:3\r\n*2\r\n:1\r\n:1\r\n"
+           "*2\r\n*2\r\n:1\r\n:1\r\n*2\r\n:0\r\n:0\r\n$3\r\nlen\r\n:3\r\n");
+}
+
 Test(cmd_lcs, a_missing_key_is_an_empty_string)
 {
     expect(&f, "LCS none k1", "$0\r\n\r\n");

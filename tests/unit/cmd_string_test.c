@@ -376,6 +376,8 @@ Test(cmd_string, getrange_takes_indices_from_both_ends)
     expect(&f, "GETRANGE s -100 100", "$11\r\nHello World\r\n");
     expect(&f, "GETRANGE s -9223372036854775808 9223372036854775807", "$11\r\nHello World\r\n");
     expect(&f, "GETRANGE s -100 -50", "$1\r\nH\r\n");
+    expect(&f, "GETRANGE s -100 -100", "$1\r\nH\r\n");
+    expect(&f, "GETRANGE s -50 -100", "$0\r\n\r\n");
     expect(&f, "GETRANGE s 100 200", "$0\r\n\r\n");
     expect(&f, "SET n 12345", "+OK\r\n");
     expect(&f, "SUBSTR n 1 -2", "$3\r\n234\r\n");

@@ -30,8 +30,8 @@ static uint64_t hash_of(struct bytes name)
 static struct entry *make_entry(struct table *t, uint64_t n)
 {
     char text[32];
-    struct entry *e = entry_try_make_string(&t->mem, name_of(text, n), bytes_make(&n, sizeof n),
-                                            ENCODING_INT, 0);
+    struct entry *e =
+        entry_try_make_string(&t->mem, name_of(text, n), bytes_make(&n, sizeof n), ENCODING_INT, 0);
     cr_assert(e);
     return e;
 }
@@ -68,7 +68,8 @@ static void table_deinit(struct table *t)
 {
     struct dict_drain drain;
     dict_drain_init(&drain, &t->dict);
-    while (!dict_drain_some(&drain, 100, free_entry, &t->mem)) {}
+    while (!dict_drain_some(&drain, 100, free_entry, &t->mem)) {
+    }
     dict_deinit(&t->dict);
     mem_deinit(&t->mem);
 }
@@ -432,8 +433,7 @@ Test(dict, keys_of_every_length_are_told_apart)
     memset(text, 'x', sizeof text);
     for (size_t size = 0; size < sizeof text; size++) {
         struct bytes name = bytes_make(text, size);
-        struct entry *e =
-            entry_try_make_string(&t.mem, name, BYTES_LITERAL(""), ENCODING_RAW, 0);
+        struct entry *e = entry_try_make_string(&t.mem, name, BYTES_LITERAL(""), ENCODING_RAW, 0);
         cr_assert_null(dict_find(&t.dict, hash_of(name), name));
         dict_insert(&t.dict, hash_of(name), e, 0);
         cr_assert_eq(dict_find(&t.dict, hash_of(name), name), e);

@@ -130,6 +130,18 @@ Test(mem, realloc_keeps_contents_and_accounts)
     mem_deinit(&m);
 }
 
+Test(mem, realloc_of_nothing_is_a_new_block)
+{
+    struct mem m;
+    mem_init(&m, "test");
+    void *p = mem_try_realloc(&m, NULL, 0, 100);
+    cr_assert_not_null(p);
+    cr_assert_eq(mem_live_bytes(&m), 112);
+    cr_assert_eq(live_count(&m), 1);
+    mem_free(&m, p, 100);
+    mem_deinit(&m);
+}
+
 Test(mem, absurd_sizes_fail_without_a_trace)
 {
     struct mem m;

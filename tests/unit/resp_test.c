@@ -304,6 +304,21 @@ Test(resp, limits_hold_for_requests_that_arrive_whole)
     mem_deinit(&mem);
 }
 
+Test(resp, what_follows_an_empty_array_is_not_its_content)
+{
+    struct mem mem;
+    mem_init(&mem, "input");
+    struct buf input = many_arguments(&mem, 100);
+    memcpy(input.data, "\r\n*0\r\n", 6);
+    struct buf expected = {.mem = &mem};
+    for (int i = 0; i < 100; i++) buf_append_text(&expected, "$1;x;");
+    buf_append(&expected, "", 1);
+    expect(&usual, buf_view(&input), expected.data);
+    buf_clear(&input);
+    buf_clear(&expected);
+    mem_deinit(&mem);
+}
+
 /* ---- lines without an end ---- */
 
 static void expect_long_line(struct bytes start, char filler, size_t line_size, const char *end,

@@ -33,6 +33,9 @@ struct shard_fixture shard_fixture_make_one_of(uint16_t id, uint16_t shard_count
         .active_expire = true,
         .lfu_log_factor = 10,
         .lfu_decay_minutes = 1,
+        .list_max_listpack_size = -2,
+        .hash_max_listpack_entries = 512,
+        .hash_max_listpack_value_bytes = 64,
     };
     struct shard_options options = {
         .id = id,

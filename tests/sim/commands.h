@@ -1,0 +1,18 @@
+/* commands.h: random commands over few keys, so that they meet often.
+ *
+ * Order      From the simulator's seed only.
+ */
+#pragma once
+
+#include "tests/sim/history.h"
+
+struct command_mix {
+    unsigned key_count;
+    unsigned locked_pct, split_pct, whole_pct; /* the rest names one key */
+    size_t value_bytes_max;
+    uint64_t serial; /* makes every value another */
+};
+
+void commands_init(struct command_mix *mix);
+/* Adds one to the client's history. */
+struct step *commands_make(struct command_mix *mix, struct history *h, unsigned client);

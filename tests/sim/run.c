@@ -1,0 +1,358 @@
+#include "tests/sim/run.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "base/log.h"
+#include "server/server.h"
+#include "server/worker.h"
+#include "tests/sim/commands.h"
+#include "tests/sim/env_sim.h"
+
+#define PORT 6379
+#define BATCH_MAX 24
+#define STEPS_MAX 400000
+#define STOP_STEPS_MAX 100000
+
+struct client {
+    struct sim_client *socket;
+    uint64_t id; /* the server's; 0: not known yet */
+    size_t sent, answered, total;
+    size_t closes_at; /* after so many replies it is gone at once; SIZE_MAX: never */
+    bool is_over, is_cut;
+};
+
+struct simulation {
+    struct server *server;
+    struct history *history;
+    struct client clients[HISTORY_CLIENTS_MAX];
+    unsigned client_count;
+    struct command_mix mix;
+    bool is_listening;
+    uint64_t stops_at; /* the server stops after so many steps, in the middle of everything;
+                          UINT64_MAX: when all is answered */
+    char *why;
+};
+
+/* What main() does, on the main thread. The workers' threads are fibers as well (threads.c). */
+static void main_fiber(void *argument)
+{
+    struct simulation *sim = argument;
+    struct server *srv = sim->server;
+    char why[2 * ENV_NAME_BYTES_MAX];
+    CHECK(server_start(srv, why));
+    sim->is_listening = true;
+    while (!srv->should_stop) server_step(srv, UINT64_MAX);
+    server_stop(srv);
+}
+
+/* ---- boot and end ---- */
+
+static void choose_shape(struct run_shape *shape)
+{
+    bool is_fused = sim_chance(60);
+    shape->nets = shape->shards = shape->threads = is_fused ? 1 + (unsigned)sim_below(4) : 0;
+    if (!is_fused) {
+        shape->nets = 1 + (unsigned)sim_below(3);
+        shape->shards = 1 + (unsigned)sim_below(3);
+    }
+    shape->clients = 4 + (unsigned)sim_below(5);
+}
+
+static enum err load_config(const struct run_shape *shape, struct mem *mem, struct config *config)
+{
+    char words[11][32];
+    char *argv[12] = {NULL};
+    unsigned argc = 0;
+    snprintf(words[argc++], sizeof words[0], "sim");
+    snprintf(words[argc++], sizeof words[0], "--port");
+    snprintf(words[argc++], sizeof words[0], "%u", PORT);
+    snprintf(words[argc++], sizeof words[0], "--bind");
+    snprintf(words[argc++], sizeof words[0], "127.0.0.1");
+    snprintf(words[argc++], sizeof words[0], "--pin-threads");
+    snprintf(words[argc++], sizeof words[0], "no");
+    snprintf(words[argc++], sizeof words[0], shape->threads ? "--threads" : "--net-threads");
+    snprintf(words[argc++], sizeof words[0], "%u", shape->nets);
+    if (!shape->threads) {
+        snprintf(words[argc++], sizeof words[0], "--shard-threads");
+        snprintf(words[argc++], sizeof words[0], "%u", shape->shards);
+    }
+    for (unsigned i = 0; i < argc; i++) argv[i] = words[i];
+    struct buf error = {.mem = mem};
+    enum err e = config_load((int)argc, argv, mem, config, &error);
+    if (e != OK) printf("%.*s\n", (int)error.size, error.data);
+    return e;
+}
+
+static void boot(struct simulation *sim, const struct run_shape *shape)
+{
+    struct server *srv = sim->server = calloc(1, sizeof *srv);
+    CHECK(srv);
+    mem_init(&srv->mem, "server");
+    struct config *config = mem_alloc_zeroed(&srv->mem, sizeof *config);
+    CHECK(load_config(shape, &srv->mem, config) == OK);
+    char why[2 * ENV_NAME_BYTES_MAX];
+    srv->is_recording = true;
+    CHECK(server_init(srv, config, why));
+    sim_start(main_fiber, sim);
+}
+
+static void tear_down(struct simulation *sim)
+{
+    struct server *srv = sim->server;
+    struct config *config = (struct config *)(uintptr_t)srv->config;
+    server_deinit(srv);
+    config_deinit(config);
+    mem_free(&srv->mem, config, sizeof *config);
+    mem_deinit(&srv->mem);
+    free(srv);
+}
+
+static bool fail(struct simulation *sim, const char *what)
+{
+    snprintf(sim->why, RUN_WHY_BYTES, "%s", what);
+    return false;
+}
+
+static bool stop(struct simulation *sim)
+{
+    server_request_stop(sim->server);
+    env_wake(NULL, sim->server->thread.loop);
+    for (unsigned n = 0; !sim_all_over(); n++) {
+        if (n > STOP_STEPS_MAX) return fail(sim, "the server does not stop");
+        if (!sim_step() && !sim_sleep()) return fail(sim, "the server sleeps and does not stop");
+    }
+    return true;
+}
+
+/* ---- clients ---- */
+
+static struct client_history *history_of(struct simulation *sim, const struct client *c)
+{
+    return &sim->history->clients[c - sim->clients];
+}
+
+static void learn_id(struct simulation *sim, struct client *c)
+{
+    for (uint16_t i = 0; i < sim->server->mesh.net_count; i++) {
+        struct netloop *nl = &sim->server->net_workers[i]->net;
+        for (uint32_t at = 0; at < nl->place_count; at++) {
+            const struct conn *conn = netloop_conn_at(nl, at);
+            if (conn && conn->socket.fd == sim_client_fd(c->socket)) c->id = conn->id;
+        }
+    }
+}
+
+static bool may_send(struct simulation *sim, struct client *c)
+{
+    if (c->is_over || c->sent == c->total) return false;
+    if (c->id == 0) learn_id(sim, c);
+    return c->id != 0 && c->sent - c->answered < BATCH_MAX;
+}
+
+static void send_batch(struct simulation *sim, struct client *c)
+{
+    unsigned index = (unsigned)(c - sim->clients);
+    size_t wanted = 1 + sim_below(sim_chance(30) ? BATCH_MAX : 4), left = c->total - c->sent;
+    for (size_t count = MIN(wanted, left); count > 0; count--) {
+        const struct step *s = commands_make(&sim->mix, sim->history, index);
+        sim_client_send(c->socket, bytes_make(s->request, s->request_bytes));
+        c->sent++;
+    }
+    /* Half closed: everything that was asked is still answered. */
+    if (c->sent == c->total && sim_chance(30)) sim_client_finish(c->socket);
+}
+
+static bool take_replies(struct simulation *sim, struct client *c)
+{
+    struct client_history *h = history_of(sim, c);
+    for (;;) {
+        struct bytes received = sim_client_received(c->socket);
+        size_t size = resp_reply_bytes(received);
+        if (size == 0) break;
+        if (c->answered == c->sent)
+            return fail(sim, "a client received a reply that it did not ask for");
+        history_set_reply(&h->steps[c->answered++], bytes_make(received.data, size));
+        sim_client_drop(c->socket, size);
+    }
+    if (c->answered >= c->closes_at) {
+        sim_client_close(c->socket);
+        c->is_over = c->is_cut = true;
+    }
+    if (c->answered == c->total) c->is_over = true;
+    if (!c->is_over && sim_client_is_closed(c->socket))
+        return fail(sim, "the server closed a connection");
+    return true;
+}
+
+static bool try_send(struct simulation *sim)
+{
+    unsigned first = (unsigned)sim_below(sim->client_count);
+    for (unsigned i = 0; i < sim->client_count; i++) {
+        struct client *c = &sim->clients[(first + i) % sim->client_count];
+        if (!may_send(sim, c)) continue;
+        send_batch(sim, c);
+        return true;
+    }
+    return false;
+}
+
+static void connect_clients(struct simulation *sim, unsigned count)
+{
+    sim->client_count = sim->history->client_count = count;
+    for (unsigned i = 0; i < count; i++) {
+        struct client *c = &sim->clients[i];
+        *c = (struct client){.socket = sim_connect(PORT), .closes_at = SIZE_MAX};
+        CHECK(c->socket);
+        c->total = 10 + sim_below(60);
+        if (i > 0 && sim_chance(15)) c->closes_at = sim_below(c->total);
+    }
+}
+
+static bool drive(struct simulation *sim, struct run_totals *totals)
+{
+    bool all_over = false;
+    for (uint64_t n = 0; !all_over; n++) {
+        if (n >= sim->stops_at) return true;
+        if (n > STEPS_MAX) return fail(sim, "no end: the server is busy with nothing");
+        bool sent = sim_chance(10) && try_send(sim);
+        if (!sent && !sim_step() && !try_send(sim))
+            return fail(sim, "every loop sleeps while replies are due: a lost wake");
+        all_over = true;
+        for (unsigned i = 0; i < sim->client_count; i++) {
+            struct client *c = &sim->clients[i];
+            if (!c->is_over && !take_replies(sim, c)) return false;
+            all_over &= c->is_over;
+        }
+        totals->steps++;
+    }
+    return true;
+}
+
+/* ---- the recorded order ---- */
+
+static int by_order(const void *left, const void *right)
+{
+    const struct record *a = left, *b = right;
+    if (a->order != b->order) return a->order < b->order ? -1 : 1;
+    if (a->thread != b->thread) return a->thread < b->thread ? -1 : 1;
+    if (a->thread_turn != b->thread_turn) return a->thread_turn < b->thread_turn ? -1 : 1;
+    return a->index < b->index ? -1 : a->index > b->index;
+}
+
+static struct record *collect_records(struct simulation *sim, size_t *count_out)
+{
+    size_t bytes = 0;
+    char *all = NULL;
+    for (uint16_t i = 0; i < sim->server->mesh.net_count; i++) {
+        const struct recorder *r = sim->server->net_workers[i]->recorder;
+        if (r->turn_start == 0) continue;
+        all = realloc(all, bytes + r->turn_start);
+        CHECK(all);
+        memcpy(all + bytes, r->records.data, r->turn_start);
+        bytes += r->turn_start;
+    }
+    *count_out = bytes / sizeof(struct record);
+    if (bytes > 0) qsort(all, *count_out, sizeof(struct record), by_order);
+    return (struct record *)(void *)all;
+}
+
+static struct client *client_by_id(struct simulation *sim, uint64_t id)
+{
+    for (unsigned i = 0; i < sim->client_count; i++)
+        if (sim->clients[i].id == id) return &sim->clients[i];
+    return NULL;
+}
+
+static bool is_ordered_by_client(struct simulation *sim, const struct record *records, size_t count)
+{
+    uint64_t next[HISTORY_CLIENTS_MAX] = {0};
+    for (size_t i = 0; i < count; i++) {
+        const struct client *c = client_by_id(sim, records[i].client_id);
+        if (!c || records[i].request >= c->sent)
+            return fail(sim, "the record names a command that nobody sent");
+        uint64_t *at = &next[c - sim->clients];
+        struct step *s = &history_of(sim, c)->steps[records[i].request];
+        if (!s->is_ordered)
+            return fail(sim, "the record names a command that has no place in the order");
+        if (records[i].request < *at)
+            return fail(sim, "the record has commands of one client twice, or in another order "
+                             "than they were sent");
+        *at = records[i].request + 1;
+        history_append_order(sim->history, s);
+    }
+    return true;
+}
+
+static bool is_complete(struct simulation *sim)
+{
+    size_t answered = 0, recorded = 0;
+    for (unsigned i = 0; i < sim->client_count; i++)
+        for (size_t k = 0; k < history_of(sim, &sim->clients[i])->step_count; k++) {
+            const struct step *s = &history_of(sim, &sim->clients[i])->steps[k];
+            answered += s->reply && s->is_ordered;
+        }
+    for (size_t i = 0; i < sim->history->order_count; i++)
+        recorded += sim->history->order[i]->reply != NULL;
+    return answered == recorded ||
+           fail(sim, "a command that was answered is missing in the record");
+}
+
+static bool read_order(struct simulation *sim)
+{
+    size_t count;
+    struct record *records = collect_records(sim, &count);
+    bool ok = is_ordered_by_client(sim, records, count) && is_complete(sim);
+    free(records);
+    return ok;
+}
+
+/* ---- one run ---- */
+
+static void add_totals(const struct server *srv, struct run_totals *totals)
+{
+    for (uint16_t i = 0; i < srv->mesh.net_count; i++) {
+        const struct net_counters *c = &srv->net_workers[i]->net.counters;
+        totals->in_place += counter_read(&c->turns_in_place);
+        totals->sequenced += counter_read(&c->turns) - counter_read(&c->turns_in_place);
+    }
+    for (uint16_t i = 0; i < srv->mesh.shard_count; i++)
+        totals->locked_waits += counter_read(&srv->shard_workers[i]->shard.counters.locked_waits);
+}
+
+bool run_simulate(uint64_t seed, struct history *h, struct run_shape *shape,
+                  struct run_totals *totals, char *why)
+{
+    struct sim_options options = {.seed = seed};
+    sim_init(&options);
+    choose_shape(shape);
+    static const unsigned buffers[] = {0, 2, 4, 16}, pieces[] = {0, 0, 16, 200};
+    options.seed = sim_random();
+    options.buffers_max = shape->buffers_max = buffers[sim_below(ARRAY_LEN(buffers))];
+    options.piece_bytes_max = pieces[sim_below(ARRAY_LEN(pieces))];
+    options.wakes_spuriously = shape->wakes_spuriously = sim_chance(20);
+    options.preempts_pct = sim_chance(50) ? 0 : 20;
+    options.slow_readers_pct = sim_chance(50) ? 0 : 40;
+    sim_deinit();
+
+    sim_init(&options);
+    log_set_level(LOG_NOTHING);
+    struct simulation sim = {.history = h, .why = why};
+    commands_init(&sim.mix);
+    boot(&sim, shape);
+    while (!sim.is_listening) CHECK(sim_step() || sim_sleep());
+    connect_clients(&sim, shape->clients);
+    sim.stops_at = sim_chance(15) ? sim_below(1500) : UINT64_MAX;
+    bool ok = drive(&sim, totals);
+    if (!ok) return false; /* The process is about to end: nothing is torn down. */
+    for (unsigned i = 0; i < sim.client_count; i++)
+        if (!sim.clients[i].is_cut && sim_chance(50)) sim_client_close(sim.clients[i].socket);
+    ok = stop(&sim) && read_order(&sim);
+    if (!ok) return false;
+    if (!sim.server->is_drained)
+        return fail(&sim, "the server gave up waiting for what was under way");
+    add_totals(sim.server, totals);
+    tear_down(&sim);
+    sim_deinit();
+    return true;
+}

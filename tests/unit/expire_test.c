@@ -1,0 +1,195 @@
+#include <criterion/criterion.h>
+#include <stdio.h>
+
+#include "random.h"
+#include "shard/expire.h"
+#include "shard/lazyfree.h"
+#include "shard_fixture.h"
+
+static struct shard_fixture f;
+static struct shard *sh;
+
+static void setup(void)
+{
+    f = shard_fixture_make();
+    sh = f.shard;
+}
+
+static void teardown(void)
+{
+    shard_fixture_free(&f);
+}
+
+TestSuite(expire, .init = setup, .fini = teardown);
+
+static void set(uint32_t db, unsigned n, int64_t deadline_ms)
+{
+    char name[32];
+    struct bytes b = bytes_make(name, (size_t)sprintf(name, "key:%u", n));
+    struct key k = {b, bytes_hash(b, sh->keys.seed), db};
+    cr_assert_eq(keyspace_set_string(sh, &k, b, deadline_ms), OK);
+}
+
+/* Lets the clock go on in steps, and calls expire_step when it is due. Returns the steps taken. */
+static unsigned run_ms(int64_t ms)
+{
+    unsigned steps = 0;
+    for (int64_t i = 0; i < ms; i++) {
+        shard_fixture_pass_ms(&f, 1);
+        if (sh->now_ns < sh->expire_next_ns) continue;
+        (void)expire_step(sh);
+        steps++;
+    }
+    return steps;
+}
+
+static uint64_t expired(void)
+{
+    return counter_read(&sh->counters.expired_keys);
+}
+
+Test(expire, keys_go_without_being_asked_for)
+{
+    for (unsigned i = 0; i < 3000; i++) set(0, i, sh->now_ms + 50 + i % 700);
+    for (unsigned i = 3000; i < 6000; i++) set(0, i, i % 2 ? DEADLINE_NONE : sh->now_ms + 900000);
+    run_ms(20000);
+    cr_assert_eq(expired(), 3000);
+    cr_assert_eq(keyspace_size(sh, 0), 3000);
+    keyspace_validate(sh);
+}
+
+Test(expire, no_key_goes_before_its_deadline)
+{
+    for (unsigned i = 0; i < 500; i++) set(0, i, sh->now_ms + 1000);
+    run_ms(1000);
+    cr_assert_eq(expired(), 0);
+    cr_assert_eq(keyspace_size(sh, 0), 500);
+}
+
+Test(expire, every_database_is_swept)
+{
+    for (uint32_t db = 0; db < sh->keys.database_count; db += 3) {
+        for (unsigned i = 0; i < 20; i++) set(db, i, sh->now_ms + 10);
+    }
+    run_ms(5000);
+    for (uint32_t db = 0; db < sh->keys.database_count; db++) {
+        cr_assert_eq(keyspace_size(sh, db), 0);
+    }
+}
+
+Test(expire, sleeps_for_ever_while_nothing_can_expire_and_wakes_for_a_deadline)
+{
+    set(0, 1, DEADLINE_NONE);
+    (void)expire_step(sh);
+    cr_assert_eq(sh->expire_next_ns, UINT64_MAX);
+    set(0, 2, sh->now_ms + 50);
+    cr_assert_leq(sh->expire_next_ns, sh->now_ns);
+    run_ms(5000);
+    cr_assert_eq(keyspace_size(sh, 0), 1);
+    cr_assert_eq(sh->expire_next_ns, UINT64_MAX);
+    struct key k = {BYTES_LITERAL("key:1"), bytes_hash(BYTES_LITERAL("key:1"), sh->keys.seed), 0};
+    cr_assert(keyspace_set_deadline(sh, &k, sh->now_ms + 50));
+    cr_assert_leq(sh->expire_next_ns, sh->now_ns);
+    run_ms(5000);
+    cr_assert_eq(keyspace_size(sh, 0), 0);
+}
+
+Test(expire, does_nothing_while_it_is_switched_off)
+{
+    f.config->active_expire = false;
+    for (unsigned i = 0; i < 100; i++) set(0, i, sh->now_ms + 10);
+    run_ms(5000);
+    cr_assert_eq(keyspace_size(sh, 0), 100);
+    f.config->active_expire = true;
+    run_ms(5000);
+    cr_assert_eq(keyspace_size(sh, 0), 0);
+}
+
+Test(expire, sweeps_that_find_nothing_rest_by_hz)
+{
+    for (unsigned i = 0; i < 100; i++) set(0, i, sh->now_ms + 1000000);
+    run_ms(1000);
+    f.config->hz = 10;
+    cr_assert_leq(run_ms(10000), 101);
+    f.config->hz = 1;
+    run_ms(1000);
+    cr_assert_leq(run_ms(10000), 11);
+}
+
+Test(expire, a_deadline_in_the_past_is_found_at_once)
+{
+    for (unsigned i = 0; i < 1000; i++) set(0, i, sh->now_ms + 1000000);
+    run_ms(3000);
+    for (unsigned back = 1; back <= 40; back++) {
+        uint64_t before = expired();
+        set(0, 5000 + back, sh->now_ms - 1000 * (int64_t)back);
+        run_ms(2500);
+        cr_assert_eq(expired(), before + 1, "%u s", back);
+    }
+}
+
+Test(expire, a_deadline_in_the_past_is_found_behind_a_running_sweep_too)
+{
+    for (unsigned i = 0; i < 20000; i++) set(0, i, sh->now_ms + 15 * 1000000);
+    const struct database *db = sh->keys.databases[0];
+    while (db->sweep.cursor == 0 || db->sweep.done_second == 0) run_ms(1);
+    uint64_t cursor = db->sweep.cursor;
+    unsigned n = 20000;
+    for (;; n++) {
+        char name[32];
+        struct bytes b = bytes_make(name, (size_t)sprintf(name, "key:%u", n));
+        if (bytes_hash(b, sh->keys.seed) < cursor / 2) break;
+    }
+    set(0, n, sh->now_ms - 5000);
+    run_ms(3000);
+    cr_assert_eq(expired(), 1);
+}
+
+Test(expire, a_clock_that_goes_back_and_forth_loses_no_key)
+{
+    struct random r = random_make();
+    for (unsigned round = 0; round < 60; round++) {
+        for (unsigned i = 0; i < 50; i++) {
+            set(0, i, sh->now_ms + 1 + (int64_t)random_below(&r, 3000));
+        }
+        int64_t jump = (int64_t)random_below(&r, 40000) - 20000;
+        shard_set_now(sh, sh->now_ns, sh->now_ms + jump);
+        run_ms((int64_t)random_below(&r, 3000));
+        keyspace_validate(sh);
+    }
+    run_ms(60000);
+    cr_assert_eq(keyspace_size(sh, 0), 0);
+}
+
+/* One sweep after its deadline a key is gone, whatever else happens meanwhile. */
+Test(expire, random_deadlines_are_kept_within_two_seconds)
+{
+    struct random r = random_make();
+    static int64_t deadlines[4000];
+    for (unsigned step = 0; step < 3000; step++) {
+        for (unsigned i = 0; i < 5; i++) {
+            unsigned n = (unsigned)random_below(&r, 4000);
+            deadlines[n] = sh->now_ms + 1 + (int64_t)random_below(&r, 30000);
+            set((uint32_t)(n % 2), n, deadlines[n]);
+        }
+        run_ms((int64_t)random_below(&r, 100));
+        uint64_t at_most = 0, at_least = 0;
+        for (unsigned n = 0; n < 4000; n++) {
+            at_least += deadlines[n] >= sh->now_ms;
+            at_most += deadlines[n] + 2100 >= sh->now_ms && deadlines[n] != 0;
+        }
+        uint64_t size = keyspace_size(sh, 0) + keyspace_size(sh, 1);
+        cr_assert(size >= at_least && size <= at_most);
+    }
+}
+
+Test(expire, the_average_ttl_is_that_of_the_keys)
+{
+    struct keyspace_stats stats;
+    for (unsigned i = 0; i < 10; i++) set(0, i, sh->now_ms + 100000);
+    run_ms(1000);
+    cr_assert(keyspace_read_stats(&sh->keys, 0, &stats));
+    cr_assert_eq(stats.ttl_sampled, 10);
+    uint64_t average_ms = stats.ttl_sum_ms / stats.ttl_sampled;
+    cr_assert(average_ms > 98000 && average_ms <= 100000);
+}
