@@ -111,10 +111,10 @@ static void start_listener(struct env_loop *loop, struct env_socket *s, int fd, 
 }
 
 enum err env_listen_tcp(struct env_loop *loop, struct env_socket *s, const char *address,
-                        uint16_t port, int backlog, uint16_t *port_out, char *why)
+                        uint16_t *port, int backlog, char *why)
 {
     struct addrinfo *found;
-    enum err e = resolve(address, port, &found, why);
+    enum err e = resolve(address, *port, &found, why);
     if (e != OK) return e;
     int fd = -1, error = EADDRINUSE;
     for (int i = 0; i < BIND_TRIES && error == EADDRINUSE; i++) {
@@ -123,10 +123,10 @@ enum err env_listen_tcp(struct env_loop *loop, struct env_socket *s, const char 
     }
     freeaddrinfo(found);
     if (error != 0) {
-        explain_tcp(why, address, port, error);
+        explain_tcp(why, address, *port, error);
         return ERR_IO;
     }
-    *port_out = bound_port(fd);
+    *port = bound_port(fd);
     start_listener(loop, s, fd, 0);
     return OK;
 }

@@ -125,6 +125,7 @@ bool thread_run_calls(struct thread *t)
         /* Bounded by what is there now: a call that calls this thread again runs in the next step. */
         for (uint32_t n = mailbox_count(box); n > 0; n--) {
             struct call *c = mailbox_pop(box);
+            CHECK(c); /* counted above, and only this thread takes */
             c->run(t, c);
             any = true;
         }

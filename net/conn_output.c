@@ -269,12 +269,11 @@ static void conn_start_send(struct conn *c)
     struct netloop *nl = c->netloop;
     recent_max_note(&nl->counters.output_buffer_max, nl->thread->now_ns, c->out_bytes);
     struct iovec *pieces = conn_pieces(c);
-    unsigned count = 0;
-    struct chunk *last = NULL;
-    for (struct chunk *chunk = c->out_first; chunk && count < ENV_IOV_MAX; chunk = chunk->next) {
-        pieces[count++] = (struct iovec){chunk->data, chunk->size};
-        last = chunk;
-    }
+    unsigned count = 1;
+    struct chunk *last = c->out_first; /* there is one, or nobody would send */
+    pieces[0] = (struct iovec){last->data, last->size};
+    for (; last->next && count < ENV_IOV_MAX; last = last->next)
+        pieces[count++] = (struct iovec){last->next->data, last->next->size};
     c->sending_first = c->out_first;
     c->out_first = last->next;
     if (!c->out_first) c->out_last = NULL;

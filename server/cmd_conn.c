@@ -147,7 +147,11 @@ static enum err cmd_hello(struct session *s, struct request *rq, struct reply *o
 static enum err cmd_select(struct session *s, struct request *rq, struct reply *out)
 {
     int64_t db;
-    if (!text_to_i64(rq->argv[1], &db) || db < INT32_MIN || db > INT32_MAX) return ERR_NOT_INT;
+    if (!text_to_i64(rq->argv[1], &db)) return ERR_NOT_INT;
+    if (db < INT32_MIN || db > INT32_MAX) {
+        reply_error(out, "ERR value is out of range, value must between %d and %d", INT32_MIN, INT32_MAX);
+        return OK;
+    }
     if (db < 0 || db >= session_worker(s)->server->database_count) return ERR_DB_INDEX;
     s->db = (uint32_t)db;
     reply_ok(out);

@@ -136,7 +136,7 @@ static void write_server(struct info *in)
             {"uptime_in_seconds", up_s}, {"uptime_in_days", up_s / 86400},
             {"hz", (uint64_t)in->config->hz}, {"configured_hz", (uint64_t)in->config->hz},
             {"lru_clock", (uint64_t)wall_us / 1000000 & 0xffffff});
-    write_text(in, "executable", srv->executable ? srv->executable : "");
+    write_text(in, "executable", srv->executable);
     write_text(in, "config_file", in->config->file_path);
     NUMBERS(in, {"io_threads_active", srv->mesh.net_count > 1}, {"threads", srv->worker_count},
             {"net_threads", srv->mesh.net_count}, {"shard_threads", srv->mesh.shard_count});

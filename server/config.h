@@ -29,7 +29,7 @@
 #define CONFIG_PARAMS_MAX 256
 #define CONFIG_LINE_BYTES_MAX (1024 * 1024)
 #define CONFIG_INCLUDE_DEPTH_MAX 16
-#define CONFIG_THREADS_MAX 1024
+#define CONFIG_THREADS_MAX 256 /* a cursor of SCAN has 8 bits for the shard */
 #define CONFIG_THREADS_AUTO 0
 
 enum config_supervised {

@@ -205,21 +205,24 @@ static int run(struct server *srv, struct config *config, const char *record_pat
     return is_up ? 0 : 1;
 }
 
+/* True if the first argument asked for that and nothing else. */
+static bool answer_question(int argc, char **argv)
+{
+    if (argc < 2) return false;
+    bool version = strcmp(argv[1], "-v") == 0 || strcmp(argv[1], "--version") == 0;
+    bool help = strcmp(argv[1], "-h") == 0 || strcmp(argv[1], "--help") == 0;
+    if (version)
+        printf("Shoal server v=%s redis=%s malloc=%s bits=64\n", SERVER_VERSION, SERVER_REDIS_VERSION,
+               mem_allocator_name());
+    if (help) usage(stdout);
+    return version || help;
+}
+
 int main(int argc, char **argv)
 {
-    for (int i = 1; i < argc && i < 2; i++) {
-        if (strcmp(argv[i], "-v") == 0 || strcmp(argv[i], "--version") == 0) {
-            printf("Shoal server v=%s redis=%s malloc=%s bits=64\n", SERVER_VERSION, SERVER_REDIS_VERSION, mem_allocator_name());
-            return 0;
-        }
-        if (strcmp(argv[i], "-h") == 0 || strcmp(argv[i], "--help") == 0) {
-            usage(stdout);
-            return 0;
-        }
-    }
+    if (answer_question(argc, argv)) return 0;
     const char *record_path = take_record_option(&argc, argv);
-    struct server *srv = calloc(1, sizeof *srv);
-    CHECK(srv);
+    struct server server = {0}, *srv = &server;
     mem_init(&srv->mem, "server");
     struct buf why = {.mem = &srv->mem};
     struct config *config = mem_alloc_zeroed(&srv->mem, sizeof *config);
@@ -227,7 +230,7 @@ int main(int argc, char **argv)
         fprintf(stderr, "%.*s\n", (int)why.size, why.data);
         return 1;
     }
-    srv->executable = realpath(argv[0], NULL);
+    if (!realpath("/proc/self/exe", srv->executable)) srv->executable[0] = '\0';
     signals_install();
     if (!prepare_process(config)) return 1;
     int status = run(srv, config, record_path);
@@ -238,7 +241,5 @@ int main(int argc, char **argv)
         mem_free(&srv->mem, last, sizeof *last);
         mem_deinit(&srv->mem);
     }
-    free(srv->executable);
-    free(srv);
     return status;
 }

@@ -11,7 +11,7 @@ static const struct command_family *const families[] = {
     &connection_family, &client_family, &command_info_family, &admin_family, &info_family,
     &string_family,     &lcs_family,    &generic_family,      &expire_family, &scan_family, &server_family,
     &list_family, &hash_family, &hash_expire_family,
-    &set_family,
+    &set_family, &zset_family,
 };
 
 static uint64_t name_hash(struct bytes name)
@@ -82,6 +82,15 @@ static void table_insert(struct router *r, const struct route *route)
     r->slots[i] = (uint16_t)(route->id + 1);
 }
 
+static const struct route *find_top(const struct router *r, struct bytes name)
+{
+    for (uint32_t i = (uint32_t)name_hash(name) & r->slot_mask; r->slots[i]; i = (i + 1) & r->slot_mask) {
+        const struct route *route = &r->routes[r->slots[i] - 1];
+        if (bytes_equal_nocase(name, route->name)) return route;
+    }
+    return NULL;
+}
+
 static bool renames_apply(struct router *r, const struct config *config, char *why)
 {
     for (uint32_t i = 0; i < config->rename_commands.count; i++) {
@@ -116,8 +125,14 @@ bool router_init(struct router *r, struct mem *mem, const struct config *config,
     while (capacity < 4 * r->top_count) capacity *= 2;
     r->slot_mask = capacity - 1;
     r->slots = mem_alloc_zeroed(mem, capacity * sizeof *r->slots);
-    for (uint32_t i = 0; i < r->top_count; i++)
-        if (!r->routes[i].is_disabled) table_insert(r, &r->routes[i]);
+    for (uint32_t i = 0; i < r->top_count; i++) {
+        if (r->routes[i].is_disabled) continue;
+        if (find_top(r, bytes_of(r->routes[i].name))) {
+            snprintf(why, 2 * ENV_NAME_BYTES_MAX, "Target command name already exists in rename-command: '%.100s'", r->routes[i].name);
+            return false;
+        }
+        table_insert(r, &r->routes[i]);
+    }
     return true;
 }
 
@@ -133,15 +148,6 @@ void router_deinit(struct router *r)
 }
 
 /* ---- looking up ---- */
-
-static const struct route *find_top(const struct router *r, struct bytes name)
-{
-    for (uint32_t i = (uint32_t)name_hash(name) & r->slot_mask; r->slots[i]; i = (i + 1) & r->slot_mask) {
-        const struct route *route = &r->routes[r->slots[i] - 1];
-        if (bytes_equal_nocase(name, route->name)) return route;
-    }
-    return NULL;
-}
 
 static const struct route *find_child(const struct route *parent, struct bytes name)
 {

@@ -8,7 +8,7 @@
 #include "base/command.h"
 #include "base/mem.h"
 
-#define ROUTER_SHARDS_MAX 1024
+#define ROUTER_SHARDS_MAX 256 /* a cursor of SCAN has 8 bits for the shard */
 
 /* A row and what the router adds to it. */
 struct route {

@@ -127,8 +127,8 @@ static bool listen_tcp(struct server *srv, const struct config *c, char *why)
         if (!l) break;
         *l = (struct listener){.socket = {.fd = -1}};
         snprintf(l->address, sizeof l->address, "%s", address + is_optional);
-        uint16_t port;
-        enum err e = env_listen_tcp(srv->thread.loop, &l->socket, l->address, c->port, c->tcp_backlog, &port, why);
+        uint16_t port = c->port;
+        enum err e = env_listen_tcp(srv->thread.loop, &l->socket, l->address, &port, c->tcp_backlog, why);
         if (e == OK) {
             l->is_open = true;
             srv->tcp_port = port;

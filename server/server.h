@@ -9,6 +9,8 @@
  */
 #pragma once
 
+#include <limits.h>
+
 #include "base/mem.h"
 #include "base/thread.h"
 #include "server/config.h"
@@ -54,7 +56,7 @@ struct server {
     uint64_t started_ns;
     uint64_t hash_seed;
     uint64_t startup_memory_bytes, startup_net_bytes; /* of all, of the net threads */
-    char *executable;
+    char executable[PATH_MAX];
     struct cpu_budget cpus;
     uint32_t database_count;
     bool is_recording;

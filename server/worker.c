@@ -355,6 +355,13 @@ static void wait_for_events(struct worker *w, bool is_busy, uint64_t max_sleep_n
     sleeper_cancel(&t->sleeper);
 }
 
+/* A loop without sockets has no events, but it sleeps only after it was asked. */
+static void drop_events(struct worker *w)
+{
+    struct env_event event;
+    while (env_next(w->thread.loop, &event)) CHECK(!"a shard thread has no sockets");
+}
+
 bool worker_step(struct worker *w, uint64_t max_sleep_ns)
 {
     thread_enter(&w->thread);
@@ -363,6 +370,7 @@ bool worker_step(struct worker *w, uint64_t max_sleep_ns)
     uint64_t started = env_ticks();
     bool any = thread_run_calls(&w->thread);
     if (w->has_net) any |= run_net_input(w);
+    else drop_events(w);
     if (w->has_shard) any |= run_shard(w);
     wake_homeward(w);
     if (w->has_net) any |= run_net_output(w);

@@ -5,6 +5,7 @@
 #include "shard/type/hash.h"
 #include "shard/type/list.h"
 #include "shard/type/set.h"
+#include "shard/type/zset.h"
 
 /* ---- the types; a row is added with its module ---- */
 
@@ -15,6 +16,7 @@ const struct type_ops *object_ops(enum type type)
         [TYPE_LIST] = &list_ops,
         [TYPE_HASH] = &hash_ops,
         [TYPE_SET] = &set_ops,
+        [TYPE_ZSET] = &zset_ops,
     };
     CHECK(type < TYPE_COUNT);
     return ops[type];

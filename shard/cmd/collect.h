@@ -66,9 +66,8 @@ MUST_USE static inline bool arg_random_count_or_reply(const struct request *rq, 
         return false;
     }
     if (*count == INT64_MIN) {
-        reply_error(out,
-                    "ERR value is out of range, value must between -9223372036854775807 and "
-                    "9223372036854775807");
+        reply_error(out, "ERR value is out of range, value must between -9223372036854775807 and "
+                         "9223372036854775807");
         return false;
     }
     return true;

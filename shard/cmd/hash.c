@@ -94,15 +94,15 @@ static enum err unless_missing(enum err err, bool *missing)
 /* ---- setting ---- */
 
 /* A field that has expired, but is still there, is a new one when it is set. */
-static bool set_field(struct shard *sh, struct hash_target *t, struct bytes field,
-                      struct bytes value, int64_t deadline_ms, bool *added)
+static bool set_field(struct shard *sh, struct hash_target *t, const struct hash_pair *pair,
+                      bool *added)
 {
     struct hash_field old;
     if (unlikely(hash_volatile_count(&t->hash) > 0) &&
-        !hash_find(&t->hash, field, sh->now_ms, &old)) {
-        hash_remove(&sh->mem, &t->hash, field);
+        !hash_find(&t->hash, pair->field, sh->now_ms, &old)) {
+        hash_remove(&sh->mem, &t->hash, pair->field);
     }
-    return hash_try_set(&sh->mem, sh->config, &t->hash, field, value, deadline_ms, added);
+    return hash_try_set(&sh->mem, sh->config, &t->hash, pair, added);
 }
 
 /* Pairs of arguments from argv[2] on; `*new_count` of them are new fields. */
@@ -116,7 +116,8 @@ static enum err set_pairs(struct shard *sh, struct request *rq, int64_t *new_cou
     bool done = hash_try_prepare(&sh->mem, sh->config, &t.hash, 0, longest);
     for (uint32_t i = 2; done && i < rq->argc; i += 2) {
         bool added;
-        done = set_field(sh, &t, rq->argv[i], rq->argv[i + 1], 0, &added);
+        struct hash_pair pair = {rq->argv[i], rq->argv[i + 1], 0};
+        done = set_field(sh, &t, &pair, &added);
         if (done) *new_count += added;
     }
     if (done) return hash_commit(sh, &t);
@@ -150,7 +151,8 @@ static enum err cmd_hsetnx(struct shard *sh, struct request *rq, struct reply *o
     struct hash_field old;
     bool is_new = !hash_find(&t.hash, rq->argv[2], sh->now_ms, &old), added;
     if (is_new) {
-        if (!set_field(sh, &t, rq->argv[2], rq->argv[3], 0, &added)) {
+        struct hash_pair pair = {rq->argv[2], rq->argv[3], 0};
+        if (!set_field(sh, &t, &pair, &added)) {
             hash_abandon(sh, &t);
             return ERR_ALLOC;
         }
@@ -166,8 +168,9 @@ static enum err cmd_hsetnx(struct shard *sh, struct request *rq, struct reply *o
 static enum err put_result(struct shard *sh, struct hash_target *t, struct bytes field,
                            struct bytes value, const struct hash_field *old)
 {
+    struct hash_pair pair = {field, value, old->deadline_ms};
     bool added;
-    if (set_field(sh, t, field, value, old->deadline_ms, &added)) return hash_commit(sh, t);
+    if (set_field(sh, t, &pair, &added)) return hash_commit(sh, t);
     hash_abandon(sh, t);
     return ERR_ALLOC;
 }

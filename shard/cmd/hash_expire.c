@@ -92,18 +92,26 @@ static bool condition_holds(enum expire_condition c, int64_t old_ms, int64_t new
 
 /* ---- setting ---- */
 
+struct expire_request {
+    enum expire_condition condition;
+    int64_t deadline_ms;
+    uint32_t first_field;
+};
+
 /* What is replied; `*failed` when there is no memory. */
 static int expire_field(struct shard *sh, struct hash_target *t, struct bytes field,
-                        enum expire_condition c, int64_t deadline_ms, bool *failed)
+                        const struct expire_request *x, bool *failed)
 {
     struct hash_field f;
     if (!hash_find(&t->hash, field, sh->now_ms, &f)) return FIELD_MISSING;
-    if (!condition_holds(c, f.deadline_ms, deadline_ms)) return FIELD_CONDITION_FAILED;
-    if (deadline_ms <= sh->now_ms) {
+    if (!condition_holds(x->condition, f.deadline_ms, x->deadline_ms)) {
+        return FIELD_CONDITION_FAILED;
+    }
+    if (x->deadline_ms <= sh->now_ms) {
         hash_remove(&sh->mem, &t->hash, field);
         return FIELD_DELETED;
     }
-    *failed = !hash_try_set_deadline(&sh->mem, &t->hash, field, deadline_ms);
+    *failed = !hash_try_set_deadline(&sh->mem, &t->hash, field, x->deadline_ms);
     return FIELD_DONE;
 }
 
@@ -113,15 +121,13 @@ static void reply_missing(const struct request *rq, uint32_t first, struct reply
     for (uint32_t i = first; i < rq->argc; i++) reply_i64(out, FIELD_MISSING);
 }
 
-/* For all fields: a failure is found with the first that needs memory, and then nothing is written.
- */
-static enum err expire_fields(struct shard *sh, const struct request *rq, uint32_t first,
-                              struct hash_target *t, enum expire_condition c, int64_t deadline_ms,
-                              struct buf *results)
+/* What each field gets as a reply, as an array of int: a failure writes none. */
+static enum err expire_fields(struct shard *sh, const struct request *rq, struct hash_target *t,
+                              const struct expire_request *x, struct buf *results)
 {
-    for (uint32_t i = first; i < rq->argc; i++) {
+    for (uint32_t i = x->first_field; i < rq->argc; i++) {
         bool failed = false;
-        int result = expire_field(sh, t, rq->argv[i], c, deadline_ms, &failed);
+        int result = expire_field(sh, t, rq->argv[i], x, &failed);
         if (failed || !buf_try_reserve(results, sizeof result)) return ERR_ALLOC;
         buf_append(results, &result, sizeof result);
     }
@@ -132,20 +138,18 @@ static enum err set_deadlines(struct shard *sh, struct request *rq, struct reply
                               enum time_form form)
 {
     struct hash_target t;
-    int64_t deadline_ms;
-    uint32_t first;
-    enum expire_condition c = EXPIRE_ALWAYS;
+    struct expire_request x = {.condition = EXPIRE_ALWAYS};
     enum err err = hash_open_write(sh, rq, HASH_SWEEP_CHEAP, &t);
     if (err != OK && err != ERR_NO_KEY) return err;
-    if (!parse_deadline_or_reply(sh, rq, form, out, &deadline_ms)) return OK;
-    bool has_condition = parse_condition(rq, 3, &c);
-    if (!parse_fields_or_reply(rq, has_condition ? 4 : 3, out, &first)) return OK;
+    if (!parse_deadline_or_reply(sh, rq, form, out, &x.deadline_ms)) return OK;
+    bool has_condition = parse_condition(rq, 3, &x.condition);
+    if (!parse_fields_or_reply(rq, has_condition ? 4 : 3, out, &x.first_field)) return OK;
     if (err == ERR_NO_KEY) {
-        reply_missing(rq, first, out);
+        reply_missing(rq, x.first_field, out);
         return OK;
     }
     struct buf results = {.mem = &sh->mem};
-    err = expire_fields(sh, rq, first, &t, c, deadline_ms, &results);
+    err = expire_fields(sh, rq, &t, &x, &results);
     enum err committed = hash_commit(sh, &t);
     if (err == OK) err = committed;
     if (err == OK) reply_array(out, results.size / sizeof(int));

@@ -552,40 +552,40 @@ static enum err rotate(struct shard *sh, const struct key *k, enum list_end to_e
     return err;
 }
 
-enum err list_reply_move(struct shard *sh, const struct key *from, struct entry *source,
-                         enum list_end from_end, const struct key *to, enum list_end to_end,
+enum err list_reply_move(struct shard *sh, const struct list_move *m, struct entry *source,
                          struct reply *out)
 {
     char scratch[TEXT_I64_BYTES_MAX];
     struct list l = list_of(source);
-    struct quicklist_place place = list_seek(&l, from_end == LIST_HEAD ? 0 : -1);
-    bool is_same = from->db == to->db && bytes_equal(from->name, to->name);
-    if (is_same && (from_end == to_end || list_length(&l) == 1)) {
+    struct quicklist_place place = list_seek(&l, m->from_end == LIST_HEAD ? 0 : -1);
+    bool is_same = m->from.db == m->to.db && bytes_equal(m->from.name, m->to.name);
+    if (is_same && (m->from_end == m->to_end || list_length(&l) == 1)) {
         reply_place(out, &l, place);
-        keyspace_touch_changed(sh, from, source);
+        keyspace_touch_changed(sh, &m->from, source);
         return OK;
     }
     struct bytes value = list_text(&l, place, scratch);
-    enum err err = is_same ? rotate(sh, to, to_end, value) : push_one(sh, to, to_end, value);
-    if (err == OK) list_reply_pop(sh, from, source, from_end, out);
+    enum err err =
+        is_same ? rotate(sh, &m->to, m->to_end, value) : push_one(sh, &m->to, m->to_end, value);
+    if (err == OK) list_reply_pop(sh, &m->from, source, m->from_end, out);
     return err;
 }
 
 static enum err move(struct shard *sh, struct request *rq, enum list_end from_end,
                      enum list_end to_end, struct reply *out)
 {
-    struct key from = request_key(sh, rq, 1), to = request_key(sh, rq, 2);
+    struct list_move m = {request_key(sh, rq, 1), request_key(sh, rq, 2), from_end, to_end};
     struct entry *source, *target;
     struct list l;
-    enum err err = open_list(sh, &from, &source, &l);
+    enum err err = open_list(sh, &m.from, &source, &l);
     if (err == ERR_NO_KEY) {
         reply_null(out);
         return OK;
     }
     if (err != OK) return err;
-    err = keyspace_peek_typed(sh, &to, TYPE_LIST, &target);
+    err = keyspace_peek_typed(sh, &m.to, TYPE_LIST, &target);
     if (err != OK && err != ERR_NO_KEY) return err;
-    return list_reply_move(sh, &from, source, from_end, &to, to_end, out);
+    return list_reply_move(sh, &m, source, out);
 }
 
 static enum err cmd_lmove(struct shard *sh, struct request *rq, struct reply *out)

@@ -18,8 +18,11 @@ void list_reply_pop(struct shard *sh, const struct key *k, struct entry *e, enum
 /* The same with an array of at most `count` elements. */
 void list_reply_pop_many(struct shard *sh, const struct key *k, struct entry *e, enum list_end end,
                          uint64_t count, struct reply *out);
-/* LMOVE: replies the element and puts it at an end of the other key, which may be the same one.
- * `source` is the list of `from`. */
-MUST_USE enum err list_reply_move(struct shard *sh, const struct key *from, struct entry *source,
-                                  enum list_end from_end, const struct key *to,
-                                  enum list_end to_end, struct reply *out);
+struct list_move {
+    struct key from, to; /* may be the same */
+    enum list_end from_end, to_end;
+};
+/* LMOVE: replies the element and puts it at an end of the other list. `source` is the list of
+ * `from`. */
+MUST_USE enum err list_reply_move(struct shard *sh, const struct list_move *m, struct entry *source,
+                                  struct reply *out);

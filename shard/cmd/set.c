@@ -2,11 +2,11 @@
  *
  * Reads go through keyspace_find and count as hits and misses; writers are accesses only.
  */
+#include "shard/type/set.h"
 #include "shard/cmd/args.h"
 #include "shard/cmd/collect.h"
 #include "shard/cmd/families.h"
 #include "shard/cmd/set_algebra.h"
-#include "shard/type/set.h"
 
 /* Members that one SRANDMEMBER with a negative count may ask for. */
 #define RANDOM_REPEATED_MAX ((int64_t)1 << 24)

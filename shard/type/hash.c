@@ -239,19 +239,19 @@ static struct entry *try_make_field(struct mem *mem, struct bytes field, struct 
     return entry_try_make_string(mem, field, value, ENCODING_RAW, deadline_ms);
 }
 
-static bool table_try_set(struct mem *mem, const struct hash *h, struct bytes field,
-                          struct bytes value, int64_t deadline_ms, bool *added)
+static bool table_try_set(struct mem *mem, const struct hash *h, const struct hash_pair *pair,
+                          bool *added)
 {
-    struct entry *old = find_entry(h, field);
+    struct entry *old = find_entry(h, pair->field);
     *added = old == NULL;
     if (old) {
         int64_t old_ms = entry_deadline_ms(old);
-        if (entry_overwrite_string(old, value, ENCODING_RAW, deadline_ms)) {
-            if (old_ms != deadline_ms) replace_entry(h, old, old);
+        if (entry_overwrite_string(old, pair->value, ENCODING_RAW, pair->deadline_ms)) {
+            if (old_ms != pair->deadline_ms) replace_entry(h, old, old);
             return true;
         }
     }
-    struct entry *e = try_make_field(mem, field, value, deadline_ms);
+    struct entry *e = try_make_field(mem, pair->field, pair->value, pair->deadline_ms);
     if (!e) return false;
     if (!old) {
         insert_entry(h, e);
@@ -278,10 +278,9 @@ static bool try_make_table(struct mem *mem, const struct listpack *lp, struct ha
         struct hash_field f;
         bool added = false;
         at = read_pair(lp, at, &f);
-        struct bytes name = value_text(&f.name, name_scratch);
-        if (table_try_set(mem, out, name, value_text(&f.value, scratch), 0, &added) && added) {
-            continue;
-        }
+        struct hash_pair pair = {value_text(&f.name, name_scratch), value_text(&f.value, scratch),
+                                 0};
+        if (table_try_set(mem, out, &pair, &added) && added) continue;
         hash_free(mem, out);
         return false;
     }
@@ -311,18 +310,18 @@ bool hash_try_prepare(struct mem *mem, const struct shard_config *c, struct hash
 }
 
 /* Sets a field of a listpack. */
-static bool packed_try_set(struct mem *mem, struct hash *h, struct bytes field, struct bytes value,
+static bool packed_try_set(struct mem *mem, struct hash *h, const struct hash_pair *pair,
                            bool *added)
 {
     struct listpack *lp = packed(h);
-    uint32_t at = find_packed(lp, field);
+    uint32_t at = find_packed(lp, pair->field);
     *added = at == 0;
     bool done;
     if (at) {
-        done = listpack_try_replace(mem, &lp, listpack_next(lp, at), value);
+        done = listpack_try_replace(mem, &lp, listpack_next(lp, at), pair->value);
     } else {
-        done = listpack_try_append(mem, &lp, field);
-        if (done && !listpack_try_append(mem, &lp, value)) {
+        done = listpack_try_append(mem, &lp, pair->field);
+        if (done && !listpack_try_append(mem, &lp, pair->value)) {
             listpack_delete_range(mem, &lp, -1, 1);
             done = false;
         }
@@ -331,18 +330,20 @@ static bool packed_try_set(struct mem *mem, struct hash *h, struct bytes field, 
     return done;
 }
 
-bool hash_try_set(struct mem *mem, const struct shard_config *c, struct hash *h, struct bytes field,
-                  struct bytes value, int64_t deadline_ms, bool *added)
+bool hash_try_set(struct mem *mem, const struct shard_config *c, struct hash *h,
+                  const struct hash_pair *pair, bool *added)
 {
-    bool must_convert = is_packed(h) && deadline_ms;
+    size_t field_bytes = pair->field.size, value_bytes = pair->value.size;
+    bool must_convert = is_packed(h) && pair->deadline_ms;
     if (must_convert && !become_table(mem, h)) return false;
-    if (!hash_try_prepare(mem, c, h, 1, MAX(field.size, value.size))) return false;
-    if (!is_packed(h)) return table_try_set(mem, h, field, value, deadline_ms, added);
-    size_t bytes = LISTPACK_ELEMENT_BYTES_MAX(field.size) + LISTPACK_ELEMENT_BYTES_MAX(value.size);
+    if (!hash_try_prepare(mem, c, h, 1, MAX(field_bytes, value_bytes))) return false;
+    if (!is_packed(h)) return table_try_set(mem, h, pair, added);
+    size_t bytes =
+        LISTPACK_ELEMENT_BYTES_MAX(field_bytes) + LISTPACK_ELEMENT_BYTES_MAX(value_bytes);
     if (!listpack_has_room(packed(h), bytes)) {
-        return become_table(mem, h) && table_try_set(mem, h, field, value, deadline_ms, added);
+        return become_table(mem, h) && table_try_set(mem, h, pair, added);
     }
-    if (!packed_try_set(mem, h, field, value, added)) return false;
+    if (!packed_try_set(mem, h, pair, added)) return false;
     if (hash_length(h) <= c->hash_max_listpack_entries) return true;
     /* One too many; without the memory for a table it stays a listpack for now. */
     (void)!become_table(mem, h);
@@ -615,7 +616,8 @@ static bool thaw_field(struct mem *mem, struct bytes *in, int64_t base_ms, struc
     if (!rdb_take_string(mem, in, &field)) return false;
     bool done = rdb_take_string(mem, in, &value), added = false;
     if (done) {
-        done = hash_try_set(mem, config_here(), h, field.text, value.text, deadline_ms, &added);
+        struct hash_pair pair = {field.text, value.text, deadline_ms};
+        done = hash_try_set(mem, config_here(), h, &pair, &added);
         rdb_string_free(mem, &value);
     }
     rdb_string_free(mem, &field);

@@ -74,10 +74,13 @@ void hash_random(const struct hash *h, uint64_t random, struct hash_field *out);
  * many bytes, are added. To be called before the first of them is set. */
 MUST_USE bool hash_try_prepare(struct mem *mem, const struct shard_config *c, struct hash *h,
                                uint64_t pair_count, uint64_t longest_bytes);
-/* `deadline_ms` 0: none. `*added` tells whether the field is new. */
+struct hash_pair {
+    struct bytes field, value;
+    int64_t deadline_ms; /* 0: none */
+};
+/* `*added` tells whether the field is new. */
 MUST_USE bool hash_try_set(struct mem *mem, const struct shard_config *c, struct hash *h,
-                           struct bytes field, struct bytes value, int64_t deadline_ms,
-                           bool *added);
+                           const struct hash_pair *pair, bool *added);
 /* True if there was such a field, expired or not. */
 bool hash_remove(struct mem *mem, struct hash *h, struct bytes field);
 /* The field exists; 0 removes the deadline. */

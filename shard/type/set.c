@@ -222,9 +222,8 @@ bool set_try_add(struct mem *mem, const struct shard_config *c, struct set *s, s
 
 bool set_try_expect(struct mem *mem, const struct shard_config *c, struct set *s, uint64_t expected)
 {
-    bool is_too_many =
-        (s->encoding == ENCODING_INTSET && expected > c->set_max_intset_entries) ||
-        (s->encoding == ENCODING_LISTPACK && expected > c->set_max_listpack_entries);
+    bool is_too_many = (s->encoding == ENCODING_INTSET && expected > c->set_max_intset_entries) ||
+                       (s->encoding == ENCODING_LISTPACK && expected > c->set_max_listpack_entries);
     return !is_too_many || try_convert(mem, s, ENCODING_HASHTABLE);
 }
 
@@ -381,8 +380,10 @@ static uint64_t bytes(const void *root, enum encoding encoding, uint64_t samples
     uint64_t cursor = 0;
     do cursor = dict_scan(d, cursor, measure_member, &m);
     while (cursor && (samples == 0 || m.seen < samples));
-    uint64_t members =
-        m.seen ? (uint64_t)((double)m.bytes / (double)m.seen * (double)d->count) : 0;
+    uint64_t members = m.bytes;
+    if (m.seen > 0 && m.seen < d->count) {
+        members = (uint64_t)((double)m.bytes / (double)m.seen * (double)d->count);
+    }
     return mem_class_bytes(sizeof(struct set_table)) + d->bytes + members;
 }
 

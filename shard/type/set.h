@@ -63,8 +63,8 @@ struct bytes set_random(const struct set *s, uint64_t random, char *scratch);
  * set. */
 typedef bool set_each_fn(void *context, struct bytes member);
 bool set_each(const struct set *s, set_each_fn *fn, void *context);
-/* Some members from `cursor` on; returns where to go on, 0 at the end. About `count` of a hashtable,
- * and all of the others. What `fn` says does not matter. */
+/* Some members from `cursor` on; returns where to go on, 0 at the end. About `count` of a
+ * hashtable, and all of the others. What `fn` says does not matter. */
 uint64_t set_scan(const struct set *s, uint64_t cursor, uint64_t count, set_each_fn *fn,
                   void *context);
 

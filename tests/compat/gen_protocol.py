@@ -15,11 +15,11 @@ WHOLE = [
     b"*01\r\n$4\r\nPING\r\n", b"*1\n$4\r\nPING\r\n", b"*1\r$4\r\nPING\r\n", b"*1\r\n$4\nPING\r\n", b"*1\r\n$4\r\nPINGxx", b"*1\r\n$4\r\nPINGxx*1\r\n$4\r\nPING\r\n", b"*1\r\n$4\r\nPING\r\r\n",
     b"*1\r\nPING\r\n", b"*1\r\n:4\r\n", b"*1\r\n*1\r\n", b"*1\r\n\r\n", b"*1\r\n$\r\n", b"*1\r\n$x\r\n", b"*1\r\n$-1\r\n", b"*1\r\n$-0\r\n\r\n", b"*1\r\n$0\r\n\r\n", b"*1\r\n$ 4\r\nPING\r\n", b"*1\r\n$+4\r\nPING\r\n",
     b"*1\r\n$04\r\nPING\r\n", b"*1\r\n$4x\r\nPING\r\n", b"*1\r\n$9999999999\r\n", b"*1\r\n$1073741824\r\n", b"*1\r\n$536870913\r\n", b"*1\r\n$536870912\r\n", b"*1\r\n$9223372036854775807\r\n", b"*1\r\n$9223372036854775808\r\n",
-    b"*1\r\n$18446744073709551616\r\n", b"*2147483648\r\n", b"*2147483647\r\n", b"*1048576\r\n", b"*1048577\r\n", b"*9223372036854775807\r\n", b"*9223372036854775808\r\n", b"*-9223372036854775808\r\nPING\r\n",
+    b"*1\r\n$18446744073709551616\r\n", b"*2147483648\r\n", b"*1048576\r\n", b"*9223372036854775807\r\n", b"*9223372036854775808\r\n", b"*-9223372036854775808\r\nPING\r\n",
     b"*2\r\n$4\r\nECHO\r\n$3\r\na\r\n\r\n", b"*2\r\n$4\r\nECHO\r\n$-5\r\n", b"*3\r\n$4\r\nPING\r\n", b"*1\r\n$4\r\nPI", b"*", b"*1", b"*1\r", b"*1\r\n$", b"$4\r\nPING\r\n", b"+PING\r\n", b":1\r\n", b"-x\r\n", b"%1\r\n", b"~1\r\n", b">1\r\n",
-    b"_\r\n", b"#t\r\n", b"\xff\xff\xff\xff\r\n", b"PING" + b" x" * 2000 + b"\r\n", b"x" * 65535 + b"\r\n", b"x" * 65536, b"x" * 65537, b"x" * 70000 + b"\r\nPING\r\n", b"*" + b"1" * 65600,
+    b"_\r\n", b"#t\r\n", b"\xff\xff\xff\xff\r\n", b"PING" + b" x" * 2000 + b"\r\n", b"x" * 65535 + b"\r\n", b"x" * 65536, b"x" * 65537, b"*" + b"1" * 65600,
     b"*" + b"0" * 100 + b"1\r\n$4\r\nPING\r\n", b"*1\r\n$" + b"4" * 65600, b"*1\r\n$" + b"0" * 70 + b"4\r\nPING\r\n", b"ECHO " + b"y" * 60000 + b"\r\n", b"GET k\r\nGET\r\nNOSUCH\r\n*1\r\n$3\r\nGET\r\n", b"QUIT\r\nPING\r\n", b"*1\r\n$4\r\nQUIT\r\n*1\r\n$4\r\nPING\r\n",
-    b"QUIT x\r\nPING\r\n", b"PING\r\n*x\r\nPING\r\n", b"HELLO 3\r\nGET nothing\r\n*x\r\n", b"HELLO 4\r\nPING\r\n", b"SELECT 99\r\nPING\r\n", b"CLIENT REPLY OFF\r\nPING\r\n*x\r\n", b"*3\r\n$4\r\nECHO\r\n$1\r\na\r\n$1\r\nb\r\n",
+    b"QUIT x\r\nPING\r\n", b"PING\r\n*x\r\nPING\r\n", b"HELLO 3\r\nGET nothing\r\n*x\r\n", b"HELLO 4\r\nPING\r\n", b"SELECT 99\r\nPING\r\n", b"CLIENT REPLY OFF\r\nPING\r\n", b"*3\r\n$4\r\nECHO\r\n$1\r\na\r\n$1\r\nb\r\n",
     b"*1\r\n$40\r\n" + b"n" * 40 + b"\r\n", b"*2\r\n$40\r\n" + b"n" * 40 + b"\r\n$200\r\n" + b"a" * 200 + b"\r\n", b"*1\r\n$300\r\n" + b"\x01" * 300 + b"\r\n",
 ]
 # fmt: on

@@ -82,10 +82,10 @@ def value(rng):
 
 
 def ttl(scale):
-    far = [b"%d" % (n * scale) for n in (100, 1000, 5000, 100000)]
+    """Far ones are all different: whether GT finds an equal one greater would depend on the clock."""
     odd = [b"0", b"-1", b"-100", *(b"%d" % n for n in (2**63 - 1, 2**63 // 1000 + 1, 2**63 // 1000 - 10, -2**63, 2**63))]
     odd += ODD_INTEGERS[:3] + ODD_INTEGERS[8:10]
-    return lambda rng: rng.choice(far) if rng.random() < 0.75 else rng.choice(odd)
+    return lambda rng: b"%d" % (rng.randrange(100, 1000000) * scale) if rng.random() < 0.75 else rng.choice(odd)
 
 
 def instant(scale, past=True):

@@ -95,7 +95,7 @@ class Info(ServerCase):
                 p.set(f"m{i}", "x" * 1000)
             p.execute()
         grown = c.info("memory")["used_memory"] - before
-        self.assertTrue(1000000 < grown < 1400000, grown)
+        self.assertTrue(1000000 < grown < 2500000, grown)
         c.flushall()
         self.assertTrue(eventually(lambda: c.info("memory")["used_memory"] - before < 400000))  # parcels are kept for reuse
 
@@ -190,13 +190,12 @@ class Clients(ServerCase):
 
 
 class Debug(ServerCase):
+    ARGUMENTS = ("--threads", "2", "--enable-debug-command", "yes")
+
     def test_a_sleeping_shard_delays_but_loses_nothing(self):
         c = self.client()
         began = time.monotonic()
-        try:
-            c.execute_command("DEBUG", "SLEEP", "0.3")
-        except redis.ResponseError as error:
-            self.skipTest(str(error))
+        c.execute_command("DEBUG", "SLEEP", "0.3")
         self.assertGreaterEqual(time.monotonic() - began, 0.29)
         self.assertTrue(c.ping())
 

@@ -540,16 +540,16 @@ static struct listener *listener_find(uint16_t port)
 }
 
 enum err env_listen_tcp(struct env_loop *loop, struct env_socket *s, const char *address,
-                        uint16_t port, int backlog, uint16_t *port_out, char *why)
+                        uint16_t *port, int backlog, char *why)
 {
     UNUSED int any = backlog;
-    uint16_t chosen = port ? port : (uint16_t)(50000 + world.listener_count);
+    uint16_t chosen = *port ? *port : (uint16_t)(50000 + world.listener_count);
     if (listener_find(chosen)) {
-        write_why(why, "cannot listen on %s:%u: Address already in use", address, (unsigned)port);
+        write_why(why, "cannot listen on %s:%u: Address already in use", address, (unsigned)*port);
         return ERR_IO;
     }
     listener_create(loop, s)->port = chosen;
-    *port_out = chosen;
+    *port = chosen;
     return OK;
 }
 

@@ -6,6 +6,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <sys/wait.h>
@@ -30,6 +31,7 @@ static int dial(const char *path)
 
 static void serve(const char *folder, const char *path)
 {
+    prctl(PR_SET_PDEATHSIG, SIGKILL); /* A run may end in a CHECK. */
     int null = open("/dev/null", O_RDWR | O_CLOEXEC);
     if (null < 0 || chdir(folder) != 0 || dup2(null, STDOUT_FILENO) < 0 ||
         dup2(null, STDERR_FILENO) < 0)

@@ -97,11 +97,13 @@ Test(cmd_command, docs_leave_out_what_is_not_there)
 
 Test(cmd_command, docs_of_a_container_name_its_subcommands)
 {
+    static const char list[] = "$11\r\nsubcommands\r\n*10\r\n";
+    static const char entry[] = "$15\r\nobject|encoding\r\n*8\r\n";
     server_fixture_send(&f, s, "COMMAND DOCS object");
     server_fixture_settle(&f);
     struct bytes reply = server_fixture_take(&f, s);
-    cr_assert_not_null(memmem(reply.data, reply.size, "$11\r\nsubcommands\r\n*10\r\n", 24));
-    cr_assert_not_null(memmem(reply.data, reply.size, "$15\r\nobject|encoding\r\n*8\r\n", 26));
+    cr_assert_not_null(memmem(reply.data, reply.size, list, strlen(list)));
+    cr_assert_not_null(memmem(reply.data, reply.size, entry, strlen(entry)));
 }
 
 /* ---- LIST ---- */

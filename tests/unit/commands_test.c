@@ -102,9 +102,8 @@ Test(commands, every_row_says_what_it_is)
         cr_expect(is_version(c->since), "%s: since %s", route->full_name, c->since);
         cr_expect(is_group(c->group), "%s: group %s", route->full_name, c->group);
         size_t size = strlen(c->summary);
-        cr_expect(size >= 10 && size <= 80 && c->summary[size - 1] == '.', "%s: %s",
-                  route->full_name, c->summary);
-        cr_expect(c->complexity[0] != '\0' && strlen(c->complexity) <= 80, "%s: %s",
+        cr_expect(size >= 10 && size <= 90, "%s: %s", route->full_name, c->summary);
+        cr_expect(c->complexity[0] != '\0' && strlen(c->complexity) <= 120, "%s: %s",
                   route->full_name, c->complexity);
         for (const char *const *tip = c->tips; tip && *tip; tip++)
             cr_expect(**tip != '\0', "%s: an empty tip", route->full_name);
@@ -169,7 +168,8 @@ static void check_spec(const struct route *route, const struct key_spec *spec)
               "%s: keys begin at %d", route->full_name, spec->begin);
     cr_expect(spec->step >= 1, "%s: step %d", route->full_name, spec->step);
     int least = abs(route->command->arity);
-    bool is_optional = spec->keyword || spec->first > 0 || spec->last < 0;
+    bool is_optional =
+        route->command->arity < 0 || spec->keyword || spec->first > 0 || spec->last < 0;
     cr_expect(is_optional || spec->begin + spec->last < least, "%s: a key beyond the arguments",
               route->full_name);
 }

@@ -335,7 +335,7 @@ Test(config, bad_lines_get_the_reasons_of_redis)
         &f, "maxmemory-policy allkeys-s3fifo",
         "argument(s) must be one of the following: volatile-lru, volatile-lfu, "
         "volatile-random, volatile-ttl, allkeys-lru, allkeys-lfu, allkeys-random, noeviction");
-    expect_refused(&f, "threads 0", "argument must be between 1 and 1024 inclusive");
+    expect_refused(&f, "threads 0", "argument must be between 1 and 256 inclusive");
     expect_refused(&f, "include x.conf", "Files cannot be included here");
     finish(&f);
 }

@@ -216,6 +216,14 @@ Test(router, renaming_what_is_not_there_is_refused)
     finish();
 }
 
+Test(router, a_new_name_that_another_command_has_is_refused)
+{
+    const char *const renames[] = {"get", "set"};
+    cr_assert_not(try_start(1, renames, 1));
+    cr_assert_not_null(strstr(why, "set"));
+    finish();
+}
+
 /* ---- shards ---- */
 
 static uint16_t shard_of(const char *key)

@@ -53,11 +53,13 @@ struct server_fixture server_fixture_make(uint32_t threads)
     struct config *config = mem_alloc_zeroed(&srv->mem, sizeof *config);
     config_defaults(config, &srv->mem);
     config->threads = threads;
+    config->io_backend = ENV_EPOLL; /* its loops need no thread of their own */
     config->loglevel = LOG_WARNING;
     log_set_level(config->loglevel);
     cr_assert(server_init(srv, config, why), "%s", why);
     for (uint16_t i = 0; i < srv->worker_count; i++) {
         struct worker *w = &srv->workers[i];
+        cr_assert(worker_open(w, why), "%s", why);
         set_clock(&w->thread, w->thread.now_ns, SERVER_FIXTURE_START_MS);
     }
     return (struct server_fixture){
@@ -85,6 +87,7 @@ void server_fixture_free(struct server_fixture *f)
         uint32_t places = nl->place_count;
         while (nl->place_count > 0) disconnect(session_of(nl->places[nl->place_count - 1].conn));
         nl->place_count = places;
+        worker_close(&srv->workers[i]);
     }
     struct config *config = (struct config *)(uintptr_t)srv->config;
     lines_free(f);
@@ -118,6 +121,8 @@ struct session *server_fixture_connect(struct server_fixture *f, uint16_t net_id
     dlist_init(&c->queue_link);
     dlist_init(&c->dirty_link);
     timer_init(&c->idle_timer.timer);
+    c->command_budget = NETLOOP_COMMANDS_PER_TURN;
+    c->slot_limit = CONN_SLOTS_MAX;
     resp_reader_init(&c->reader, &w->net.mem);
     c->opened_ms = c->last_request_ms = (uint64_t)w->thread.wall_ms;
     c->is_receiving = true;

@@ -230,7 +230,8 @@ Test(stats, resetting_zeroes_what_has_happened_and_keeps_what_is)
     worker_count_error(w, BYTES_LITERAL("ERR y"));
     uint32_t count = stats_read_errors(f.server, errors);
     cr_expect_eq(count, 1);
-    cr_expect_eq(error_named(errors, count, "ERR")->count, 1);
+    cr_assert_eq(count, 1);
+    cr_expect_eq(errors[0].count, 1);
     counter_set(&w->net.counters.connections, 0);
     counter_set(&w->shard.counters.locks_held, 0);
     server_fixture_free(&f);

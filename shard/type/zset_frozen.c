@@ -1,0 +1,252 @@
+/* zset_frozen.c: sorted sets for the rest of the shard: freeing, measuring, copying, and the RDB
+ * form.
+ *
+ *     type 5   count, then for each element: string member, score as 8 bytes, little endian
+ *     type 17  the listpack as one string
+ */
+#include <math.h>
+
+#include "shard/rdb_value.h"
+#include "shard/shard.h"
+#include "shard/type/zset.h"
+
+enum { RDB_TYPE_ZSET_2 = 5, RDB_TYPE_ZSET_LISTPACK = 17 };
+
+/* What loading goes by: Redis's defaults where there is no shard. */
+static const struct shard_config *config_here(void)
+{
+    static const struct shard_config defaults = {
+        .zset_max_listpack_entries = 128,
+        .zset_max_listpack_value_bytes = 64,
+    };
+    return shard_here ? shard_here->config : &defaults;
+}
+
+/* The nodes go with the dict that knows their entries. */
+static void free_element(void *context, struct entry *e, uint64_t position)
+{
+    (void)position;
+    skiplist_free_node(context, skiplist_node_of(e));
+}
+
+static bool free_some(struct mem *mem, void *root, enum encoding encoding, uint64_t budget)
+{
+    if (encoding == ENCODING_LISTPACK) {
+        listpack_free(mem, root);
+        return true;
+    }
+    struct zset_table *t = root;
+    if (!dict_drain_some(&t->members, budget, free_element, mem)) return false;
+    mem_free(mem, t, sizeof *t);
+    return true;
+}
+
+static uint64_t effort(const void *root, enum encoding encoding)
+{
+    return encoding == ENCODING_LISTPACK ? 1
+                                         : ((const struct zset_table *)root)->members.dict.count;
+}
+
+static struct zset view(const void *root, enum encoding encoding)
+{
+    return (struct zset){(void *)(uintptr_t)root, encoding};
+}
+
+/* From the end, so that every element is put at the front: the shortest way. */
+static void *copy(struct mem *mem, const void *root, enum encoding encoding)
+{
+    if (encoding == ENCODING_LISTPACK) return listpack_try_copy(mem, root);
+    struct zset from = view(root, encoding), to;
+    struct zset_iterator it;
+    struct bytes member;
+    double score;
+    if (!zset_try_create_as(mem, encoding, &to)) return NULL;
+    zset_iterator_init(&it, &from, (struct zset_slice){0, zset_size(&from)}, true);
+    while (zset_iterator_next(&it, &member, &score)) {
+        if (zset_try_append(mem, &to, member, score)) continue;
+        zset_free(mem, &to);
+        return NULL;
+    }
+    return to.root;
+}
+
+/* The nodes from a sample. */
+static uint64_t bytes(const void *root, enum encoding encoding, uint64_t samples)
+{
+    if (encoding == ENCODING_LISTPACK) return listpack_allocated(root);
+    const struct zset_table *t = root;
+    uint64_t seen = 0, nodes = 0;
+    const struct skiplist_node *n = skiplist_first(&t->list);
+    for (; n && (samples == 0 || seen < samples); n = skiplist_next(n), seen++) {
+        nodes += skiplist_node_allocated(n);
+    }
+    if (seen > 0 && seen < t->list.count) {
+        nodes = (uint64_t)((double)nodes / (double)seen * (double)t->list.count);
+    }
+    return mem_class_bytes(sizeof *t) + t->members.dict.bytes + nodes;
+}
+
+/* ---- writing ---- */
+
+static bool freeze_element(struct buf *out, struct bytes member, double score)
+{
+    if (!rdb_try_append_string(out, member)) return false;
+    char *p = buf_try_reserve(out, sizeof score);
+    if (!p) return false;
+    memcpy(p, &score, sizeof score);
+    out->size += sizeof score;
+    return true;
+}
+_Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "scores are stored as they are");
+
+/* Backwards, as redis-server does: whoever loads it puts each element at the front. */
+static bool freeze(const void *root, enum encoding encoding, struct buf *out)
+{
+    char *type = buf_try_reserve(out, 1);
+    if (!type) return false;
+    out->size++;
+    if (encoding == ENCODING_LISTPACK) {
+        *type = (char)(RDB_TYPE_ZSET_LISTPACK | OBJECT_FROZEN_COMPACT);
+        return rdb_try_append_string(out, listpack_view(root));
+    }
+    *type = (char)(RDB_TYPE_ZSET_2 | OBJECT_FROZEN_TABLE);
+    struct zset z = view(root, encoding);
+    struct zset_iterator it;
+    struct bytes member;
+    double score;
+    if (!rdb_try_append_length(out, zset_size(&z))) return false;
+    zset_iterator_init(&it, &z, (struct zset_slice){0, zset_size(&z)}, true);
+    while (zset_iterator_next(&it, &member, &score)) {
+        if (!freeze_element(out, member, score)) return false;
+    }
+    return true;
+}
+
+/* ---- reading ---- */
+
+/* One element, whose member must be new. */
+static bool thaw_element(struct mem *mem, struct bytes *in, struct zset *z)
+{
+    struct rdb_string member;
+    struct bytes number;
+    if (!rdb_take_string(mem, in, &member)) return false;
+    struct zset_place place;
+    double score = NAN;
+    if (rdb_take(in, sizeof score, &number)) memcpy(&score, number.data, sizeof score);
+    bool is_good = !isnan(score) && !zset_find(z, member.text, &place) &&
+                   zset_try_append(mem, z, member.text, score);
+    rdb_string_free(mem, &member);
+    return is_good;
+}
+
+static bool thaw_table(struct mem *mem, struct bytes *in, struct zset *out)
+{
+    uint64_t count;
+    if (!rdb_take_length(in, &count) || count == 0) return false;
+    if (!zset_try_create_as(mem, ENCODING_SKIPLIST, out)) return false;
+    for (uint64_t i = 0; i < count; i++) {
+        if (thaw_element(mem, in, out)) continue;
+        zset_free(mem, out);
+        return false;
+    }
+    return true;
+}
+
+/* Pairs whose second element is a number, in order. */
+static bool pairs_are_sorted(const struct listpack *lp)
+{
+    char scratch[2][TEXT_I64_BYTES_MAX];
+    struct bytes last = {0};
+    double last_score = 0;
+    unsigned turn = 0;
+    uint32_t first = listpack_first(lp);
+    for (uint32_t at = first; at; turn ^= 1) {
+        double score;
+        if (!zset_listpack_score(lp, at, &score)) return false;
+        struct bytes member = listpack_text(lp, at, scratch[turn]);
+        if (at != first && !zset_is_before(last_score, last, score, member)) return false;
+        last = member;
+        last_score = score;
+        at = listpack_next(lp, listpack_next(lp, at));
+    }
+    return true;
+}
+
+static bool member_is_repeated(const struct listpack *lp)
+{
+    char scratch[TEXT_I64_BYTES_MAX];
+    for (uint32_t at = listpack_first(lp), next; at; at = next) {
+        next = listpack_next(lp, listpack_next(lp, at));
+        if (next && listpack_find(lp, next, listpack_text(lp, at, scratch), 1)) return true;
+    }
+    return false;
+}
+
+/* A long listpack that a client sends becomes a table, which notices repetitions sooner. */
+static bool to_table_without_repetition(struct mem *mem, struct zset *z)
+{
+    struct zset table;
+    struct zset_iterator it;
+    struct bytes member;
+    double score;
+    bool is_good = zset_try_create_as(mem, ENCODING_SKIPLIST, &table);
+    zset_iterator_init(&it, z, (struct zset_slice){0, zset_size(z)}, true);
+    while (is_good && zset_iterator_next(&it, &member, &score)) {
+        struct zset_place place;
+        is_good = !zset_find(&table, member, &place) && zset_try_append(mem, &table, member, score);
+    }
+    if (!is_good) {
+        if (table.root) zset_free(mem, &table);
+        return false;
+    }
+    zset_free(mem, z);
+    *z = table;
+    return true;
+}
+
+static bool thaw_listpack(struct mem *mem, uint8_t rdb_type, struct bytes *in, struct zset *out)
+{
+    struct rdb_string image;
+    if (!rdb_take_string(mem, in, &image)) return false;
+    struct listpack *lp = listpack_try_from_bytes(mem, image.text);
+    rdb_string_free(mem, &image);
+    if (!lp) return false;
+    *out = (struct zset){lp, ENCODING_LISTPACK};
+    uint64_t length = listpack_length(lp);
+    bool is_good = length > 0 && length % 2 == 0 && pairs_are_sorted(lp);
+    if (is_good && !(rdb_type & OBJECT_FROZEN_COMPACT) &&
+        length / 2 > config_here()->zset_max_listpack_entries) {
+        is_good = to_table_without_repetition(mem, out);
+    } else if (is_good) {
+        is_good = !member_is_repeated(lp);
+    }
+    if (!is_good) zset_free(mem, out);
+    return is_good;
+}
+
+static void *thaw(struct mem *mem, uint8_t rdb_type, struct bytes *in, enum encoding *encoding)
+{
+    struct zset z;
+    switch (rdb_type & ~OBJECT_FROZEN_EXACT) {
+    case RDB_TYPE_ZSET_2:
+        if (!thaw_table(mem, in, &z)) return NULL;
+        if (!(rdb_type & OBJECT_FROZEN_TABLE)) zset_compact(mem, config_here(), &z);
+        break;
+    case RDB_TYPE_ZSET_LISTPACK:
+        if (!thaw_listpack(mem, rdb_type, in, &z)) return NULL;
+        break;
+    default:
+        return NULL;
+    }
+    *encoding = z.encoding;
+    return z.root;
+}
+
+const struct type_ops zset_ops = {
+    .free_some = free_some,
+    .effort = effort,
+    .copy = copy,
+    .bytes = bytes,
+    .freeze = freeze,
+    .thaw = thaw,
+};
