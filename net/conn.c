@@ -200,7 +200,8 @@ enum resp_state conn_next_request(struct conn *c, const struct resp_limits *limi
 static void current_unpin(struct conn *c)
 {
     size_t size = resp_unread_bytes(&c->reader);
-    if (!c->current.buffer || !c->current.buffer->loop || size == 0) return;
+    const struct env_buffer *buffer = c->current.buffer;
+    if (!buffer || !buffer->loop || size == 0 || env_buffers_free(buffer->loop) >= BUFFERS_FREE_MIN) return;
     struct env_buffer *copy = input_try_copy(&c->netloop->mem, c->current.data + c->current.size - size, size);
     if (!copy) return;
     input_unref(c->current.buffer);
@@ -213,7 +214,7 @@ void conn_stall(struct conn *c)
     resp_unread(&c->reader);
     counter_add(&c->netloop->counters.stalls, 1);
     conn_set_queue(c, CONN_STALLED);
-    if (env_buffers_free(c->netloop->thread->loop) < BUFFERS_FREE_MIN) current_unpin(c);
+    current_unpin(c);
 }
 
 void conn_adapt_budget(struct conn *c, uint64_t requests)
@@ -231,7 +232,7 @@ void conn_adapt_budget(struct conn *c, uint64_t requests)
 void conn_wait(struct conn *c)
 {
     conn_set_queue(c, CONN_STALLED);
-    if (env_buffers_free(c->netloop->thread->loop) < BUFFERS_FREE_MIN) current_unpin(c);
+    current_unpin(c);
 }
 
 /* After a pass over its input: where the connection waits next. */

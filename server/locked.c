@@ -261,9 +261,10 @@ static void locked_now(struct gather *g)
         buf_append(&op->reports, part.data, part.size);
         ends[i] = op->reports.size;
     }
-    for (uint32_t i = 0, start = 0; i < count; i++) {
+    size_t start = 0;
+    for (uint32_t i = 0; i < count; i++) {
         reports_split(op, &op->participants[i], bytes_make(op->reports.data + start, ends[i] - start));
-        start = (uint32_t)ends[i];
+        start = ends[i];
     }
     mem_free(op->mem, ends, count * sizeof *ends);
     for (uint32_t k = 0; k < op->key_count; k++) {

@@ -162,7 +162,9 @@ static const struct route *find_route(struct session *s)
     if (likely(word && word == s->last_word)) return s->last_route;
     const struct route *parent;
     const struct route *route = router_find(&session_worker(s)->server->router, r->argv, r->argc, &parent);
-    if (unlikely(!route && parent && parent->command->on_net)) route = parent; /* it says itself what it does not know */
+    /* DEBUG answers for itself what it does not know; COMMAND runs by itself only when it stands alone. */
+    bool is_own_answer = parent && parent->command->on_net && parent->command->arity < -1;
+    if (unlikely(!route && is_own_answer)) route = parent;
     bool is_of_name_alone = route && !route->parent && route->child_count == 0;
     s->last_route = route;
     s->last_word = is_of_name_alone ? word : 0;

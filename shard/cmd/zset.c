@@ -156,19 +156,27 @@ static enum err add_pairs(struct shard *sh, struct request *rq, const struct add
     return e;
 }
 
+static enum err read_and_add(struct shard *sh, struct request *rq, struct add_options *o,
+                             struct reply *out)
+{
+    uint32_t first = 2;
+    while (first < rq->argc && read_add_option(rq, first, o)) first++;
+    if (!check_add_options_or_reply(o, rq->argc - first, out)) return OK;
+    return add_pairs(sh, rq, o, first, out);
+}
+
 static enum err cmd_zadd(struct shard *sh, struct request *rq, struct reply *out)
 {
     struct add_options o = {0};
-    uint32_t first = 2;
-    while (first < rq->argc && read_add_option(rq, first, &o)) first++;
-    if (!check_add_options_or_reply(&o, rq->argc - first, out)) return OK;
-    return add_pairs(sh, rq, &o, first, out);
+    return read_and_add(sh, rq, &o, out);
 }
 
+/* As in Redis an increment that is the name of an option of ZADD is taken for one, and then
+ * missing. */
 static enum err cmd_zincrby(struct shard *sh, struct request *rq, struct reply *out)
 {
     struct add_options o = {.increment = true};
-    return add_pairs(sh, rq, &o, 2, out);
+    return read_and_add(sh, rq, &o, out);
 }
 
 /* ---- removing and asking ---- */

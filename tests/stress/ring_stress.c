@@ -1,9 +1,11 @@
-/* ring_stress.c: mailboxes, the sequencer, sleepers and calls between OS threads, with every order checked; for ThreadSanitizer too.
+/* ring_stress.c: mailboxes, the sequencer, sleepers and calls between OS threads, with every order
+ * checked; for ThreadSanitizer too.
  *
  *     ring_stress [--messages N] [--nets N] [--shards N] [--seed N]
  *
- * Net threads publish turns for random shards, shards run them in turn order and send them home, and calls go back and forth meanwhile. All
- * sleep whenever they find nothing to do, so a wake that is lost ends in the timeout. Exits with 1 on any disorder. */
+ * Net threads publish turns for random shards, shards run them in turn order and send them home,
+ * and calls go back and forth meanwhile. All sleep whenever they find nothing to do, so a wake that
+ * is lost ends in the timeout. Exits with 1 on any disorder. */
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -94,7 +96,8 @@ static void bounce_arrives(struct thread *at, struct call *c)
 {
     struct actor *a = at->owner;
     struct bounce *b = container_of(c, struct bounce, call);
-    expect(b->number == a->peers[mesh.threads[c->from]->net_id].calls++, "a call arrived out of order");
+    expect(b->number == a->peers[mesh.threads[c->from]->net_id].calls++,
+           "a call arrived out of order");
     c->run = bounce_is_back;
     thread_call(at, c->from, c);
 }
@@ -103,7 +106,8 @@ static void bounce_send(struct actor *a, uint16_t shard)
 {
     struct peer *p = &a->peers[shard];
     if (p->bounce.is_away) return;
-    p->bounce = (struct bounce){.call = {.run = bounce_arrives}, .number = p->calls++, .is_away = true};
+    p->bounce =
+        (struct bounce){.call = {.run = bounce_arrives}, .number = p->calls++, .is_away = true};
     thread_call(&a->thread, mesh.shard_threads[shard]->id, &p->bounce.call);
 }
 
@@ -117,7 +121,8 @@ static bool take_home(struct actor *a)
         struct parcel *pc;
         while ((pc = mailbox_pop(mesh_to_net(&mesh, shard, (uint16_t)a->thread.net_id)))) {
             expect(pc == p->pool[p->home % MESH_PARCELS], "a parcel came home out of order");
-            expect(pc->arg_count == (uint32_t)(2 * p->home), "a parcel came home without what the shard wrote");
+            expect(pc->arg_count == (uint32_t)(2 * p->home),
+                   "a parcel came home without what the shard wrote");
             p->home++;
             a->messages++;
             any = true;
@@ -131,9 +136,11 @@ static bool publish(struct actor *a)
 {
     uint64_t r = random_next(a);
     uint16_t net_id = (uint16_t)a->thread.net_id;
-    uint32_t chosen = (uint32_t)(r >> 32) % ((1u << mesh.shard_count) - 1) + 1; /* a bit for each, not none */
+    uint32_t chosen =
+        (uint32_t)(r >> 32) % ((1u << mesh.shard_count) - 1) + 1; /* a bit for each, not none */
     for (uint16_t shard = 0; shard < mesh.shard_count; shard++)
-        if (chosen >> shard & 1 && a->peers[shard].sent - a->peers[shard].home == MESH_PARCELS) return false;
+        if (chosen >> shard & 1 && a->peers[shard].sent - a->peers[shard].home == MESH_PARCELS)
+            return false;
     struct parcel *open[THREADS_MAX] = {NULL};
     for (uint16_t shard = 0; shard < mesh.shard_count; shard++) {
         if (!(chosen >> shard & 1)) continue;
@@ -141,12 +148,14 @@ static bool publish(struct actor *a)
         struct parcel *pc = open[shard] = p->pool[p->sent % MESH_PARCELS];
         parcel_reset(pc, net_id, shard);
         pc->arg_count = (uint32_t)p->sent++;
-        expect(mailbox_push(mesh_to_shard(&mesh, net_id, shard), pc), "a ring is full in spite of the credit");
+        expect(mailbox_push(mesh_to_shard(&mesh, net_id, shard), pc),
+               "a ring is full in spite of the credit");
         a->messages++;
     }
     uint64_t position = sequencer_take(&mesh.sequencer);
     for (uint16_t shard = 0; shard < mesh.shard_count; shard++)
-        if (open[shard]) atomic_store_explicit(&open[shard]->position, position, memory_order_release);
+        if (open[shard])
+            atomic_store_explicit(&open[shard]->position, position, memory_order_release);
     for (uint16_t shard = 0; shard < mesh.shard_count; shard++)
         if (open[shard]) thread_wake(&a->thread, mesh.shard_threads[shard]);
     if (++a->turns % CALLS_EVERY == 0) bounce_send(a, (uint16_t)(r % mesh.shard_count));
@@ -164,7 +173,8 @@ static bool net_is_done(const struct actor *a)
 {
     if (a->messages < messages_per_net) return false;
     for (uint16_t shard = 0; shard < mesh.shard_count; shard++)
-        if (a->peers[shard].sent != a->peers[shard].home || a->peers[shard].bounce.is_away) return false;
+        if (a->peers[shard].sent != a->peers[shard].home || a->peers[shard].bounce.is_away)
+            return false;
     return true;
 }
 
@@ -172,13 +182,15 @@ static void net_run(struct actor *a)
 {
     while (!net_is_done(a)) {
         bool any = thread_run_calls(&a->thread);
-        for (unsigned i = 0; i < TURN_BURST && a->messages < messages_per_net && publish(a); i++) any = true;
+        for (unsigned i = 0; i < TURN_BURST && a->messages < messages_per_net && publish(a); i++)
+            any = true;
         any |= take_home(a);
         env_flush(a->thread.loop);
         if (!any) rest(a, net_has_mail);
     }
     atomic_fetch_sub(&nets_left, 1);
-    for (uint16_t shard = 0; shard < mesh.shard_count; shard++) thread_wake(&a->thread, mesh.shard_threads[shard]);
+    for (uint16_t shard = 0; shard < mesh.shard_count; shard++)
+        thread_wake(&a->thread, mesh.shard_threads[shard]);
     env_flush(a->thread.loop);
 }
 
@@ -200,7 +212,8 @@ static void run_parcel(struct actor *a, struct parcel *pc)
     a->last_position = position;
     p->home++;
     pc->arg_count *= 2;
-    expect(mailbox_push(mesh_to_net(&mesh, (uint16_t)a->thread.shard_id, net_id), pc), "the way home is full");
+    expect(mailbox_push(mesh_to_net(&mesh, (uint16_t)a->thread.shard_id, net_id), pc),
+           "the way home is full");
     thread_wake(&a->thread, mesh.net_threads[net_id]);
 }
 
@@ -233,8 +246,10 @@ static void *actor_main(void *argument)
     }
     thread_enter(&a->thread);
     pthread_barrier_wait(&start_line); /* everybody has a loop that can be woken */
-    if (a->thread.net_id >= 0) net_run(a);
-    else shard_run(a);
+    if (a->thread.net_id >= 0)
+        net_run(a);
+    else
+        shard_run(a);
     pthread_barrier_wait(&start_line); /* nobody wakes any more */
     env_loop_destroy(a->thread.loop);
     return NULL;
@@ -267,15 +282,25 @@ static void run(uint16_t nets, uint16_t shards, uint64_t messages, uint64_t seed
         struct actor *a = &actors[i];
         *a = (struct actor){.random_state = seed + i};
         bool is_net = i < nets;
-        a->thread = (struct thread){.id = i, .net_id = is_net ? i : -1, .shard_id = is_net ? -1 : i - nets, .mesh = &mesh, .owner = a};
-        snprintf(a->thread.name, sizeof a->thread.name, "%s-%u", is_net ? "net" : "shard", (unsigned)(is_net ? i : i - nets));
+        a->thread = (struct thread){.id = i,
+                                    .net_id = is_net ? i : -1,
+                                    .shard_id = is_net ? -1 : i - nets,
+                                    .mesh = &mesh,
+                                    .owner = a};
+        snprintf(a->thread.name, sizeof a->thread.name, "%s-%u", is_net ? "net" : "shard",
+                 (unsigned)(is_net ? i : i - nets));
         mesh.threads[i] = &a->thread;
-        if (is_net) mesh.net_threads[i] = &a->thread;
-        else mesh.shard_threads[i - nets] = &a->thread;
-        if (is_net) pools_make(a);
-        else merge_init(&a->merge, mesh_to_shard(&mesh, 0, (uint16_t)(i - nets)), nets);
+        if (is_net)
+            mesh.net_threads[i] = &a->thread;
+        else
+            mesh.shard_threads[i - nets] = &a->thread;
+        if (is_net)
+            pools_make(a);
+        else
+            merge_init(&a->merge, mesh_to_shard(&mesh, 0, (uint16_t)(i - nets)), nets);
     }
-    for (uint16_t i = 0; i < count; i++) CHECK(pthread_create(&actors[i].pthread, NULL, actor_main, &actors[i]) == 0);
+    for (uint16_t i = 0; i < count; i++)
+        CHECK(pthread_create(&actors[i].pthread, NULL, actor_main, &actors[i]) == 0);
     for (uint16_t i = 0; i < count; i++) pthread_join(actors[i].pthread, NULL);
     pthread_barrier_destroy(&start_line);
 }
@@ -291,15 +316,17 @@ static void report(uint64_t wanted)
     }
     for (uint16_t net = 0; net < mesh.net_count; net++) {
         for (uint16_t shard = 0; shard < mesh.shard_count; shard++) {
-            const struct peer *out = &actors[net].peers[shard], *in = &actors[mesh.net_count + shard].peers[net];
+            const struct peer *out = &actors[net].peers[shard],
+                              *in = &actors[mesh.net_count + shard].peers[net];
             expect(out->sent == in->home && out->calls == in->calls, "something was lost");
         }
         pools_free(&actors[net]);
     }
     expect(messages >= wanted, "fewer messages than were asked for");
-    printf("%u net and %u shard threads: %llu messages, %llu turns, %llu sleeps, %llu disorders\n", mesh.net_count, mesh.shard_count,
-           (unsigned long long)messages, (unsigned long long)(sequencer_now(&mesh.sequencer) - SEQUENCER_FIRST), (unsigned long long)sleeps,
-           (unsigned long long)atomic_load(&disorders));
+    printf("%u net and %u shard threads: %llu messages, %llu turns, %llu sleeps, %llu disorders\n",
+           mesh.net_count, mesh.shard_count, (unsigned long long)messages,
+           (unsigned long long)(sequencer_now(&mesh.sequencer) - SEQUENCER_FIRST),
+           (unsigned long long)sleeps, (unsigned long long)atomic_load(&disorders));
     mesh_deinit(&mesh);
 }
 
@@ -308,11 +335,19 @@ int main(int argc, char **argv)
     uint64_t messages = MESSAGES_DEFAULT, nets = 0, shards = 0, seed = 1;
     for (int i = 1; i + 1 < argc; i += 2) {
         uint64_t value = strtoull(argv[i + 1], NULL, 10);
-        if (strcmp(argv[i], "--messages") == 0) messages = value;
-        else if (strcmp(argv[i], "--nets") == 0) nets = value;
-        else if (strcmp(argv[i], "--shards") == 0) shards = value;
-        else if (strcmp(argv[i], "--seed") == 0) seed = value;
-        else return fprintf(stderr, "usage: ring_stress [--messages N] [--nets N] [--shards N] [--seed N]\n"), 2;
+        if (strcmp(argv[i], "--messages") == 0)
+            messages = value;
+        else if (strcmp(argv[i], "--nets") == 0)
+            nets = value;
+        else if (strcmp(argv[i], "--shards") == 0)
+            shards = value;
+        else if (strcmp(argv[i], "--seed") == 0)
+            seed = value;
+        else
+            return fprintf(
+                       stderr,
+                       "usage: ring_stress [--messages N] [--nets N] [--shards N] [--seed N]\n"),
+                   2;
     }
     static const uint16_t shapes[][2] = {{2, 2}, {1, 1}, {3, 1}, {1, 3}};
     if (nets > 0 && shards > 0 && nets + shards <= THREADS_MAX) {

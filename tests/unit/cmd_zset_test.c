@@ -199,3 +199,11 @@ Test(cmd_zset, random_elements_are_as_many_as_were_asked_for)
     expect(&f, "ZRANDMEMBER z -9223372036854775807",
            "-ERR out of memory: the value does not fit\r\n");
 }
+
+Test(cmd_zset, an_increment_named_like_an_option_of_zadd_is_a_syntax_error)
+{
+    expect(&f, "ZINCRBY z NX a", "-ERR syntax error\r\n");
+    expect(&f, "ZINCRBY z incr a", "-ERR syntax error\r\n");
+    expect(&f, "ZINCRBY z x a", "-ERR value is not a valid float\r\n");
+    expect(&f, "ZINCRBY z 1 nx", "$1\r\n1\r\n");
+}

@@ -230,8 +230,8 @@ Test(stats, resetting_zeroes_what_has_happened_and_keeps_what_is)
     worker_count_error(w, BYTES_LITERAL("ERR y"));
     uint32_t count = stats_read_errors(f.server, errors);
     cr_expect_eq(count, 1);
-    cr_assert_eq(count, 1);
-    cr_expect_eq(errors[0].count, 1);
+    const struct stats_error *again = error_named(errors, count, "ERR");
+    cr_expect_eq(again ? again->count : 0, 1);
     counter_set(&w->net.counters.connections, 0);
     counter_set(&w->shard.counters.locks_held, 0);
     server_fixture_free(&f);
@@ -258,7 +258,7 @@ Test(stats, info_shows_the_sections_that_were_asked_for_once_and_in_order)
     struct server_fixture f = server_fixture_make(1);
     struct session *s = server_fixture_connect(&f, 0);
     expect(&f, s, "INFO keyspace CLUSTER keyspace nonsense",
-           "$48\r\n# Cluster\r\ncluster_enabled:0\r\n\r\n# Keyspace\r\n\r\n");
+           "$44\r\n# Cluster\r\ncluster_enabled:0\r\n\r\n# Keyspace\r\n\r\n");
     expect(&f, s, "INFO nonsense", "$0\r\n\r\n");
     server_fixture_free(&f);
 }
