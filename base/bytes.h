@@ -1,8 +1,8 @@
 /* bytes.h: views of bytes, a growable buffer, and the keyed hash of keys.
  *
  * Ownership  struct bytes never owns; it is valid as long as what it points into. struct buf owns
- * its storage and names the memory owner that it came from. Source     XXH3 (xxhash) with a secret
- * random seed is the key hash.
+ *            its storage and names the memory owner that it came from.
+ * Source     XXH3 (xxhash) with a secret random seed is the key hash.
  */
 #pragma once
 

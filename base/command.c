@@ -10,13 +10,15 @@ static int64_t spec_begin(const struct key_spec *spec, const struct bytes *argv,
     if (!spec->keyword) return spec->begin;
     bool backwards = spec->begin < 0;
     int64_t step = backwards ? -1 : 1;
-    for (int64_t i = backwards ? (int64_t)argc + spec->begin : spec->begin; i > 0 && i < argc; i += step)
+    for (int64_t i = backwards ? (int64_t)argc + spec->begin : spec->begin; i > 0 && i < argc;
+         i += step)
         if (bytes_equal_nocase(argv[i], spec->keyword)) return i + 1;
     return -1;
 }
 
 /* First, last and step of the keys of one specification; false if the arguments do not fit it. */
-static bool spec_range(const struct key_spec *spec, const struct bytes *argv, uint32_t argc, int64_t range[3])
+static bool spec_range(const struct key_spec *spec, const struct bytes *argv, uint32_t argc,
+                       int64_t range[3])
 {
     int64_t begin = spec_begin(spec, argv, argc);
     if (begin < 0 || begin >= argc) return false;
@@ -32,9 +34,12 @@ static bool spec_range(const struct key_spec *spec, const struct bytes *argv, ui
     }
     range[0] = begin;
     range[2] = spec->step ? spec->step : 1;
-    if (spec->last >= 0) range[1] = begin + spec->last;
-    else if (spec->limit <= 1) range[1] = (int64_t)argc + spec->last;
-    else range[1] = begin + ((int64_t)argc - begin) / spec->limit + spec->last;
+    if (spec->last >= 0)
+        range[1] = begin + spec->last;
+    else if (spec->limit <= 1)
+        range[1] = (int64_t)argc + spec->last;
+    else
+        range[1] = begin + ((int64_t)argc - begin) / spec->limit + spec->last;
     return range[1] < (int64_t)argc || spec->last < 0;
 }
 
@@ -49,7 +54,8 @@ bool command_each_key(const struct command *command, const struct bytes *argv, u
             if (spec->keyword) continue; /* an option that was not given */
             return false;
         }
-        for (int64_t at = range[0]; at <= range[1] && at < argc; at += range[2]) fn(context, (uint32_t)at, spec);
+        for (int64_t at = range[0]; at <= range[1] && at < argc; at += range[2])
+            fn(context, (uint32_t)at, spec);
     }
     return true;
 }

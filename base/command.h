@@ -1,8 +1,11 @@
-/* command.h: one row per command: the single source for dispatch, routing, COMMAND, ACL categories and documentation.
+/* command.h: one row per command: the single source for dispatch, routing, COMMAND, ACL categories
+ * and documentation.
  *
- * Thread     Rows are constant data. Which handler field is set says on which kind of thread the command runs.
- * Errors     A handler either writes one reply and returns OK, or writes nothing and returns an err, which the dispatcher
- *            turns into text. It validates and allocates first and mutates last, so an error changes nothing.
+ * Thread     Rows are constant data. Which handler field is set says on which kind of thread the
+ *            command runs.
+ * Errors     A handler either writes one reply and returns OK, or writes nothing and returns an
+ *            err, which the dispatcher turns into text. It validates and allocates first and
+ *            mutates last, so an error changes nothing.
  */
 #pragma once
 
@@ -15,12 +18,13 @@ struct server;
 
 /* Where a command runs: docs/ARCHITECTURE.md, "Plans". */
 enum plan {
-    PLAN_NET,        /* on the connection's net thread, at its place in the connection's order */
-    PLAN_ONE_SHARD,  /* where its keys live; keys on several shards: error CROSSSLOT is never used, such rows have another plan */
-    PLAN_FAN_OUT,    /* split by key, one hop, merged; runs as ONE_SHARD when all keys live on one */
+    PLAN_NET,       /* on the connection's net thread, at its place in the connection's order */
+    PLAN_ONE_SHARD, /* where its keys live; keys on several shards: error CROSSSLOT is never used,
+                       such rows have another plan */
+    PLAN_FAN_OUT,   /* split by key, one hop, merged; runs as ONE_SHARD when all keys live on one */
     PLAN_ALL_SHARDS, /* one hop to each shard, merged */
-    PLAN_LOCKED,     /* lock turn, compute, commit turn; runs as ONE_SHARD when all keys live on one */
-    PLAN_MAIN,       /* on the main thread */
+    PLAN_LOCKED, /* lock turn, compute, commit turn; runs as ONE_SHARD when all keys live on one */
+    PLAN_MAIN,   /* on the main thread */
 };
 
 /* How the parts of FAN_OUT and ALL_SHARDS become one reply. */
@@ -29,7 +33,8 @@ enum merge_rule {
     MERGE_SUM,    /* integers are added */
     MERGE_OK,     /* +OK, or the first error */
     MERGE_CONCAT, /* arrays are joined */
-    MERGE_KEYS,   /* one reply per key, in the order of the keys: each part is one single-key request */
+    MERGE_KEYS, /* one reply per key, in the order of the keys: each part is one single-key request
+                 */
     MERGE_CURSOR, /* of ONE_SHARD: the cursor in argv[1] says which */
     MERGE_RANDOM, /* parts [weight, value]: one of the values by weight */
 };
@@ -58,40 +63,86 @@ enum command_flags {
     CMD_PROTECTED = 1 << 20,
     CMD_SENSITIVE = 1 << 21, /* ours: its arguments are kept out of logs */
     /* ours, not shown to clients */
-    CMD_BARRIER = 1 << 24, /* PLAN_NET: runs only after every earlier command of the connection has replied */
+    CMD_BARRIER =
+        1 << 24, /* PLAN_NET: runs only after every earlier command of the connection has replied */
 };
 
 enum acl_category {
-    ACL_KEYSPACE = 1 << 0, ACL_READ = 1 << 1, ACL_WRITE = 1 << 2, ACL_SET = 1 << 3, ACL_SORTEDSET = 1 << 4, ACL_LIST = 1 << 5,
-    ACL_HASH = 1 << 6, ACL_STRING = 1 << 7, ACL_BITMAP = 1 << 8, ACL_HYPERLOGLOG = 1 << 9, ACL_GEO = 1 << 10, ACL_STREAM = 1 << 11,
-    ACL_PUBSUB = 1 << 12, ACL_ADMIN = 1 << 13, ACL_FAST = 1 << 14, ACL_SLOW = 1 << 15, ACL_BLOCKING = 1 << 16, ACL_DANGEROUS = 1 << 17,
-    ACL_CONNECTION = 1 << 18, ACL_TRANSACTION = 1 << 19, ACL_SCRIPTING = 1 << 20,
+    ACL_KEYSPACE = 1 << 0,
+    ACL_READ = 1 << 1,
+    ACL_WRITE = 1 << 2,
+    ACL_SET = 1 << 3,
+    ACL_SORTEDSET = 1 << 4,
+    ACL_LIST = 1 << 5,
+    ACL_HASH = 1 << 6,
+    ACL_STRING = 1 << 7,
+    ACL_BITMAP = 1 << 8,
+    ACL_HYPERLOGLOG = 1 << 9,
+    ACL_GEO = 1 << 10,
+    ACL_STREAM = 1 << 11,
+    ACL_PUBSUB = 1 << 12,
+    ACL_ADMIN = 1 << 13,
+    ACL_FAST = 1 << 14,
+    ACL_SLOW = 1 << 15,
+    ACL_BLOCKING = 1 << 16,
+    ACL_DANGEROUS = 1 << 17,
+    ACL_CONNECTION = 1 << 18,
+    ACL_TRANSACTION = 1 << 19,
+    ACL_SCRIPTING = 1 << 20,
 };
 
 enum key_flags {
-    KEY_RO = 1 << 0, KEY_RW = 1 << 1, KEY_OW = 1 << 2, KEY_RM = 1 << 3, KEY_ACCESS = 1 << 4, KEY_UPDATE = 1 << 5, KEY_INSERT = 1 << 6,
-    KEY_DELETE = 1 << 7, KEY_NOT_KEY = 1 << 8, KEY_INCOMPLETE = 1 << 9, KEY_VARIABLE_FLAGS = 1 << 10,
+    KEY_RO = 1 << 0,
+    KEY_RW = 1 << 1,
+    KEY_OW = 1 << 2,
+    KEY_RM = 1 << 3,
+    KEY_ACCESS = 1 << 4,
+    KEY_UPDATE = 1 << 5,
+    KEY_INSERT = 1 << 6,
+    KEY_DELETE = 1 << 7,
+    KEY_NOT_KEY = 1 << 8,
+    KEY_INCOMPLETE = 1 << 9,
+    KEY_VARIABLE_FLAGS = 1 << 10,
 };
 
-/* Where keys stand among the arguments, as Redis's key specifications. A row has up to KEY_SPECS_MAX; one with flags 0 ends them. */
+/* Where keys stand among the arguments, as Redis's key specifications. A row has up to
+ * KEY_SPECS_MAX; one with flags 0 ends them. */
 struct key_spec {
-    uint16_t flags;      /* enum key_flags */
-    int8_t begin;        /* index of the first key, or where the search for `keyword` starts (negative: from the end) */
-    int8_t last;         /* RANGE: last key, relative to begin; negative: from the end of the arguments */
-    int8_t step;         /* RANGE: distance between keys */
-    int8_t limit;        /* RANGE with last -1: 0 all, n: 1/n of the rest */
-    int8_t count_index;  /* KEYNUM (count_index > 0 or first > 0): index of the count, relative to begin */
+    uint16_t flags; /* enum key_flags */
+    int8_t begin;   /* index of the first key, or where the search for `keyword` starts (negative:
+                       from the end) */
+    int8_t last;  /* RANGE: last key, relative to begin; negative: from the end of the arguments */
+    int8_t step;  /* RANGE: distance between keys */
+    int8_t limit; /* RANGE with last -1: 0 all, n: 1/n of the rest */
+    int8_t count_index;  /* KEYNUM (count_index > 0 or first > 0): index of the count, relative to
+                            begin */
     int8_t first;        /* KEYNUM: index of the first key, relative to begin */
     const char *keyword; /* NULL: by index */
 };
 #define KEY_SPECS_MAX 4
 
-#define KEYS_NONE {{0}}
-#define KEYS_FIRST(key_flags) {{.flags = (key_flags), .begin = 1, .last = 0, .step = 1}}
-#define KEYS_ALL(key_flags) {{.flags = (key_flags), .begin = 1, .last = -1, .step = 1}}
+#define KEYS_NONE                                                                                  \
+    {                                                                                              \
+        {                                                                                          \
+            0                                                                                      \
+        }                                                                                          \
+    }
+#define KEYS_FIRST(key_flags)                                                                      \
+    {                                                                                              \
+        {                                                                                          \
+            .flags = (key_flags), .begin = 1, .last = 0, .step = 1                                 \
+        }                                                                                          \
+    }
+#define KEYS_ALL(key_flags)                                                                        \
+    {                                                                                              \
+        {                                                                                          \
+            .flags = (key_flags), .begin = 1, .last = -1, .step = 1                                \
+        }                                                                                          \
+    }
 
 struct command {
-    const char *name; /* lower case; "get", and for a row of `subcommands` only its own part: "list" of CLIENT LIST */
+    const char *name; /* lower case; "get", and for a row of `subcommands` only its own part: "list"
+                         of CLIENT LIST */
     enum err (*on_shard)(struct shard *sh, struct request *rq, struct reply *out);
     enum err (*on_net)(struct session *s, struct request *rq, struct reply *out);
     enum err (*on_main)(struct server *srv, struct request *rq, struct reply *out);
@@ -102,8 +153,8 @@ struct command {
     uint32_t acl;   /* enum acl_category beyond those that follow from flags */
     struct key_spec keys[KEY_SPECS_MAX];
     const char *since, *group, *complexity, *summary;
-    const char *const *tips;              /* NULL-terminated; NULL: none */
-    const struct command *subcommands;    /* ended by a row without a name; NULL: none */
+    const char *const *tips;           /* NULL-terminated; NULL: none */
+    const struct command *subcommands; /* ended by a row without a name; NULL: none */
 };
 
 struct command_family {
@@ -112,8 +163,10 @@ struct command_family {
     uint32_t count;
 };
 
-/* Calls `fn` for the index of every key among the arguments, by specification. False if the arguments do not fit (a count of keys that is
- * no number or too big): the command itself will say what is wrong. [any] */
+/* Calls `fn` for the index of every key among the arguments, by specification. False if the
+ * arguments do not fit (a count of keys that is no number or too big): the command itself will say
+ * what is wrong. [any] */
 typedef void command_key_fn(void *context, uint32_t index, const struct key_spec *spec);
-bool command_each_key(const struct command *command, const struct bytes *argv, uint32_t argc, command_key_fn *fn, void *context);
+bool command_each_key(const struct command *command, const struct bytes *argv, uint32_t argc,
+                      command_key_fn *fn, void *context);
 bool command_has_keys(const struct command *command);

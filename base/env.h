@@ -137,8 +137,9 @@ MUST_USE bool env_next(struct env_loop *loop, struct env_event *out);
 
 /* Listens and accepts on this loop until env_close. `address` is "127.0.0.1", "::1", a host name,
  * "*" (all of IPv4) or "::" (all of IPv6, and only that); *port 0 takes any free port and
- * *port says which. A busy port is tried for a second. On failure `why` (ENV_NAME_BYTES_MAX * 2 bytes)
- * says what and what to do. Out of descriptors: logged, and accepting goes on when some are free.
+ * *port says which. A busy port is tried for a second. On failure `why` (ENV_NAME_BYTES_MAX * 2
+ * bytes) says what and what to do. Out of descriptors: logged, and accepting goes on when some are
+ * free.
  */
 MUST_USE enum err env_listen_tcp(struct env_loop *loop, struct env_socket *s, const char *address,
                                  uint16_t *port, int backlog, char *why);

@@ -2,10 +2,11 @@
  *
  * Thread     [sender] and [receiver] mark who may call; nothing else is safe.
  * Ownership  A successful push gives the message away: the sender may not read it again until it
- * returns through another mailbox. Limits     Capacity is a power of two, fixed at init. Full is
- * back-pressure for the sender to act on, never an error to log. Order      First in, first out.
- * Free-running indices, so wrap-around is harmless. Source     Lamport's ring with cached opposite
- * indices.
+ *            returns through another mailbox.
+ * Limits     Capacity is a power of two, fixed at init. Full is back-pressure for the sender to
+ *            act on, never an error to log.
+ * Order      First in, first out. Free-running indices, so wrap-around is harmless.
+ * Source     Lamport's ring with cached opposite indices.
  */
 #pragma once
 

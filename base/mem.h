@@ -1,11 +1,12 @@
 /* mem.h: memory owners over jemalloc arenas: the only caller of jemalloc in this house.
  *
  * Thread     A struct mem belongs to one thread; alloc and free on that thread only.
- * `mem_live_bytes` may be read by any thread. Ownership  Memory goes back to the owner that gave
- * it, with the size it was asked with. Limits     Sizes are bytes as asked; the accounts count
- * jemalloc's size class, so the sum over all owners is what jemalloc itself calls allocated. Errors
- * mem_alloc aborts when there is no memory: for small, bounded sizes. mem_try_alloc returns NULL:
- * for every size that a client can choose.
+ *            `mem_live_bytes` may be read by any thread.
+ * Ownership  Memory goes back to the owner that gave it, with the size it was asked with.
+ * Limits     Sizes are bytes as asked; the accounts count jemalloc's size class, so the sum over
+ *            all owners is what jemalloc itself calls allocated.
+ * Errors     mem_alloc aborts when there is no memory: for small, bounded sizes. mem_try_alloc
+ *            returns NULL: for every size that a client can choose.
  */
 #pragma once
 

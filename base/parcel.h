@@ -1,17 +1,23 @@
-/* parcel.h: what travels between net threads and shard threads: all requests that one net thread has for one shard in one turn.
+/* parcel.h: what travels between net threads and shard threads: all requests that one net thread
+ * has for one shard in one turn.
  *
  *     struct parcel
  *     ├─ position, net_id, shard_id, counts             written by net
- *     ├─ requests[0 … request_count)                    written by net; replies' places by the shard
+ *     ├─ requests[0 … request_count)                    written by net; replies' places by the
+ *                                                       shard
  *     ├─ args[]: argv slices of the requests            written by net; point into receive buffers
- *     ├─ runs[]: which requests are whose               written by net; the shard copies one when it parks a request
- *     └─ out: reply bytes of all requests, in order     written by the shard; its first chunk is part of the parcel
+ *     ├─ runs[]: which requests are whose               written by net; the shard copies one when
+ *                                                       it parks a request
+ *     └─ out: reply bytes of all requests, in order     written by the shard; its first chunk is
+ *                                                       part of the parcel
  *
  * Thread     Having a parcel is owning it: pushing it through a mailbox gives it away.
- * Ownership  Parcels are allocated and freed by the net thread. Overflow chunks of `out` belong to the shard's memory; the net thread sends
- *            them back by a call when it has copied the bytes.
+ * Ownership  Parcels are allocated and freed by the net thread. Overflow chunks of `out` belong to
+ *            the shard's memory; the net thread sends them back by a call when it has copied the
+ *            bytes.
  * Limits     PARCEL_REQUESTS_MAX requests; arguments beyond the inline area live in a payload.
- * Order      The shard runs requests in order; position orders the parcels of all net threads (sequencer.h).
+ * Order      The shard runs requests in order; position orders the parcels of all net threads
+ *            (sequencer.h).
  */
 #pragma once
 
@@ -43,20 +49,23 @@ struct request {
     uint64_t hash; /* of argv[hashed_index], the first key; 0 without keys */
     uint32_t argc;
     uint16_t db;
-    uint8_t resp;  /* 2 or 3 */
-    uint8_t flags; /* enum request_flags */
-    uint64_t reply_end; /* in the parcel's reply bytes; starts where the previous request's ends; written by the shard */
-    struct env_buffer *input;        /* what argv points into, counted; or NULL */
-    struct payload *payload;         /* or this: the net thread's own memory, counted */
-    uint16_t command_id;             /* index of the row in the router's table: for statistics */
-    uint16_t error_count;            /* error replies that it wrote; written by the shard */
-    uint32_t hashed_index;           /* which argument `hash` is of; 0: none */
+    uint8_t resp;       /* 2 or 3 */
+    uint8_t flags;      /* enum request_flags */
+    uint64_t reply_end; /* in the parcel's reply bytes; starts where the previous request's ends;
+                           written by the shard */
+    struct env_buffer *input; /* what argv points into, counted; or NULL */
+    struct payload *payload;  /* or this: the net thread's own memory, counted */
+    uint16_t command_id;      /* index of the row in the router's table: for statistics */
+    uint16_t error_count;     /* error replies that it wrote; written by the shard */
+    uint32_t hashed_index;    /* which argument `hash` is of; 0: none */
 };
-_Static_assert(sizeof(struct request) == CACHE_LINE, "a window of 64 requests stays in the first-level cache");
+_Static_assert(sizeof(struct request) == CACHE_LINE,
+               "a window of 64 requests stays in the first-level cache");
 
 /* Consecutive requests of one connection in one parcel, and who waits for their replies. */
 struct run {
-    struct gather *gather; /* the collector of a split command; NULL: the connection's slot itself */
+    struct gather
+        *gather; /* the collector of a split command; NULL: the connection's slot itself */
     uint32_t conn_index;
     uint32_t conn_generation;
     uint32_t slot;  /* sequence number in the connection's pipeline */

@@ -82,7 +82,8 @@ static inline size_t resp_unread_bytes(const struct resp_reader *r)
 {
     return (size_t)(r->end - r->next);
 }
-/* The unread rest of the piece has been copied to `data`: the old bytes may go. Only after resp_unread or RESP_NEED_MORE. */
+/* The unread rest of the piece has been copied to `data`: the old bytes may go. Only after
+ * resp_unread or RESP_NEED_MORE. */
 void resp_rebase(struct resp_reader *r, const char *data);
 /* The buffer that argv points into becomes the caller's (mem of init); argv stays valid as long as
  * it does, and until the next call. Only when `gathered`; the request can then no longer be unread.

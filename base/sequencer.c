@@ -2,7 +2,8 @@
 
 #include <sched.h>
 
-/* A sender is between its push and its store for some ns; longer only if the kernel took its CPU away. */
+/* A sender is between its push and its store for some ns; longer only if the kernel took its CPU
+ * away. */
 #define PENDING_SPINS 256
 
 static void cpu_relax(void)
@@ -46,8 +47,10 @@ static uint64_t parcel_position(struct parcel *pc)
         /* Pairs with the release store of the net thread that published the turn. */
         uint64_t position = atomic_load_explicit(&pc->position, memory_order_acquire);
         if (likely(position != POSITION_PENDING)) return position;
-        if (spins < PENDING_SPINS) cpu_relax();
-        else sched_yield();
+        if (spins < PENDING_SPINS)
+            cpu_relax();
+        else
+            sched_yield();
     }
 }
 

@@ -18,7 +18,8 @@ static struct mailbox *mailboxes_create(struct mem *mem, size_t count, uint32_t 
     return boxes;
 }
 
-static void mailboxes_destroy(struct mem *mem, struct mailbox *boxes, size_t count, uint32_t capacity)
+static void mailboxes_destroy(struct mem *mem, struct mailbox *boxes, size_t count,
+                              uint32_t capacity)
 {
     for (size_t i = 0; i < count; i++) mem_free(mem, boxes[i].slots, capacity * sizeof(void *));
     mem_free(mem, boxes, count * sizeof *boxes);
@@ -31,7 +32,8 @@ static struct thread **thread_table_create(struct mem *mem, uint16_t count)
 
 void mesh_init(struct mesh *m, uint16_t thread_count, uint16_t net_count, uint16_t shard_count)
 {
-    *m = (struct mesh){.thread_count = thread_count, .net_count = net_count, .shard_count = shard_count};
+    *m = (struct mesh){
+        .thread_count = thread_count, .net_count = net_count, .shard_count = shard_count};
     mem_init(&m->mem, "mesh");
     sequencer_init(&m->sequencer);
     size_t pairs = (size_t)net_count * shard_count;
@@ -98,8 +100,10 @@ void thread_call(struct thread *from, uint16_t to, struct call *c)
     c->to = to;
     c->next = NULL;
     if (!from->calls_first && thread_try_call(from, c)) return;
-    if (from->calls_first) from->calls_last->next = c;
-    else from->calls_first = c;
+    if (from->calls_first)
+        from->calls_last->next = c;
+    else
+        from->calls_first = c;
     from->calls_last = c;
 }
 
@@ -122,7 +126,8 @@ bool thread_run_calls(struct thread *t)
     bool any = thread_send_waiting_calls(t);
     for (uint16_t from = 0; from < t->mesh->thread_count; from++) {
         struct mailbox *box = mesh_calls(t->mesh, from, t->id);
-        /* Bounded by what is there now: a call that calls this thread again runs in the next step. */
+        /* Bounded by what is there now: a call that calls this thread again runs in the next step.
+         */
         for (uint32_t n = mailbox_count(box); n > 0; n--) {
             struct call *c = mailbox_pop(box);
             CHECK(c); /* counted above, and only this thread takes */
@@ -166,7 +171,8 @@ void cpu_budget_read(struct cpu_budget *out)
     out->online_count = out->affinity_count;
     FILE *f = fopen("/sys/devices/system/cpu/online", "re");
     unsigned first, last;
-    if (f && fscanf(f, "%u-%u", &first, &last) == 2 && last >= first) out->online_count = last - first + 1;
+    if (f && fscanf(f, "%u-%u", &first, &last) == 2 && last >= first)
+        out->online_count = last - first + 1;
     if (f) fclose(f);
     out->cgroup_quota = cgroup_cpu_quota();
     unsigned count = out->affinity_count;

@@ -1,12 +1,17 @@
-/* thread.h: the threads of the house: identity, pinning, the mailboxes between them, sleep and wake.
+/* thread.h: the threads of the house: identity, pinning, the mailboxes between them, sleep and
+ * wake.
  *
  *     net i ──to_shard[i][j]──▶ shard j        parcels, in turn order
  *     net i ◀──to_net[j][i]──── shard j        parcels going home, late replies
- *     thread a ──calls[a][b]──▶ thread b       control: CLIENT LIST, a new configuration, an accepted socket
+ *     thread a ──calls[a][b]──▶ thread b       control: CLIENT LIST, a new configuration, an
+ *                                              accepted socket
  *
- * Thread     A struct thread belongs to the OS thread that runs it; the mesh is constant after mesh_init.
- * Ownership  The mesh owns the mailboxes. A call belongs to the thread that holds it, and ends where its `run` says.
- * Limits     MESH_PARCELS parcels under way per (net, shard); calls beyond a full box wait in the sender's list.
+ * Thread     A struct thread belongs to the OS thread that runs it; the mesh is constant after
+ *            mesh_init.
+ * Ownership  The mesh owns the mailboxes. A call belongs to the thread that holds it, and ends
+ *            where its `run` says.
+ * Limits     MESH_PARCELS parcels under way per (net, shard); calls beyond a full box wait in the
+ *            sender's list.
  */
 #pragma once
 
@@ -31,12 +36,12 @@ struct call {
 
 struct mesh {
     uint16_t thread_count, net_count, shard_count;
-    struct thread **threads;      /* by thread id */
-    struct thread **net_threads;  /* by net id */
+    struct thread **threads;       /* by thread id */
+    struct thread **net_threads;   /* by net id */
     struct thread **shard_threads; /* by shard id */
-    struct mailbox *to_shard;     /* [shard * net_count + net]: a shard's inputs are adjacent */
-    struct mailbox *to_net;       /* [net * shard_count + shard] */
-    struct mailbox *calls;        /* [to * thread_count + from] */
+    struct mailbox *to_shard;      /* [shard * net_count + net]: a shard's inputs are adjacent */
+    struct mailbox *to_net;        /* [net * shard_count + shard] */
+    struct mailbox *calls;         /* [to * thread_count + from] */
     struct sequencer sequencer;
     struct mem mem;
 };
@@ -47,7 +52,7 @@ struct thread {
     char name[THREAD_NAME_BYTES];
     struct mesh *mesh;
     struct env_loop *loop;
-    void *owner;              /* whoever runs this thread: the server's struct worker or struct server */
+    void *owner; /* whoever runs this thread: the server's struct worker or struct server */
     struct call *calls_first, *calls_last; /* waiting for room */
     uint64_t now_ns;
     int64_t wall_ms;
@@ -74,10 +79,10 @@ bool thread_calls_empty(struct thread *t);
 
 /* How many threads to run and why: for `threads auto`. */
 struct cpu_budget {
-    unsigned affinity_count;  /* CPUs in the affinity mask */
+    unsigned affinity_count; /* CPUs in the affinity mask */
     unsigned online_count;
-    double cgroup_quota;      /* CPUs; 0: no limit */
-    unsigned thread_count;    /* min of affinity and ceil(quota), at least 1 */
+    double cgroup_quota;   /* CPUs; 0: no limit */
+    unsigned thread_count; /* min of affinity and ceil(quota), at least 1 */
 };
 void cpu_budget_read(struct cpu_budget *out);
 /* Pins the calling thread to the index-th CPU of the affinity mask. False if it could not. */

@@ -3,9 +3,10 @@
  * Thread     one owner; time is what the owner says it is.
  * Ownership  Timers are embedded in what they time; remove one before its memory goes.
  * Limits     Millisecond ticks; four levels of 64 slots reach 4.6 hours, longer timers are
- * re-inserted on the way. Order      A timer fires no earlier than its deadline, and at most one
- * tick after the owner's `now_ms` passed it. Source     Varghese and Lauck, "Hashed and
- * hierarchical timing wheels" (1987).
+ *            re-inserted on the way.
+ * Order      A timer fires no earlier than its deadline, and at most one tick after the owner's
+ *            `now_ms` passed it.
+ * Source     Varghese and Lauck, "Hashed and hierarchical timing wheels" (1987).
  */
 #pragma once
 

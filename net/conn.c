@@ -4,9 +4,12 @@
 #include "net/netloop.h"
 
 #define BUDGET_FIRST 8
-#define BUDGET_BYTES (256 * 1024)     /* of replies that one turn of a connection may be expected to make */
+#define BUDGET_BYTES                                                                               \
+    (256 * 1024) /* of replies that one turn of a connection may be expected to make */
 #define SLOTS_BYTES (4 * 1024 * 1024) /* the same for all that is under way */
-#define BUFFERS_FREE_MIN 64 /* below, a connection that waits keeps none of the kernel's buffers */
+#define BUFFERS_FREE_MIN                                                                           \
+    64 /* below, a connection that waits keeps none of the kernel's buffers                        \
+        */
 #define WAITING_BYTES_MAX (64 * 1024) /* of a stalled connection, before it stops receiving */
 
 /* ---- life ---- */
@@ -32,7 +35,8 @@ static void conn_drop_input(struct conn *c)
 {
     if (c->current.buffer) input_unref(c->current.buffer);
     c->current = (struct piece){0};
-    for (uint32_t i = 0; i < c->waiting_count; i++) input_unref(c->waiting[c->waiting_first + i].buffer);
+    for (uint32_t i = 0; i < c->waiting_count; i++)
+        input_unref(c->waiting[c->waiting_first + i].buffer);
     c->waiting_first = c->waiting_count = 0;
     c->waiting_bytes = 0;
 }
@@ -67,7 +71,8 @@ static void slot_clear(struct conn *c, struct slot *slot)
     if (slot->pieces) {
         for (uint32_t i = 0; i < slot->pieces->count; i++)
             if (slot->pieces->chains[i]) chunk_free_chain(mem, slot->pieces->chains[i]);
-        mem_free(mem, slot->pieces, sizeof *slot->pieces + slot->pieces->count * sizeof(struct chunk *));
+        mem_free(mem, slot->pieces,
+                 sizeof *slot->pieces + slot->pieces->count * sizeof(struct chunk *));
     }
 }
 
@@ -108,8 +113,8 @@ static void conn_start_piece(struct conn *c, struct piece piece)
     resp_feed(&c->reader, piece.data, piece.size);
 }
 
-/* Room behind the last waiting piece. Pieces move only when half of the array is free at its start, so a client that sends single
- * bytes costs no more than others. */
+/* Room behind the last waiting piece. Pieces move only when half of the array is free at its start,
+ * so a client that sends single bytes costs no more than others. */
 static void waiting_reserve(struct conn *c)
 {
     struct mem *mem = &c->netloop->mem;
@@ -120,7 +125,8 @@ static void waiting_reserve(struct conn *c)
         return;
     }
     uint32_t capacity = c->waiting_capacity ? 2 * c->waiting_capacity : 4;
-    c->waiting = mem_try_realloc(mem, c->waiting, c->waiting_capacity * sizeof *c->waiting, capacity * sizeof *c->waiting);
+    c->waiting = mem_try_realloc(mem, c->waiting, c->waiting_capacity * sizeof *c->waiting,
+                                 capacity * sizeof *c->waiting);
     CHECK(c->waiting);
     c->waiting_capacity = capacity;
 }
@@ -196,13 +202,16 @@ enum resp_state conn_next_request(struct conn *c, const struct resp_limits *limi
     }
 }
 
-/* The kernel's buffers are few: when they run out, whoever waits copies what it has not read yet and gives its buffer back. */
+/* The kernel's buffers are few: when they run out, whoever waits copies what it has not read yet
+ * and gives its buffer back. */
 static void current_unpin(struct conn *c)
 {
     size_t size = resp_unread_bytes(&c->reader);
     const struct env_buffer *buffer = c->current.buffer;
-    if (!buffer || !buffer->loop || size == 0 || env_buffers_free(buffer->loop) >= BUFFERS_FREE_MIN) return;
-    struct env_buffer *copy = input_try_copy(&c->netloop->mem, c->current.data + c->current.size - size, size);
+    if (!buffer || !buffer->loop || size == 0 || env_buffers_free(buffer->loop) >= BUFFERS_FREE_MIN)
+        return;
+    struct env_buffer *copy =
+        input_try_copy(&c->netloop->mem, c->current.data + c->current.size - size, size);
     if (!copy) return;
     input_unref(c->current.buffer);
     c->current = (struct piece){copy, copy->data, size};
@@ -268,6 +277,6 @@ enum err conn_hold_in_payload(struct conn *c, uint64_t argv_slots, struct input_
 
 uint64_t conn_memory_bytes(const struct conn *c)
 {
-    return c->netloop->hooks->conn_bytes + resp_held_bytes(&c->reader) + c->waiting_bytes + c->out_bytes +
-           (c->slots ? (c->slot_mask + 1) * sizeof *c->slots : 0);
+    return c->netloop->hooks->conn_bytes + resp_held_bytes(&c->reader) + c->waiting_bytes +
+           c->out_bytes + (c->slots ? (c->slot_mask + 1) * sizeof *c->slots : 0);
 }

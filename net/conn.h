@@ -1,12 +1,15 @@
-/* conn.h: one client connection: its life, its input, and the pipeline of replies that it still owes.
+/* conn.h: one client connection: its life, its input, and the pipeline of replies that it still
+ * owes.
  *
- *     pieces received ─▶ reader ─▶ requests ─▶ (turn, parcels, shards) ─▶ slots, in request order ─▶ out chain ─▶ one send
+ *     pieces received ─▶ reader ─▶ requests ─▶ (turn, parcels, shards) ─▶ slots, in request order
+ *     ─▶ out chain ─▶ one send
  *
- * A slot stands for one reply, or for the replies of consecutive requests that travel in one parcel. Slots become ready in any order and leave in
- * theirs.
+ * A slot stands for one reply, or for the replies of consecutive requests that travel in one
+ * parcel. Slots become ready in any order and leave in theirs.
  *
  * Thread     [net] of its netloop. Others know it by (index, generation) or by its client id.
- * Ownership  Made and freed by its netloop; freed only after the kernel's last event for its socket.
+ * Ownership  Made and freed by its netloop; freed only after the kernel's last event for its
+ *            socket.
  * Limits     CONN_SLOTS_MAX slots under way; then the connection stalls until replies come back.
  * Order      Replies leave in request order.
  */
@@ -31,8 +34,8 @@ struct slot_pieces {
 };
 
 struct slot {
-    uint8_t state; /* enum slot_state */
-    bool muted;    /* CLIENT REPLY OFF or SKIP: the bytes are thrown away */
+    uint8_t state;              /* enum slot_state */
+    bool muted;                 /* CLIENT REPLY OFF or SKIP: the bytes are thrown away */
     uint16_t first, count;      /* requests of `parcel` */
     struct parcel *parcel;      /* where the bytes are, or will be; NULL when they are in `chain` */
     struct chunk *chain;        /* bytes of our own memory */
@@ -70,7 +73,8 @@ struct conn {
     struct resp_reader reader;
     struct piece current;  /* being parsed */
     struct piece *waiting; /* behind it */
-    uint32_t waiting_first, waiting_count, waiting_capacity; /* index of the oldest, how many from there on, room */
+    uint32_t waiting_first, waiting_count,
+        waiting_capacity; /* index of the oldest, how many from there on, room */
     uint64_t waiting_bytes;
 
     /* ---- replies ---- */
@@ -78,10 +82,10 @@ struct conn {
     uint32_t slot_head, slot_tail, slot_mask; /* free-running */
     struct chunk *out_first, *out_last;       /* not handed to the kernel yet */
     struct chunk *sending_first;              /* with the kernel */
-    struct iovec one_piece;    /* of a send of one chunk, the usual case */
-    struct iovec *send_pieces; /* of a gathered one; NULL: none under way */
-    uint64_t out_bytes; /* both */
-    uint64_t out_total; /* ever queued */
+    struct iovec one_piece;                   /* of a send of one chunk, the usual case */
+    struct iovec *send_pieces;                /* of a gathered one; NULL: none under way */
+    uint64_t out_bytes;                       /* both */
+    uint64_t out_total;                       /* ever queued */
     uint64_t out_total_seen;
     uint16_t command_budget; /* of the next turn; see conn_adapt_budget */
     uint16_t slot_limit;
@@ -108,10 +112,12 @@ void conn_destroy(struct conn *c);
 void conn_receive(struct conn *c, struct env_buffer *buffer, const char *data, size_t size);
 /* The next whole request in c->reader, RESP_NEED_MORE when there is none, RESP_BROKEN. */
 MUST_USE enum resp_state conn_next_request(struct conn *c, const struct resp_limits *limits);
-/* The request was not taken: conn_next_request gives it again. The connection stalls until netloop_resume_stalled. */
+/* The request was not taken: conn_next_request gives it again. The connection stalls until
+ * netloop_resume_stalled. */
 void conn_stall(struct conn *c);
-/* After a turn of `requests`: how many the next one may take. A connection starts slowly and speeds up while its replies are small, so that a pipeline of
- * big replies makes no more of them than its output limit can stop. */
+/* After a turn of `requests`: how many the next one may take. A connection starts slowly and speeds
+ * up while its replies are small, so that a pipeline of big replies makes no more of them than its
+ * output limit can stop. */
 void conn_adapt_budget(struct conn *c, uint64_t requests);
 /* Waits for the answer to a deferred command: stalls, with no request to give back. */
 void conn_wait(struct conn *c);
@@ -120,17 +126,20 @@ void conn_input_done(struct conn *c, bool has_more);
 void conn_resume(struct conn *c);
 /* True if bytes wait that were not parsed. */
 bool conn_has_input(const struct conn *c);
-/* The memory that this request's arguments live in, for parcels: either a counted buffer or a payload. */
+/* The memory that this request's arguments live in, for parcels: either a counted buffer or a
+ * payload. */
 struct input_ref {
     struct env_buffer *buffer;
     struct payload *payload;
 };
-/* Holds what the last request's arguments point into; one count for the caller. `argv_slots` > 0: always in a payload that has room for so
- * many slices in payload->argv. ERR_ALLOC. */
+/* Holds what the last request's arguments point into; one count for the caller. `argv_slots` > 0:
+ * always in a payload that has room for so many slices in payload->argv. ERR_ALLOC. */
 MUST_USE enum err conn_hold_in_payload(struct conn *c, uint64_t argv_slots, struct input_ref *out);
-MUST_USE static inline enum err conn_hold_request(struct conn *c, uint64_t argv_slots, struct input_ref *out)
+MUST_USE static inline enum err conn_hold_request(struct conn *c, uint64_t argv_slots,
+                                                  struct input_ref *out)
 {
-    if (unlikely(c->reader.gathered || argv_slots > 0)) return conn_hold_in_payload(c, argv_slots, out);
+    if (unlikely(c->reader.gathered || argv_slots > 0))
+        return conn_hold_in_payload(c, argv_slots, out);
     env_buffer_ref(c->current.buffer);
     *out = (struct input_ref){.buffer = c->current.buffer};
     return OK;
@@ -162,7 +171,8 @@ void conn_run_home(struct conn *c, struct parcel *pc, const struct run *run, boo
 void conn_late_reply(struct conn *c, uint32_t sequence, uint16_t index, const struct chunk *chain);
 /* A copy in other memory, as one chain. */
 struct chunk *chunk_copy_chain(struct mem *mem, const struct chunk *chain);
-/* Bytes outside the request order: pushes, and what is written to a connection that waits for nothing. */
+/* Bytes outside the request order: pushes, and what is written to a connection that waits for
+ * nothing. */
 void conn_send_now(struct conn *c, struct bytes data);
 /* Sends ready slots at the head on their way to the out chain. */
 void conn_drain_slots(struct conn *c);

@@ -1,5 +1,6 @@
-/* The pipeline of replies of a connection: slots that become ready in any order, the chain of bytes that leave in order, and the one send
- * that is under way. */
+/* The pipeline of replies of a connection: slots that become ready in any order, the chain of
+ * bytes that leave in order, and the one send that is under way.
+ */
 
 #include "base/log.h"
 #include "net/conn.h"
@@ -7,7 +8,8 @@
 
 #define SLOTS_FIRST 4
 
-/* Small replies take small chunks: fifty connections with one reply each then share few pages and cache sets. */
+/* Small replies take small chunks: fifty connections with one reply each then share few pages and
+ * cache sets. */
 static const uint32_t chunk_sizes[] = {488, 4072, REPLY_CHUNK_BYTES};
 
 /* ---- the out chain ---- */
@@ -26,10 +28,12 @@ static struct chunk *chunk_make(struct mem *mem, size_t size)
 }
 
 /* A copy of the bytes [start, end) of a chain. */
-static struct chunk *chunk_copy_range(struct mem *mem, const struct chunk *chain, uint64_t start, uint64_t end)
+static struct chunk *chunk_copy_range(struct mem *mem, const struct chunk *chain, uint64_t start,
+                                      uint64_t end)
 {
     uint64_t total = end - start, offset_in_chunk = start;
-    for (; chain && offset_in_chunk >= chain->size; chain = chain->next) offset_in_chunk -= chain->size;
+    for (; chain && offset_in_chunk >= chain->size; chain = chain->next)
+        offset_in_chunk -= chain->size;
     struct chunk *first = NULL, **link = &first;
     while (total > 0) {
         struct chunk *copy = chunk_make(mem, MIN(total, (uint64_t)REPLY_CHUNK_BYTES_MAX));
@@ -71,8 +75,10 @@ static void out_append(struct conn *c, const char *data, size_t size)
         struct chunk *last = c->out_last;
         if (!last || last->size == last->capacity) {
             last = chunk_make(&c->netloop->mem, MIN(size, (size_t)REPLY_CHUNK_BYTES_MAX));
-            if (c->out_last) c->out_last->next = last;
-            else c->out_first = last;
+            if (c->out_last)
+                c->out_last->next = last;
+            else
+                c->out_first = last;
             c->out_last = last;
         }
         size_t n = MIN(size, (size_t)(last->capacity - last->size));
@@ -130,7 +136,8 @@ static void slot_emit(struct conn *c, struct slot *slot)
     if (slot->parcel) {
         if (!slot->muted && slot->count > 0) {
             const struct request *last = &slot->parcel->requests[slot->first + slot->count - 1];
-            out_append_range(c, slot->parcel, parcel_reply_start(slot->parcel, slot->first), last->reply_end);
+            out_append_range(c, slot->parcel, parcel_reply_start(slot->parcel, slot->first),
+                             last->reply_end);
         }
         turn_unhold(c->netloop, slot->parcel);
         return;
@@ -177,7 +184,8 @@ void conn_fill_slot(struct conn *c, uint32_t sequence, const struct reply *r)
     conn_drain_slots(c);
 }
 
-/* The replies that are there are copied out, so that the parcel need not wait for the parked ones. */
+/* The replies that are there are copied out, so that the parcel need not wait for the parked ones.
+ */
 static void slot_split(struct conn *c, struct slot *slot, struct parcel *pc)
 {
     struct mem *mem = &c->netloop->mem;
@@ -190,7 +198,8 @@ static void slot_split(struct conn *c, struct slot *slot, struct parcel *pc)
             slot->pieces->missing++;
             continue;
         }
-        slot->pieces->chains[i] = chunk_copy_range(mem, pc->out.first, parcel_reply_start(pc, index), pc->requests[index].reply_end);
+        slot->pieces->chains[i] = chunk_copy_range(
+            mem, pc->out.first, parcel_reply_start(pc, index), pc->requests[index].reply_end);
     }
 }
 
@@ -232,7 +241,8 @@ void conn_late_reply(struct conn *c, uint32_t sequence, uint16_t index, const st
 
 /* ---- sending ---- */
 
-/* A client that does not read is cut: at once over the hard limit, after some seconds over the soft one. */
+/* A client that does not read is cut: at once over the hard limit, after some seconds over the soft
+ * one. */
 static bool conn_is_over_limit(struct conn *c)
 {
     const struct output_limit *limit = &c->netloop->config->output_limits[c->output_class];
@@ -250,8 +260,9 @@ static void conn_cut(struct conn *c)
 {
     char name[ENV_NAME_BYTES_MAX];
     env_peer_name(c->socket.fd, name);
-    log_warning("Client id=%llu addr=%s closed for overcoming of output buffer limits: %llu bytes waiting",
-                (unsigned long long)c->id, name, (unsigned long long)c->out_bytes);
+    log_warning(
+        "Client id=%llu addr=%s closed for overcoming of output buffer limits: %llu bytes waiting",
+        (unsigned long long)c->id, name, (unsigned long long)c->out_bytes);
     counter_add(&c->netloop->counters.connections_cut_output, 1);
     conn_close(c);
 }
@@ -290,15 +301,18 @@ void conn_flush(struct conn *c)
         return;
     }
     if (c->is_sending) return;
-    if (c->out_first) conn_start_send(c);
-    else if (c->close_after_reply && !conn_has_slots(c)) conn_close(c);
+    if (c->out_first)
+        conn_start_send(c);
+    else if (c->close_after_reply && !conn_has_slots(c))
+        conn_close(c);
 }
 
 void conn_on_sent(struct conn *c, size_t size, enum err status)
 {
     c->is_sending = false;
     chunk_free_chain(&c->netloop->mem, c->sending_first);
-    if (c->send_pieces) mem_free(&c->netloop->mem, c->send_pieces, ENV_IOV_MAX * sizeof *c->send_pieces);
+    if (c->send_pieces)
+        mem_free(&c->netloop->mem, c->send_pieces, ENV_IOV_MAX * sizeof *c->send_pieces);
     c->send_pieces = NULL;
     c->sending_first = NULL;
     c->out_bytes -= MIN(size, c->out_bytes);

@@ -1,7 +1,8 @@
 /* gather.h: collects the replies of a command that was split over several shards.
  *
  * Thread     [net]
- * Ownership  Made by who splits (the server's coordinator), which frees it in on_complete. It does not depend on the connection: that may be gone by then.
+ * Ownership  Made by who splits (the server's coordinator), which frees it in on_complete. It does
+ *            not depend on the connection: that may be gone by then.
  * Order      on_complete runs once, when every part is in.
  */
 #pragma once

@@ -42,7 +42,8 @@ void netloop_close_all(struct netloop *nl)
 
 bool netloop_is_empty(const struct netloop *nl)
 {
-    return counter_read(&nl->counters.connections) == 0 && nl->turn.in_flight_total == 0 && nl->errands == 0;
+    return counter_read(&nl->counters.connections) == 0 && nl->turn.in_flight_total == 0 &&
+           nl->errands == 0;
 }
 
 /* ---- places: how parcels name a connection ---- */
@@ -50,7 +51,8 @@ bool netloop_is_empty(const struct netloop *nl)
 static void places_grow(struct netloop *nl)
 {
     uint32_t old = nl->place_count, grown = old ? 2 * old : PLACES_FIRST;
-    struct conn_place *places = mem_try_realloc(&nl->mem, nl->places, old * sizeof *places, grown * sizeof *places);
+    struct conn_place *places =
+        mem_try_realloc(&nl->mem, nl->places, old * sizeof *places, grown * sizeof *places);
     CHECK(places);
     for (uint32_t i = grown; i-- > old;) {
         places[i] = (struct conn_place){.next_free = nl->place_free};
@@ -146,9 +148,12 @@ static void on_received(struct netloop *nl, struct conn *c, const struct env_eve
     if (c->is_closing) return;
     c->is_ended = true;
     c->is_receiving = false;
-    if (event->status != OK) conn_close(c);
-    else if (c->queue == CONN_STALLED) conn_resume(c); /* on_input decides whether what it waits for is worth it */
-    else if (!conn_has_input(c) && c->queue == CONN_IDLE) conn_close_after_reply(c);
+    if (event->status != OK)
+        conn_close(c);
+    else if (c->queue == CONN_STALLED)
+        conn_resume(c); /* on_input decides whether what it waits for is worth it */
+    else if (!conn_has_input(c) && c->queue == CONN_IDLE)
+        conn_close_after_reply(c);
 }
 
 bool netloop_take_events(struct netloop *nl)
@@ -159,10 +164,18 @@ bool netloop_take_events(struct netloop *nl)
         struct conn *c = container_of(event.socket, struct conn, socket);
         any = true;
         switch (event.kind) {
-        case ENV_RECV: on_received(nl, c, &event); break;
-        case ENV_SEND: conn_on_sent(c, event.size, event.status); break;
-        case ENV_CLOSED: conn_is_gone(nl, c); break;
-        case ENV_ACCEPT: CHECK(!"a net thread does not listen"); break;
+        case ENV_RECV:
+            on_received(nl, c, &event);
+            break;
+        case ENV_SEND:
+            conn_on_sent(c, event.size, event.status);
+            break;
+        case ENV_CLOSED:
+            conn_is_gone(nl, c);
+            break;
+        case ENV_ACCEPT:
+            CHECK(!"a net thread does not listen");
+            break;
         }
     }
     return any;
@@ -187,7 +200,7 @@ bool netloop_run_input(struct netloop *nl)
 
 void netloop_resume_stalled(struct netloop *nl)
 {
-    dlist_each_safe(link, &nl->stalled) conn_resume(container_of(link, struct conn, queue_link));
+    dlist_each_safe (link, &nl->stalled) conn_resume(container_of(link, struct conn, queue_link));
 }
 
 void netloop_flush(struct netloop *nl)
@@ -196,7 +209,8 @@ void netloop_flush(struct netloop *nl)
     dlist_init(&batch);
     dlist_splice(&batch, &nl->dirty);
     struct dlist *link;
-    while ((link = dlist_pop_front(&batch))) conn_flush(container_of(link, struct conn, dirty_link));
+    while ((link = dlist_pop_front(&batch)))
+        conn_flush(container_of(link, struct conn, dirty_link));
 }
 
 /* ---- timers ---- */

@@ -1,8 +1,10 @@
 /* netloop.h: one net thread's role: its connections, and the passes of its step.
  *
- *     events ─▶ input of readable connections ─▶ publish ─▶ (shards) ─▶ take home ─▶ flush: one send per connection
+ *     events ─▶ input of readable connections ─▶ publish ─▶ (shards) ─▶ take home ─▶ flush: one
+ *     send per connection
  *
- * What a request means is the server's affair: it pulls requests in on_input and puts them into the turn.
+ * What a request means is the server's affair: it pulls requests in on_input and puts them into
+ * the turn.
  *
  * Thread     [net] Holding a struct netloop * means being on its thread. Others hold its id.
  * Limits     NETLOOP_COMMANDS_PER_TURN commands per connection and turn.
@@ -24,9 +26,10 @@ struct output_limit {
     uint32_t soft_seconds;
 };
 
-/* What a net thread needs to know of the configuration; an immutable snapshot published by the main thread. */
+/* What a net thread needs to know of the configuration; an immutable snapshot published by the main
+ * thread. */
 struct net_config {
-    uint32_t idle_timeout_s;  /* 0: none */
+    uint32_t idle_timeout_s; /* 0: none */
     uint32_t keepalive_s;
     uint64_t query_bytes_max; /* client-query-buffer-limit */
     struct output_limit output_limits[OUTPUT_CLASSES];
@@ -56,7 +59,8 @@ static inline uint64_t recent_max_read(const struct recent_max *m, uint64_t now_
 
 /* One writer (the net thread), any reader. */
 struct net_counters {
-    struct counter connections, connections_received, connections_ended, connections_closed_idle, connections_cut_output;
+    struct counter connections, connections_received, connections_ended, connections_closed_idle,
+        connections_cut_output;
     struct counter bytes_in, bytes_out, reads, writes;
     struct counter turns, turns_in_place, parcels, stalls;
     struct recent_max input_buffer_max, output_buffer_max; /* bytes of one connection */
@@ -65,11 +69,14 @@ struct net_counters {
 struct netloop_hooks {
     size_t conn_bytes; /* of the object whose first member is the struct conn */
     void (*on_open)(struct conn *c);
-    void (*on_input)(struct conn *c); /* pull requests until there are none, the budget is used up, or the connection stalls */
+    void (*on_input)(struct conn *c); /* pull requests until there are none, the budget is used up,
+                                         or the connection stalls */
     void (*on_close)(struct conn *c);
-    /* The turn's only parcel is for this thread's own shard. True: it was run, and stands just before *position in the turn order. */
+    /* The turn's only parcel is for this thread's own shard. True: it was run, and stands just
+     * before *position in the turn order. */
     bool (*run_in_place)(struct netloop *nl, struct parcel *pc, uint64_t *position);
-    /* A turn got its position, for whoever records the order; in place: it stands just before that one. NULL: nobody does. */
+    /* A turn got its position, for whoever records the order; in place: it stands just before that
+     * one. NULL: nobody does. */
     void (*on_publish)(struct netloop *nl, uint64_t position, bool in_place);
     /* A request of a parcel that came home had been answered with an error. */
     void (*on_errors)(struct netloop *nl, const struct request *rq, struct bytes text);
@@ -95,7 +102,8 @@ struct netloop {
     struct conn_place *places;
     uint32_t place_count, place_free;
     uint64_t ids_given;
-    uint32_t errands; /* operations and calls of ours that are elsewhere: they come home before the memory may go */
+    uint32_t errands; /* operations and calls of ours that are elsewhere: they come home before the
+                         memory may go */
     struct dlist readable, stalled, dirty;
     struct wheel wheel;
     struct chunk *scratch; /* where replies are built before they are copied to their connection */
@@ -103,7 +111,8 @@ struct netloop {
     struct net_counters counters;
 };
 
-void netloop_init(struct netloop *nl, struct thread *t, const struct netloop_hooks *hooks, const struct net_config *config);
+void netloop_init(struct netloop *nl, struct thread *t, const struct netloop_hooks *hooks,
+                  const struct net_config *config);
 /* Closes every connection; call netloop_step until netloop_is_empty, then netloop_deinit. */
 void netloop_close_all(struct netloop *nl);
 bool netloop_is_empty(const struct netloop *nl);
@@ -143,7 +152,9 @@ void netloop_resume_stalled(struct netloop *nl);
 /* Monotonic ns of the next timer; UINT64_MAX: none. */
 uint64_t netloop_next_deadline_ns(const struct netloop *nl);
 
-/* A reply builder on the loop's scratch memory. Finish with conn_reply, conn_fill_slot or netloop_reply_drop. */
+/* A reply builder on the loop's scratch memory. Finish with conn_reply, conn_fill_slot or
+ * netloop_reply_drop. */
 struct reply netloop_reply(struct netloop *nl, uint8_t resp);
-/* Frees what did not fit the scratch memory. Called by conn_reply and conn_fill_slot's callers once the bytes are copied. */
+/* Frees what did not fit the scratch memory. Called by conn_reply and conn_fill_slot's callers once
+ * the bytes are copied. */
 void netloop_reply_drop(struct netloop *nl, struct reply *r);

@@ -1,4 +1,5 @@
-/* payload.h: arguments that outlive the piece that they arrived in: gathered bytes, long argument arrays, a copied piece.
+/* payload.h: arguments that outlive the piece that they arrived in: gathered bytes, long argument
+ * arrays, a copied piece.
  *
  * Thread     [net]; a shard only reads what `argv` points to.
  * Ownership  Counted; freed with the last count.
@@ -26,7 +27,8 @@ static inline void payload_unref(struct payload *p)
     if (--p->refs == 0) payload_release(p);
 }
 
-/* A receive buffer of our own, for bytes that would pin one of the kernel's too long. Same counts. NULL: no memory. */
+/* A receive buffer of our own, for bytes that would pin one of the kernel's too long. Same counts.
+ * NULL: no memory. */
 MUST_USE struct env_buffer *input_try_copy(struct mem *mem, const char *data, size_t size);
 void input_release(struct env_buffer *b);
 /* One count less, whoever the buffer belongs to. */

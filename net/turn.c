@@ -92,7 +92,8 @@ static ALWAYS_INLINE struct request *parcel_add(struct parcel *pc, const struct 
     return rq;
 }
 
-/* True if the connection's last slot stands for the requests at the end of this parcel, so that one more may join. */
+/* True if the connection's last slot stands for the requests at the end of this parcel, so that one
+ * more may join. */
 static bool run_extend(struct parcel *pc, struct conn *c)
 {
     if (pc->run_count == 0 || !conn_has_slots(c)) return false;
@@ -167,7 +168,8 @@ void turn_publish(struct netloop *nl)
 
     for (uint16_t i = 0; i < t->touched_count; i++) {
         uint16_t shard = t->touched[i];
-        CHECK(mailbox_push(mesh_to_shard(mesh, nl->id, shard), t->open[shard])); /* the credit guarantees room */
+        CHECK(mailbox_push(mesh_to_shard(mesh, nl->id, shard),
+                           t->open[shard])); /* the credit guarantees room */
         t->in_flight[shard]++;
     }
     t->in_flight_total += t->touched_count;

@@ -1,5 +1,5 @@
-/* clients.h: one question to the connections of all net threads, and one answer for the client that
- * asked it.
+/* clients.h: one question to the connections of all net threads, and one answer for the client
+ * that asked it.
  *
  *     asker ──call──▶ every net thread: visit each connection, a slice per step, collect bytes
  *           ◀──back── the last one home: the reply is written from what was collected
@@ -7,11 +7,12 @@
  * allocated ──▶ back, the end
  *
  * Thread     [net] of the connection that asks; `visit` runs on the thread of the visited
- * connection. Ownership  The walk is the asking thread's memory, the collected bytes are their
- * thread's. Both end with the walk, whether the asker is still there or not. Limits
- * CLIENTS_PER_SLICE connections in a step, so that a crowd holds up nobody. Order      Every
- * connection that lives throughout the walk is visited once; one that comes or goes meanwhile may
- * be missed.
+ *            connection.
+ * Ownership  The walk is the asking thread's memory, the collected bytes are their thread's. Both
+ *            end with the walk, whether the asker is still there or not.
+ * Limits     CLIENTS_PER_SLICE connections in a step, so that a crowd holds up nobody.
+ * Order      Every connection that lives throughout the walk is visited once; one that comes or
+ *            goes meanwhile may be missed.
  */
 #pragma once
 

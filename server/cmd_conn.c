@@ -1,4 +1,6 @@
-/* The connection family: PING, ECHO, AUTH, HELLO, SELECT, QUIT, RESET. CLIENT has a file of its own. */
+/* The connection family: PING, ECHO, AUTH, HELLO, SELECT, QUIT, RESET. CLIENT has a file of its
+ * own.
+ */
 
 #include "base/log.h"
 #include "base/text.h"
@@ -14,8 +16,10 @@ static enum err cmd_ping(struct session *s, struct request *rq, struct reply *ou
         reply_error(out, "ERR wrong number of arguments for 'ping' command");
         return OK;
     }
-    if (rq->argc == 2) reply_bulk(out, rq->argv[1]);
-    else reply_status(out, "PONG");
+    if (rq->argc == 2)
+        reply_bulk(out, rq->argv[1]);
+    else
+        reply_status(out, "PONG");
     return OK;
 }
 
@@ -33,14 +37,16 @@ static bool secret_equals(struct bytes given, struct bytes secret)
 {
     unsigned char difference = given.size != secret.size;
     for (size_t i = 0; i < given.size; i++)
-        difference |= (unsigned char)(given.data[i] ^ (secret.size ? secret.data[i % secret.size] : 0));
+        difference |=
+            (unsigned char)(given.data[i] ^ (secret.size ? secret.data[i % secret.size] : 0));
     return difference == 0;
 }
 
 static bool authenticate(struct session *s, struct bytes user, struct bytes password)
 {
     struct bytes secret = bytes_of(session_worker(s)->config->requirepass);
-    bool ok = bytes_equal(user, BYTES_LITERAL("default")) && (secret.size == 0 || secret_equals(password, secret));
+    bool ok = bytes_equal(user, BYTES_LITERAL("default")) &&
+              (secret.size == 0 || secret_equals(password, secret));
     if (ok) s->is_authenticated = true;
     return ok;
 }
@@ -49,8 +55,9 @@ static enum err cmd_auth(struct session *s, struct request *rq, struct reply *ou
 {
     if (rq->argc > 3) return ERR_SYNTAX;
     if (rq->argc == 2 && session_worker(s)->config->requirepass[0] == '\0') {
-        reply_error(out, "ERR AUTH <password> called without any password configured for the default user. "
-                         "Are you sure your configuration is correct?");
+        reply_error(
+            out, "ERR AUTH <password> called without any password configured for the default user. "
+                 "Are you sure your configuration is correct?");
         return OK;
     }
     struct bytes user = rq->argc == 3 ? rq->argv[1] : BYTES_LITERAL("default");
@@ -103,10 +110,12 @@ static bool hello_options_read(const struct request *rq, struct hello_options *o
             o->has_name = true;
             o->name = rq->argv[++i];
             if (session_name_is_valid(o->name)) continue;
-            reply_error(out, "ERR Client names cannot contain spaces, newlines or special characters.");
+            reply_error(out,
+                        "ERR Client names cannot contain spaces, newlines or special characters.");
             return false;
         } else {
-            reply_error(out, "ERR Syntax error in HELLO option '%.*s'", (int)MIN(rq->argv[i].size, (size_t)128), rq->argv[i].data);
+            reply_error(out, "ERR Syntax error in HELLO option '%.*s'",
+                        (int)MIN(rq->argv[i].size, (size_t)128), rq->argv[i].data);
             return false;
         }
     }
@@ -128,8 +137,10 @@ static enum err cmd_hello(struct session *s, struct request *rq, struct reply *o
     if (!hello_options_read(rq, &o, out)) return OK;
     if (o.has_auth && !authenticate(s, o.user, o.password)) return ERR_WRONG_PASS;
     if (!s->is_authenticated) {
-        reply_error(out, "NOAUTH HELLO must be called with the client already authenticated, otherwise the HELLO <proto> AUTH "
-                         "<user> <pass> option can be used to authenticate the client and select the RESP protocol version at "
+        reply_error(out, "NOAUTH HELLO must be called with the client already authenticated, "
+                         "otherwise the HELLO <proto> AUTH "
+                         "<user> <pass> option can be used to authenticate the client and select "
+                         "the RESP protocol version at "
                          "the same time");
         return OK;
     }
@@ -149,7 +160,8 @@ static enum err cmd_select(struct session *s, struct request *rq, struct reply *
     int64_t db;
     if (!text_to_i64(rq->argv[1], &db)) return ERR_NOT_INT;
     if (db < INT32_MIN || db > INT32_MAX) {
-        reply_error(out, "ERR value is out of range, value must between %d and %d", INT32_MIN, INT32_MAX);
+        reply_error(out, "ERR value is out of range, value must between %d and %d", INT32_MIN,
+                    INT32_MAX);
         return OK;
     }
     if (db < 0 || db >= session_worker(s)->server->database_count) return ERR_DB_INDEX;

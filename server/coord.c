@@ -61,7 +61,8 @@ static struct split *split_create(struct session *s, const struct route *route, 
     return split;
 }
 
-/* True: the request is done with. Stalling would not help, as nothing that is under way need give memory back. */
+/* True: the request is done with. Stalling would not help, as nothing that is under way need give
+ * memory back. */
 static bool reject_no_memory(struct session *s, const struct route *route)
 {
     session_reject(s, route, ERR_ALLOC);
@@ -100,7 +101,8 @@ bool coord_all_shards(struct session *s, const struct route *route)
 
 /* ---- by key ---- */
 
-/* How the keys of the present request fall on shards. Lives in the worker's scratch memory during the dispatch. */
+/* How the keys of the present request fall on shards. Lives in the worker's scratch memory during
+ * the dispatch. */
 struct placement {
     uint32_t key_count, step;
     uint16_t *shards;      /* by key */
@@ -147,9 +149,10 @@ static bool placement_make(struct session *s, const struct route *route, struct 
     return true;
 }
 
-/* One argv per part, in the payload: the name, then the part's keys (with what belongs to them) in their order. */
-static void split_argv(const struct session *s, const struct placement *p, struct payload *payload, struct bytes **part_argv,
-                       uint32_t *part_argc)
+/* One argv per part, in the payload: the name, then the part's keys (with what belongs to them) in
+ * their order. */
+static void split_argv(const struct session *s, const struct placement *p, struct payload *payload,
+                       struct bytes **part_argv, uint32_t *part_argc)
 {
     const struct resp_reader *r = &s->conn.reader;
     struct bytes *at = payload->argv;
@@ -181,7 +184,8 @@ static uint64_t first_hash_of(const struct placement *p, uint16_t shard)
     return p->hashes[k];
 }
 
-static void fan_out_parts(struct session *s, const struct route *route, const struct placement *p, struct input_ref *input)
+static void fan_out_parts(struct session *s, const struct route *route, const struct placement *p,
+                          struct input_ref *input)
 {
     struct netloop *nl = s->conn.netloop;
     struct worker *w = session_worker(s);
@@ -211,8 +215,10 @@ bool coord_fan_out(struct session *s, const struct route *route)
     struct netloop *nl = s->conn.netloop;
     const struct resp_reader *r = &s->conn.reader;
     struct placement p;
-    /* A count of arguments that does not fit the keys is the handler's to refuse, before anything is split. */
-    if (session_worker(s)->server->router.shard_count == 1 || (r->argc - 1) % (uint32_t)route->command->keys[0].step != 0)
+    /* A count of arguments that does not fit the keys is the handler's to refuse, before anything
+     * is split. */
+    if (session_worker(s)->server->router.shard_count == 1 ||
+        (r->argc - 1) % (uint32_t)route->command->keys[0].step != 0)
         return session_dispatch_to_shard_of_key(s, route);
     if (!placement_make(s, route, &p)) return reject_no_memory(s, route);
     if (p.part_count == 1) return session_dispatch_to_shard_of_key(s, route);

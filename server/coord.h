@@ -1,11 +1,15 @@
 /* coord.h: commands over several shards: split, gather and merge; and the LOCKED plan.
  *
  *     fan-out, all shards   one request per shard in one turn ─▶ parts ─▶ merged by the row's rule
- *     locked                lock turn: hold the keys, report ─▶ compute ─▶ commit turn: effects, unlock ─▶ reply
+ *     locked                lock turn: hold the keys, report ─▶ compute ─▶ commit turn: effects,
+ *                           unlock ─▶ reply
  *
- * Thread     [net] of the connection. An operation outlives its connection: a commit that has begun is finished.
- * Errors     False means that nothing was done for want of credit: the request is given back and the connection stalls.
- * Order      The parts of a split command are in one turn: it is atomic in turn order. A locked command stands at its lock turn.
+ * Thread     [net] of the connection. An operation outlives its connection: a commit that has
+ *            begun is finished.
+ * Errors     False means that nothing was done for want of credit: the request is given back and
+ *            the connection stalls.
+ * Order      The parts of a split command are in one turn: it is atomic in turn order. A locked
+ *            command stands at its lock turn.
  */
 #pragma once
 

@@ -42,7 +42,9 @@ static struct effect *effect_add(struct locked *op, uint16_t shard, const struct
 {
     if (op->effect_count == op->effect_capacity) {
         uint32_t grown = op->effect_capacity ? 2 * op->effect_capacity : 8;
-        op->effects = mem_try_realloc(op->mem, op->effects, op->effect_capacity * sizeof *op->effects, grown * sizeof *op->effects);
+        op->effects =
+            mem_try_realloc(op->mem, op->effects, op->effect_capacity * sizeof *op->effects,
+                            grown * sizeof *op->effects);
         CHECK(op->effects);
         op->effect_capacity = grown;
     }
@@ -65,8 +67,9 @@ static void round_begin(struct locked *op, void (*on_complete)(struct gather *))
     round_send(op);
 }
 
-/* Effects of one shard arrive in the order in which they are added, whatever turns they are spread over: the locks hide what is half
- * done. The last one may complete the round at once, in a turn that runs in place, so nothing may follow it. */
+/* Effects of one shard arrive in the order in which they are added, whatever turns they are spread
+ * over: the locks hide what is half done. The last one may complete the round at once, in a turn
+ * that runs in place, so nothing may follow it. */
 static void round_send(struct locked *op)
 {
     struct netloop *nl = op->gather.netloop;
@@ -99,7 +102,8 @@ bool coord_resume(struct worker *w)
     dlist_init(&batch);
     dlist_splice(&batch, &w->stuck);
     struct dlist *link;
-    while ((link = dlist_pop_front(&batch))) round_send(container_of(link, struct locked, stuck_link));
+    while ((link = dlist_pop_front(&batch)))
+        round_send(container_of(link, struct locked, stuck_link));
     return true;
 }
 
@@ -122,7 +126,8 @@ static void value_report_read(struct bytes report, struct bytes *deadline, struc
     *frozen = bytes_make(end + 2, (size_t)size);
 }
 
-static void effect_thaw(struct locked *op, uint16_t shard, const struct locked_key *k, struct bytes report)
+static void effect_thaw(struct locked *op, uint16_t shard, const struct locked_key *k,
+                        struct bytes report)
 {
     struct effect *e = effect_add(op, shard, internal_row(INTERNAL_THAW));
     e->db = k->db;
@@ -141,7 +146,8 @@ static void effect_depart(struct locked *op, uint16_t shard, const struct locked
     e->argc = 3;
     e->inline_argv[0] = BYTES_LITERAL("depart");
     e->inline_argv[1] = op->argv[k->argv_index];
-    e->inline_argv[2] = k->is_written && shard != k->shard ? BYTES_LITERAL("d") : BYTES_LITERAL("-");
+    e->inline_argv[2] =
+        k->is_written && shard != k->shard ? BYTES_LITERAL("d") : BYTES_LITERAL("-");
 }
 
 static void effects_unlock(struct locked *op)
@@ -198,9 +204,12 @@ static void ran(struct gather *g)
     for (uint32_t i = 0; i < op->key_count; i++) {
         const struct locked_key *k = &op->keys[i];
         if (!is_guest(op, k) || !k->is_written) continue;
-        struct bytes departure = bytes_make(op->departures.data + offsets[i], op->departures.size - offsets[i]);
-        if (report_is_value(departure)) effect_thaw(op, k->shard, k, departure);
-        else if (departure.data[0] != '-') effect_depart(op, k->shard, k); /* gone: without a value to report */
+        struct bytes departure =
+            bytes_make(op->departures.data + offsets[i], op->departures.size - offsets[i]);
+        if (report_is_value(departure))
+            effect_thaw(op, k->shard, k, departure);
+        else if (departure.data[0] != '-')
+            effect_depart(op, k->shard, k); /* gone: without a value to report */
     }
     mem_free(op->mem, offsets, op->key_count * sizeof *offsets);
     effects_unlock(op);
@@ -235,7 +244,8 @@ static void effects_fail(struct locked *op, struct bytes error)
     round_begin(op, gave_back);
 }
 
-/* Every participant's reply is an array: the token, then a report per key in the order in which they were sent. */
+/* Every participant's reply is an array: the token, then a report per key in the order in which
+ * they were sent. */
 static void reports_split(struct locked *op, struct participant *p, struct bytes part)
 {
     const size_t token_header = sizeof("$8\r\n") - 1;
@@ -263,7 +273,8 @@ static void locked_now(struct gather *g)
     }
     size_t start = 0;
     for (uint32_t i = 0; i < count; i++) {
-        reports_split(op, &op->participants[i], bytes_make(op->reports.data + start, ends[i] - start));
+        reports_split(op, &op->participants[i],
+                      bytes_make(op->reports.data + start, ends[i] - start));
         start = ends[i];
     }
     mem_free(op->mem, ends, count * sizeof *ends);
@@ -311,12 +322,14 @@ static void key_found(void *context, uint32_t index, const struct key_spec *spec
     struct locked *op = context;
     if (op->key_count == op->key_capacity) {
         uint32_t grown = op->key_capacity ? 2 * op->key_capacity : 4;
-        op->keys = mem_try_realloc(op->mem, op->keys, op->key_capacity * sizeof *op->keys, grown * sizeof *op->keys);
+        op->keys = mem_try_realloc(op->mem, op->keys, op->key_capacity * sizeof *op->keys,
+                                   grown * sizeof *op->keys);
         CHECK(op->keys);
         op->key_capacity = grown;
     }
     struct locked_key *k = &op->keys[op->key_count++];
-    *k = (struct locked_key){.argv_index = index, .db = op->db, .is_written = !(spec->flags & KEY_RO)};
+    *k = (struct locked_key){
+        .argv_index = index, .db = op->db, .is_written = !(spec->flags & KEY_RO)};
     k->shard = router_shard(&op->worker->server->router, op->argv[index], &k->hash);
 }
 
@@ -326,7 +339,9 @@ static bool copy_target_database(struct locked *op)
     for (uint32_t i = 3; i + 1 < op->argc; i++) {
         int64_t db;
         if (!bytes_equal_nocase(op->argv[i], "db")) continue;
-        if (!text_to_i64(op->argv[i + 1], &db) || db < 0 || db >= op->worker->server->database_count) return false;
+        if (!text_to_i64(op->argv[i + 1], &db) || db < 0 ||
+            db >= op->worker->server->database_count)
+            return false;
         op->keys[1].db = (uint16_t)db;
     }
     return true;
@@ -343,7 +358,9 @@ static void keys_merge_repeated(struct locked *op)
         uint32_t at = (uint32_t)k->hash & (mask - 1);
         while (slots[at]) {
             struct locked_key *other = &op->keys[slots[at] - 1];
-            if (other->db == k->db && bytes_equal(op->argv[other->argv_index], op->argv[k->argv_index])) break;
+            if (other->db == k->db &&
+                bytes_equal(op->argv[other->argv_index], op->argv[k->argv_index]))
+                break;
             at = (at + 1) & (mask - 1);
         }
         if (slots[at]) {
@@ -366,11 +383,14 @@ static bool is_participant(const struct locked *op, uint16_t shard)
 /* False: everything lives on one shard, or the arguments are wrong, which the handler will say. */
 static bool locked_plan(struct locked *op)
 {
-    if (!command_each_key(op->route->command, op->argv, op->argc, key_found, op) || op->key_count < 2) return false;
+    if (!command_each_key(op->route->command, op->argv, op->argc, key_found, op) ||
+        op->key_count < 2)
+        return false;
     if (strcmp(op->route->command->name, "copy") == 0 && !copy_target_database(op)) return false;
     op->participants = mem_alloc_zeroed(op->mem, op->key_count * sizeof *op->participants);
     for (uint32_t k = 0; k < op->key_count; k++)
-        if (!is_participant(op, op->keys[k].shard)) op->participants[op->participant_count++].shard = op->keys[k].shard;
+        if (!is_participant(op, op->keys[k].shard))
+            op->participants[op->participant_count++].shard = op->keys[k].shard;
     if (op->participant_count == 1) return false;
     keys_merge_repeated(op);
     uint32_t first_written = 0;
@@ -427,7 +447,8 @@ static enum err locked_hold(struct locked *op, struct session *s)
 
 bool coord_locked(struct session *s, const struct route *route)
 {
-    if (session_worker(s)->server->router.shard_count == 1) return session_dispatch_to_shard_of_key(s, route);
+    if (session_worker(s)->server->router.shard_count == 1)
+        return session_dispatch_to_shard_of_key(s, route);
     struct locked *op = locked_create(s, route);
     if (!locked_plan(op)) {
         locked_free(op);

@@ -1,16 +1,21 @@
-/* locked.h: the LOCKED plan: one operation over keys of several shards, from its lock turn to its reply.
+/* locked.h: the LOCKED plan: one operation over keys of several shards, from its lock turn to its
+ * reply.
  *
- *     lock turn   LOCK to each participant, all in one turn: the operation's place in the turn order. The reports bring copies of the values
- *                 that do not live on the *host*, the shard of the first key that is written.
- *     run         on the host: the copies are put beside its own keys as guests, the ordinary handler runs, the guests depart
+ *     lock turn   LOCK to each participant, all in one turn: the operation's place in the turn
+ *                 order. The reports bring copies of the values that do not live on the *host*,
+ *                 the shard of the first key that is written.
+ *     run         on the host: the copies are put beside its own keys as guests, the ordinary
+ *                 handler runs, the guests depart
  *     give back   what a guest has become goes to its own shard; every participant unlocks
  *     reply       when every part is back
  *
- * So a command needs no code of its own to run over several shards, and its handler does not know that it does. Guests cannot be seen: requests for a key
- * go to the key's shard, and requests for the whole keyspace wait at the gate until no lock is left.
+ * So a command needs no code of its own to run over several shards, and its handler does not know
+ * that it does. Guests cannot be seen: requests for a key go to the key's shard, and requests for
+ * the whole keyspace wait at the gate until no lock is left.
  *
  * Thread     [net] of the connection.
- * Ownership  The operation owns its memory and the request's input until its last part is back, whether or not the connection is still there.
+ * Ownership  The operation owns its memory and the request's input until its last part is back,
+ *            whether or not the connection is still there.
  * Errors     A report that is an error (no memory for a copy) ends the operation without effects.
  */
 #pragma once
@@ -71,6 +76,7 @@ struct locked {
     uint32_t lock_argv_count;
     struct effect *effects;
     uint32_t effect_count, effect_capacity;
-    uint32_t round_start, next_effect; /* effects of this round from round_start on; sent up to next_effect */
-    uint32_t command_effect;           /* the command itself */
+    uint32_t round_start,
+        next_effect;         /* effects of this round from round_start on; sent up to next_effect */
+    uint32_t command_effect; /* the command itself */
 };

@@ -29,7 +29,8 @@ static void on_reopen_signal(int number)
 
 static void signals_install(void)
 {
-    struct sigaction ignore = {.sa_handler = SIG_IGN}, stop = {.sa_handler = on_stop_signal}, reopen = {.sa_handler = on_reopen_signal};
+    struct sigaction ignore = {.sa_handler = SIG_IGN}, stop = {.sa_handler = on_stop_signal},
+                     reopen = {.sa_handler = on_reopen_signal};
     sigaction(SIGPIPE, &ignore, NULL);
     sigaction(SIGTERM, &stop, NULL);
     sigaction(SIGINT, &stop, NULL);
@@ -55,8 +56,10 @@ static void usage(FILE *out)
           "       shoal-server -v or --version\n"
           "       shoal-server -h or --help\n"
           "\n"
-          "Options are directives of the configuration file: --port 7777 --threads 4 --loglevel debug\n"
-          "       --record-order FILE   write down the serial order of all commands at the end, for tests\n",
+          "Options are directives of the configuration file: --port 7777 --threads 4 --loglevel "
+          "debug\n"
+          "       --record-order FILE   write down the serial order of all commands at the end, "
+          "for tests\n",
           out);
 }
 
@@ -81,7 +84,8 @@ static void write_record(struct server *srv, const char *path)
         const struct recorder *r = srv->net_workers[i]->recorder;
         buf_append(&all, r->records.data, r->turn_start);
     }
-    if (env_replace_file(path, buf_view(&all), why) != OK) log_warning("The order could not be written: %s", why);
+    if (env_replace_file(path, buf_view(&all), why) != OK)
+        log_warning("The order could not be written: %s", why);
     buf_clear(&all);
 }
 
@@ -103,8 +107,10 @@ static void raise_descriptor_limit(struct config *c)
     getrlimit(RLIMIT_NOFILE, &limit);
     if (limit.rlim_cur >= wanted) return;
     uint32_t clients = limit.rlim_cur > reserve ? (uint32_t)(limit.rlim_cur - reserve) : 1;
-    log_warning("maxclients reduced from %u to %u: the limit of open files is %llu (it was %llu). Raise it with ulimit -n.",
-                c->maxclients, clients, (unsigned long long)limit.rlim_cur, (unsigned long long)had);
+    log_warning("maxclients reduced from %u to %u: the limit of open files is %llu (it was %llu). "
+                "Raise it with ulimit -n.",
+                c->maxclients, clients, (unsigned long long)limit.rlim_cur,
+                (unsigned long long)had);
     c->maxclients = clients;
 }
 
@@ -113,7 +119,9 @@ static void warn_backlog(const struct config *c)
     FILE *f = fopen("/proc/sys/net/core/somaxconn", "re");
     int max = 0;
     if (f && fscanf(f, "%d", &max) == 1 && max < c->tcp_backlog)
-        log_warning("The TCP backlog setting of %d cannot be enforced because /proc/sys/net/core/somaxconn is %d.", c->tcp_backlog, max);
+        log_warning("The TCP backlog setting of %d cannot be enforced because "
+                    "/proc/sys/net/core/somaxconn is %d.",
+                    c->tcp_backlog, max);
     if (f) fclose(f);
 }
 
@@ -129,7 +137,8 @@ static void write_pidfile(struct server *srv)
     if (c->pidfile[0] == '\0') return;
     char text[32], why[2 * ENV_NAME_BYTES_MAX];
     int n = snprintf(text, sizeof text, "%d\n", (int)getpid());
-    if (env_replace_file(c->pidfile, bytes_make(text, (size_t)n), why) != OK) log_warning("No pid file: %s", why);
+    if (env_replace_file(c->pidfile, bytes_make(text, (size_t)n), why) != OK)
+        log_warning("No pid file: %s", why);
 }
 
 static bool go_to_background(void)
@@ -138,14 +147,19 @@ static bool go_to_background(void)
     if (pid < 0) return false;
     if (pid > 0) _exit(0);
     setsid();
-    if (!freopen("/dev/null", "r", stdin) || !freopen("/dev/null", "w", stdout) || !freopen("/dev/null", "w", stderr)) return false;
+    if (!freopen("/dev/null", "r", stdin) || !freopen("/dev/null", "w", stdout) ||
+        !freopen("/dev/null", "w", stderr))
+        return false;
     return true;
 }
 
 static bool prepare_process(struct config *c)
 {
     if (c->dir[0] && chdir(c->dir) != 0) {
-        fprintf(stderr, "shoal-server: cannot change to directory '%s' (dir): it is missing, or not allowed\n", c->dir);
+        fprintf(
+            stderr,
+            "shoal-server: cannot change to directory '%s' (dir): it is missing, or not allowed\n",
+            c->dir);
         return false;
     }
     if (c->daemonize && !go_to_background()) {
@@ -164,8 +178,10 @@ static void serve(struct server *srv)
 {
     for (uint32_t i = 0; i < srv->listener_count; i++)
         if (srv->listeners[i].is_open && srv->listeners[i].is_unix)
-            log_notice("The server is now ready to accept connections at %s", srv->listeners[i].address);
-    if (srv->tcp_port) log_notice("Ready to accept connections on port %u", (unsigned)srv->tcp_port);
+            log_notice("The server is now ready to accept connections at %s",
+                       srv->listeners[i].address);
+    if (srv->tcp_port)
+        log_notice("Ready to accept connections on port %u", (unsigned)srv->tcp_port);
     write_pidfile(srv);
     signals_block(false);
     while (!srv->should_stop) {
@@ -175,7 +191,8 @@ static void serve(struct server *srv)
             log_reopen();
         }
         if (!stop_signal) continue;
-        log_warning("Received %s scheduling shutdown...", stop_signal == SIGINT ? "SIGINT" : "SIGTERM");
+        log_warning("Received %s scheduling shutdown...",
+                    stop_signal == SIGINT ? "SIGINT" : "SIGTERM");
         server_request_stop(srv);
     }
     signals_block(true);
@@ -195,8 +212,10 @@ static int run(struct server *srv, struct config *config, const char *record_pat
     }
     signals_block(true);
     bool is_up = server_start(srv, why);
-    if (is_up) serve(srv);
-    else log_warning("%s", why);
+    if (is_up)
+        serve(srv);
+    else
+        log_warning("%s", why);
     log_notice("Stopping");
     server_stop(srv);
     if (record_path && is_up) write_record(srv, record_path);
@@ -212,8 +231,8 @@ static bool answer_question(int argc, char **argv)
     bool version = strcmp(argv[1], "-v") == 0 || strcmp(argv[1], "--version") == 0;
     bool help = strcmp(argv[1], "-h") == 0 || strcmp(argv[1], "--help") == 0;
     if (version)
-        printf("Shoal server v=%s redis=%s malloc=%s bits=64\n", SERVER_VERSION, SERVER_REDIS_VERSION,
-               mem_allocator_name());
+        printf("Shoal server v=%s redis=%s malloc=%s bits=64\n", SERVER_VERSION,
+               SERVER_REDIS_VERSION, mem_allocator_name());
     if (help) usage(stdout);
     return version || help;
 }

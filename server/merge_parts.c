@@ -18,11 +18,13 @@ static int64_t line_number(struct bytes b)
     int64_t n = 0;
     size_t i = 1;
     bool negative = b.size > 1 && b.data[1] == '-';
-    for (i += negative; i < b.size && b.data[i] >= '0' && b.data[i] <= '9'; i++) n = n * 10 + (b.data[i] - '0');
+    for (i += negative; i < b.size && b.data[i] >= '0' && b.data[i] <= '9'; i++)
+        n = n * 10 + (b.data[i] - '0');
     return negative ? -n : n;
 }
 
-/* Of the types whose first line holds a length or a count; a number of RESP3 may be longer than 64 bits. */
+/* Of the types whose first line holds a length or a count; a number of RESP3 may be longer than 64
+ * bits. */
 static int64_t line_count(struct bytes b)
 {
     return memchr("$=*~>%", b.data[0], 6) ? line_number(b) : 0;
@@ -38,12 +40,19 @@ size_t reply_value_bytes(struct bytes b)
         at += line_bytes(rest);
         switch (rest.data[0]) {
         case '$':
-        case '=': at += n >= 0 ? (size_t)n + 2 : 0; break;
+        case '=':
+            at += n >= 0 ? (size_t)n + 2 : 0;
+            break;
         case '*':
         case '~':
-        case '>': values += n > 0 ? (uint64_t)n : 0; break;
-        case '%': values += 2 * (uint64_t)n; break;
-        default: break;
+        case '>':
+            values += n > 0 ? (uint64_t)n : 0;
+            break;
+        case '%':
+            values += 2 * (uint64_t)n;
+            break;
+        default:
+            break;
         }
         CHECK(at <= b.size);
     }
@@ -81,7 +90,8 @@ static void merge_concat(const struct merge_input *in, struct buf *scratch, stru
     }
 }
 
-/* Every part holds the replies of its keys in their order, so the whole is a merge that follows key_parts. */
+/* Every part holds the replies of its keys in their order, so the whole is a merge that follows
+ * key_parts. */
 static void merge_keys(const struct merge_input *in, struct reply *out)
 {
     struct mem *mem = &in->gather->netloop->mem;
@@ -105,7 +115,8 @@ static void merge_keys(const struct merge_input *in, struct reply *out)
     mem_free(mem, rest, part_count * sizeof *rest);
 }
 
-/* Parts are [weight, value]. A part without keys has weight 0 and is never chosen while another has some. */
+/* Parts are [weight, value]. A part without keys has weight 0 and is never chosen while another has
+ * some. */
 static void merge_random(const struct merge_input *in, struct buf *scratch, struct reply *out)
 {
     uint64_t total = 0;
@@ -140,13 +151,24 @@ void merge_parts(const struct merge_input *in, struct reply *out)
         return;
     }
     switch (in->rule) {
-    case MERGE_SUM: merge_sum(in, scratch, out); return;
-    case MERGE_OK: reply_ok(out); return;
-    case MERGE_CONCAT: merge_concat(in, scratch, out); return;
-    case MERGE_KEYS: merge_keys(in, out); return;
-    case MERGE_RANDOM: merge_random(in, scratch, out); return;
+    case MERGE_SUM:
+        merge_sum(in, scratch, out);
+        return;
+    case MERGE_OK:
+        reply_ok(out);
+        return;
+    case MERGE_CONCAT:
+        merge_concat(in, scratch, out);
+        return;
+    case MERGE_KEYS:
+        merge_keys(in, out);
+        return;
+    case MERGE_RANDOM:
+        merge_random(in, scratch, out);
+        return;
     case MERGE_NONE:
-    case MERGE_CURSOR: break;
+    case MERGE_CURSOR:
+        break;
     }
     CHECK(!"a split command has a rule");
 }

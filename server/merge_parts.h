@@ -18,5 +18,6 @@ struct merge_input {
 };
 
 void merge_parts(const struct merge_input *in, struct reply *out);
-/* Bytes of the first whole reply value in `bytes`; CHECKs that there is one. For walking replies that our own shards wrote. */
+/* Bytes of the first whole reply value in `bytes`; CHECKs that there is one. For walking replies
+ * that our own shards wrote. */
 size_t reply_value_bytes(struct bytes bytes);

@@ -1,20 +1,23 @@
-/* recorder.h: writes down the turn order, so that a run can be replayed on a single-threaded reference and every reply compared.
+/* recorder.h: writes down the turn order, so that a run can be replayed on a single-threaded
+ * reference and every reply compared.
  *
- * A record a command: where it stands in the one order, whose it is, and which of that client's commands it is. Who made the run knows the
- * commands and the replies.
+ * A record a command: where it stands in the one order, whose it is, and which of that client's
+ * commands it is. Who made the run knows the commands and the replies.
  *
  * Thread     One recorder per net thread, on that thread.
  * Limits     32 bytes a command, in memory until the end.
- * Order      Sort by (position, thread, turn, index). Turns that ran in place stand just before the position that nobody had yet.
+ * Order      Sort by (position, thread, turn, index). Turns that ran in place stand just before
+ *            the position that nobody had yet.
  */
 #pragma once
 
 #include "base/bytes.h"
 
 struct record {
-    uint64_t order;      /* 2 × position; 2 × position - 1 for a turn that ran in place before it */
+    uint64_t order; /* 2 × position; 2 × position - 1 for a turn that ran in place before it */
     uint64_t client_id;
-    uint64_t request;    /* the client's command number, from 0; commands of the net thread count too */
+    uint64_t
+        request; /* the client's command number, from 0; commands of the net thread count too */
     uint32_t thread_turn; /* turns of this thread, to order those in place */
     uint16_t index;       /* within the turn */
     uint16_t thread;

@@ -8,16 +8,17 @@
 #include "shard/cmd/families.h"
 
 static const struct command_family *const families[] = {
-    &connection_family, &client_family, &command_info_family, &admin_family, &info_family,
-    &string_family,     &lcs_family,    &generic_family,      &expire_family, &scan_family, &server_family,
-    &list_family, &hash_family, &hash_expire_family,
-    &set_family, &zset_family,
+    &connection_family, &client_family,      &command_info_family, &admin_family,
+    &info_family,       &string_family,      &lcs_family,          &generic_family,
+    &expire_family,     &scan_family,        &server_family,       &list_family,
+    &hash_family,       &hash_expire_family, &set_family,          &zset_family,
 };
 
 static uint64_t name_hash(struct bytes name)
 {
     uint64_t h = 0xcbf29ce484222325ULL;
-    for (size_t i = 0; i < name.size; i++) h = (h ^ ((unsigned char)name.data[i] | 0x20)) * 0x100000001b3ULL;
+    for (size_t i = 0; i < name.size; i++)
+        h = (h ^ ((unsigned char)name.data[i] | 0x20)) * 0x100000001b3ULL;
     return h ^ h >> 29;
 }
 
@@ -26,22 +27,27 @@ static uint64_t name_hash(struct bytes name)
 static bool row_is_plain(const struct command *c)
 {
     for (unsigned i = 0; i < KEY_SPECS_MAX && c->keys[i].flags; i++)
-        if (c->keys[i].keyword || c->keys[i].first > 0 || c->keys[i].flags & KEY_NOT_KEY) return false;
+        if (c->keys[i].keyword || c->keys[i].first > 0 || c->keys[i].flags & KEY_NOT_KEY)
+            return false;
     return c->keys[0].flags && c->keys[0].begin == 1;
 }
 
-static void route_fill(struct router *r, struct route *route, const struct command *c, struct route *parent)
+static void route_fill(struct router *r, struct route *route, const struct command *c,
+                       struct route *parent)
 {
     route->command = c;
     route->parent = parent;
     route->name = c->name;
     route->id = (uint16_t)(route - r->routes);
     route->has_first_key = row_is_plain(c);
-    route->is_single_key = c->plan == PLAN_ONE_SHARD && route->has_first_key && !c->keys[1].flags && c->keys[0].last == 0;
+    route->is_single_key = c->plan == PLAN_ONE_SHARD && route->has_first_key && !c->keys[1].flags &&
+                           c->keys[0].last == 0;
     size_t size = strlen(c->name) + (parent ? strlen(parent->name) + 1 : 0) + 1;
     route->full_name = mem_alloc(r->mem, size);
-    if (parent) snprintf(route->full_name, size, "%s|%s", parent->name, c->name);
-    else snprintf(route->full_name, size, "%s", c->name);
+    if (parent)
+        snprintf(route->full_name, size, "%s|%s", parent->name, c->name);
+    else
+        snprintf(route->full_name, size, "%s", c->name);
 }
 
 static uint32_t children_count(const struct command *c)
@@ -56,7 +62,8 @@ static void routes_make(struct router *r)
     uint32_t total = 0;
     for (unsigned f = 0; f < ARRAY_LEN(families); f++) {
         r->top_count += families[f]->count;
-        for (uint32_t i = 0; i < families[f]->count; i++) total += 1 + children_count(&families[f]->commands[i]);
+        for (uint32_t i = 0; i < families[f]->count; i++)
+            total += 1 + children_count(&families[f]->commands[i]);
     }
     CHECK(total < UINT16_MAX);
     r->route_count = total;
@@ -84,7 +91,8 @@ static void table_insert(struct router *r, const struct route *route)
 
 static const struct route *find_top(const struct router *r, struct bytes name)
 {
-    for (uint32_t i = (uint32_t)name_hash(name) & r->slot_mask; r->slots[i]; i = (i + 1) & r->slot_mask) {
+    for (uint32_t i = (uint32_t)name_hash(name) & r->slot_mask; r->slots[i];
+         i = (i + 1) & r->slot_mask) {
         const struct route *route = &r->routes[r->slots[i] - 1];
         if (bytes_equal_nocase(name, route->name)) return route;
     }
@@ -94,12 +102,15 @@ static const struct route *find_top(const struct router *r, struct bytes name)
 static bool renames_apply(struct router *r, const struct config *config, char *why)
 {
     for (uint32_t i = 0; i < config->rename_commands.count; i++) {
-        const char *from = config->rename_commands.items[2 * i], *to = config->rename_commands.items[2 * i + 1];
+        const char *from = config->rename_commands.items[2 * i],
+                   *to = config->rename_commands.items[2 * i + 1];
         struct route *found = NULL;
         for (uint32_t k = 0; k < r->top_count; k++)
-            if (bytes_equal_nocase(bytes_of(from), r->routes[k].command->name)) found = &r->routes[k];
+            if (bytes_equal_nocase(bytes_of(from), r->routes[k].command->name))
+                found = &r->routes[k];
         if (!found) {
-            snprintf(why, 2 * ENV_NAME_BYTES_MAX, "No such command in rename-command: '%.100s'", from);
+            snprintf(why, 2 * ENV_NAME_BYTES_MAX, "No such command in rename-command: '%.100s'",
+                     from);
             return false;
         }
         found->is_disabled = to[0] == '\0';
@@ -115,8 +126,8 @@ static bool renames_apply(struct router *r, const struct config *config, char *w
     return true;
 }
 
-bool router_init(struct router *r, struct mem *mem, const struct config *config, uint16_t shard_count,
-                 uint64_t hash_seed, char *why)
+bool router_init(struct router *r, struct mem *mem, const struct config *config,
+                 uint16_t shard_count, uint64_t hash_seed, char *why)
 {
     *r = (struct router){.mem = mem, .hash_seed = hash_seed, .shard_count = shard_count};
     routes_make(r);
@@ -128,7 +139,9 @@ bool router_init(struct router *r, struct mem *mem, const struct config *config,
     for (uint32_t i = 0; i < r->top_count; i++) {
         if (r->routes[i].is_disabled) continue;
         if (find_top(r, bytes_of(r->routes[i].name))) {
-            snprintf(why, 2 * ENV_NAME_BYTES_MAX, "Target command name already exists in rename-command: '%.100s'", r->routes[i].name);
+            snprintf(why, 2 * ENV_NAME_BYTES_MAX,
+                     "Target command name already exists in rename-command: '%.100s'",
+                     r->routes[i].name);
             return false;
         }
         table_insert(r, &r->routes[i]);

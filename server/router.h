@@ -18,33 +18,36 @@ struct route {
     char *new_name;             /* of rename-command; NULL */
     char *full_name;            /* "config|get" */
     uint16_t id;                /* dense, from 0: index of all per-command counters */
-    bool has_first_key;         /* the first key is argv[1] and every key specification is a plain range */
-    bool is_single_key;         /* and there is no other, and the plan is ONE_SHARD: the fast path */
+    bool has_first_key; /* the first key is argv[1] and every key specification is a plain range */
+    bool is_single_key; /* and there is no other, and the plan is ONE_SHARD: the fast path */
     bool is_disabled;
-    struct route *children;     /* subcommands */
+    struct route *children; /* subcommands */
     uint32_t child_count;
 };
 
 struct router {
-    struct route *routes;   /* by id */
+    struct route *routes; /* by id */
     uint32_t route_count;
-    uint32_t top_count;     /* routes of top level commands come first */
-    uint16_t *slots;        /* hash table of top level names: id + 1 */
+    uint32_t top_count; /* routes of top level commands come first */
+    uint16_t *slots;    /* hash table of top level names: id + 1 */
     uint32_t slot_mask;
-    uint64_t hash_seed;     /* of keys */
+    uint64_t hash_seed; /* of keys */
     uint16_t shard_count;
     struct mem *mem;
 };
 
 struct config;
 
-/* `config` is read for rename-command. False with a line in `why` if that names a command that is not there. */
-MUST_USE bool router_init(struct router *r, struct mem *mem, const struct config *config, uint16_t shard_count, uint64_t hash_seed, char *why);
+/* `config` is read for rename-command. False with a line in `why` if that names a command that is
+ * not there. */
+MUST_USE bool router_init(struct router *r, struct mem *mem, const struct config *config,
+                          uint16_t shard_count, uint64_t hash_seed, char *why);
 void router_deinit(struct router *r);
 
-/* The route of argv[0] (and argv[1] for a command with subcommands); NULL if there is none. *parent is set to the container when only the
- * subcommand is unknown. */
-const struct route *router_find(const struct router *r, const struct bytes *argv, uint32_t argc, const struct route **parent);
+/* The route of argv[0] (and argv[1] for a command with subcommands); NULL if there is none. *parent
+ * is set to the container when only the subcommand is unknown. */
+const struct route *router_find(const struct router *r, const struct bytes *argv, uint32_t argc,
+                                const struct route **parent);
 /* By name alone: "get", "config|get". Case is ignored. */
 const struct route *router_find_name(const struct router *r, struct bytes name);
 

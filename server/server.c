@@ -17,22 +17,26 @@
 uint64_t server_connections(const struct server *srv)
 {
     uint64_t n = 0;
-    for (uint16_t i = 0; i < srv->mesh.net_count; i++) n += counter_read(&srv->net_workers[i]->net.counters.connections);
+    for (uint16_t i = 0; i < srv->mesh.net_count; i++)
+        n += counter_read(&srv->net_workers[i]->net.counters.connections);
     return n;
 }
 
 uint64_t server_commands_processed(const struct server *srv)
 {
     uint64_t n = 0;
-    for (uint16_t i = 0; i < srv->mesh.net_count; i++) n += counter_read(&srv->net_workers[i]->commands_processed);
+    for (uint16_t i = 0; i < srv->mesh.net_count; i++)
+        n += counter_read(&srv->net_workers[i]->commands_processed);
     return n;
 }
 
 uint64_t server_live_bytes(const struct server *srv)
 {
     uint64_t n = mem_live_bytes(&srv->mem) + mem_live_bytes(&srv->mesh.mem);
-    for (uint16_t i = 0; i < srv->mesh.net_count; i++) n += mem_live_bytes(&srv->net_workers[i]->net.mem);
-    for (uint16_t i = 0; i < srv->mesh.shard_count; i++) n += mem_live_bytes(&srv->shard_workers[i]->shard.mem);
+    for (uint16_t i = 0; i < srv->mesh.net_count; i++)
+        n += mem_live_bytes(&srv->net_workers[i]->net.mem);
+    for (uint16_t i = 0; i < srv->mesh.shard_count; i++)
+        n += mem_live_bytes(&srv->shard_workers[i]->shard.mem);
     return n;
 }
 
@@ -82,9 +86,12 @@ static uint64_t open_connections(const struct server *srv)
 }
 
 static const char protected_text[] =
-    "-DENIED Shoal is running in protected mode because protected mode is enabled and no password is set for the "
-    "default user. In this mode connections are only accepted from the loopback interface. If you want to connect "
-    "from other hosts, set a password with requirepass, or bind to the addresses you trust and switch protected "
+    "-DENIED Shoal is running in protected mode because protected mode is enabled and no password "
+    "is set for the "
+    "default user. In this mode connections are only accepted from the loopback interface. If you "
+    "want to connect "
+    "from other hosts, set a password with requirepass, or bind to the addresses you trust and "
+    "switch protected "
     "mode off with 'CONFIG SET protected-mode no' from the loopback interface.\r\n";
 
 static void on_accept(struct server *srv, int fd)
@@ -113,7 +120,8 @@ static void on_accept(struct server *srv, int fd)
 static struct listener *listener_add(struct server *srv)
 {
     for (uint32_t i = 0; i < srv->listener_count; i++)
-        if (!srv->listeners[i].is_open && srv->listeners[i].socket.fd < 0) return &srv->listeners[i];
+        if (!srv->listeners[i].is_open && srv->listeners[i].socket.fd < 0)
+            return &srv->listeners[i];
     if (srv->listener_count == SERVER_LISTENERS_MAX) return NULL;
     return &srv->listeners[srv->listener_count++];
 }
@@ -128,7 +136,8 @@ static bool listen_tcp(struct server *srv, const struct config *c, char *why)
         *l = (struct listener){.socket = {.fd = -1}};
         snprintf(l->address, sizeof l->address, "%s", address + is_optional);
         uint16_t port = c->port;
-        enum err e = env_listen_tcp(srv->thread.loop, &l->socket, l->address, &port, c->tcp_backlog, why);
+        enum err e =
+            env_listen_tcp(srv->thread.loop, &l->socket, l->address, &port, c->tcp_backlog, why);
         if (e == OK) {
             l->is_open = true;
             srv->tcp_port = port;
@@ -147,7 +156,8 @@ static bool listen_unix(struct server *srv, const struct config *c, char *why)
     if (!l) return true;
     *l = (struct listener){.socket = {.fd = -1}, .is_unix = true};
     snprintf(l->address, sizeof l->address, "%s", c->unixsocket);
-    if (env_listen_unix(srv->thread.loop, &l->socket, c->unixsocket, c->unixsocketperm, c->tcp_backlog, why) != OK) {
+    if (env_listen_unix(srv->thread.loop, &l->socket, c->unixsocket, c->unixsocketperm,
+                        c->tcp_backlog, why) != OK) {
         l->socket.fd = -1;
         return false;
     }
@@ -189,8 +199,10 @@ static void take_events(struct server *srv)
     while (env_next(srv->thread.loop, &event)) {
         struct listener *l = container_of(event.socket, struct listener, socket);
         if (event.kind == ENV_ACCEPT) {
-            if (l->is_open) on_accept(srv, event.accepted_fd);
-            else env_refuse(event.accepted_fd, BYTES_LITERAL(""));
+            if (l->is_open)
+                on_accept(srv, event.accepted_fd);
+            else
+                env_refuse(event.accepted_fd, BYTES_LITERAL(""));
         }
         if (event.kind == ENV_CLOSED) l->socket.fd = -1;
     }
@@ -220,7 +232,8 @@ static void reply_arrives(struct thread *at, struct call *c)
     struct worker *w = at->owner;
     struct main_request *m = container_of(c, struct main_request, call);
     struct reply out = netloop_reply(&w->net, m->request.resp);
-    for (const struct chunk *chunk = m->chain; chunk; chunk = chunk->next) reply_raw(&out, chunk->data, chunk->size);
+    for (const struct chunk *chunk = m->chain; chunk; chunk = chunk->next)
+        reply_raw(&out, chunk->data, chunk->size);
     if (m->reply.error_count) {
         counter_add(&w->routes[m->route->id].failed, 1);
         worker_count_error(w, bytes_make(m->chain->data + 1, m->chain->size - 1));
@@ -241,7 +254,8 @@ static void request_answer(struct server *srv, struct main_request *m)
     thread_call(&srv->thread, srv->net_workers[m->from.net_id]->thread.id, &m->call);
 }
 
-/* A change of the configuration that is on its way to the workers, and the request that waits for it. */
+/* A change of the configuration that is on its way to the workers, and the request that waits for
+ * it. */
 struct config_change {
     struct config *config;
     const struct config *old;
@@ -262,15 +276,18 @@ static void request_run(struct server *srv, struct main_request *m)
     counter_add(&srv->route_ticks[m->route->id], env_ticks() - started);
 }
 
-/* What comes after the end was decided goes home without a reply: its connection is about to be closed. */
+/* What comes after the end was decided goes home without a reply: its connection is about to be
+ * closed. */
 static void requests_run(struct server *srv)
 {
     while (srv->queue_first && !srv->change) {
         struct main_request *m = srv->queue_first;
         srv->queue_first = m->next;
         if (!srv->should_stop) request_run(srv, m);
-        if (srv->change) srv->change->waiting = m;
-        else request_answer(srv, m);
+        if (srv->change)
+            srv->change->waiting = m;
+        else
+            request_answer(srv, m);
     }
 }
 
@@ -281,8 +298,10 @@ static void request_arrives(struct thread *at, struct call *c)
     reply_init(&m->reply, NULL, &srv->mem);
     m->reply.resp = m->request.resp;
     m->next = NULL;
-    if (srv->queue_first) srv->queue_last->next = m;
-    else srv->queue_first = m;
+    if (srv->queue_first)
+        srv->queue_last->next = m;
+    else
+        srv->queue_first = m;
     srv->queue_last = m;
     requests_run(srv);
 }
@@ -366,7 +385,8 @@ void server_publish_config(struct server *srv, struct config *changed)
     }
 }
 
-bool server_apply_config(struct server *srv, const struct config *changed, uint32_t areas, struct buf *error)
+bool server_apply_config(struct server *srv, const struct config *changed, uint32_t areas,
+                         struct buf *error)
 {
     char why[2 * ENV_NAME_BYTES_MAX];
     if (areas & CONFIG_AREA_PROCESS && chdir(changed->dir) != 0) {
@@ -387,7 +407,8 @@ bool server_apply_config(struct server *srv, const struct config *changed, uint3
             log_warning("Failed listening: %s", why);
             listeners_close(srv);
             listeners_await_closed(srv);
-            if (!listeners_open(srv, srv->config, why)) log_warning("Failed listening on the old addresses as well: %s", why);
+            if (!listeners_open(srv, srv->config, why))
+                log_warning("Failed listening on the old addresses as well: %s", why);
             config_set_failure(error, "port", "Unable to listen on this port. Check server logs.");
             return false;
         }
@@ -401,7 +422,8 @@ static void make_run_id(struct server *srv)
 {
     unsigned char random[SERVER_RUN_ID_BYTES / 2];
     env_random(random, sizeof random);
-    for (unsigned i = 0; i < sizeof random; i++) snprintf(srv->run_id + 2 * i, 3, "%02x", random[i]);
+    for (unsigned i = 0; i < sizeof random; i++)
+        snprintf(srv->run_id + 2 * i, 3, "%02x", random[i]);
 }
 
 /* Which thread carries what. */
@@ -416,15 +438,19 @@ static struct topology topology_choose(struct server *srv)
     cpu_budget_read(&srv->cpus);
     struct topology t = {.is_fused = true};
     if (c->net_threads && c->shard_threads) {
-        t = (struct topology){.nets = (uint16_t)c->net_threads, .shards = (uint16_t)c->shard_threads};
+        t = (struct topology){.nets = (uint16_t)c->net_threads,
+                              .shards = (uint16_t)c->shard_threads};
         t.threads = (uint16_t)(t.nets + t.shards);
     } else {
-        t.threads = (uint16_t)(c->threads == CONFIG_THREADS_AUTO ? srv->cpus.thread_count : c->threads);
+        t.threads =
+            (uint16_t)(c->threads == CONFIG_THREADS_AUTO ? srv->cpus.thread_count : c->threads);
         t.nets = t.shards = t.threads;
     }
-    log_notice("Threads: %u (%s: %u net, %u shard). CPUs: %u in the affinity mask, %u online, cgroup quota %s%.2f; asked for %s",
-               t.threads, t.is_fused ? "each carries both roles" : "dedicated", t.nets, t.shards, srv->cpus.affinity_count,
-               srv->cpus.online_count, srv->cpus.cgroup_quota > 0 ? "" : "none ", srv->cpus.cgroup_quota,
+    log_notice("Threads: %u (%s: %u net, %u shard). CPUs: %u in the affinity mask, %u online, "
+               "cgroup quota %s%.2f; asked for %s",
+               t.threads, t.is_fused ? "each carries both roles" : "dedicated", t.nets, t.shards,
+               srv->cpus.affinity_count, srv->cpus.online_count,
+               srv->cpus.cgroup_quota > 0 ? "" : "none ", srv->cpus.cgroup_quota,
                t.is_fused && c->threads == CONFIG_THREADS_AUTO ? "auto" : "that number");
     return t;
 }
@@ -462,12 +488,14 @@ bool server_init(struct server *srv, struct config *config, char *why)
     env_random(&srv->hash_seed, sizeof srv->hash_seed);
     struct topology t = topology_choose(srv);
     mesh_init(&srv->mesh, (uint16_t)(t.threads + 1), t.nets, t.shards);
-    srv->thread = (struct thread){.id = t.threads, .net_id = -1, .shard_id = -1, .mesh = &srv->mesh, .owner = srv};
+    srv->thread = (struct thread){
+        .id = t.threads, .net_id = -1, .shard_id = -1, .mesh = &srv->mesh, .owner = srv};
     snprintf(srv->thread.name, sizeof srv->thread.name, "main");
     srv->mesh.threads[t.threads] = &srv->thread;
     thread_enter(&srv->thread);
     if (!router_init(&srv->router, &srv->mem, config, t.shards, srv->hash_seed, why)) return false;
-    srv->route_ticks = mem_alloc_zeroed(&srv->mem, srv->router.route_count * sizeof *srv->route_ticks);
+    srv->route_ticks =
+        mem_alloc_zeroed(&srv->mem, srv->router.route_count * sizeof *srv->route_ticks);
     workers_init(srv, &t);
     return true;
 }
@@ -478,14 +506,16 @@ bool server_start(struct server *srv, char *why)
     struct env_loop_options options = {.name = "main", .backend = c->io_backend};
     if (env_loop_create(&options, &srv->thread.loop, why) != OK) return false;
     bool pin = c->pin_threads == CONFIG_PIN_YES ||
-               (c->pin_threads == CONFIG_PIN_AUTO && srv->worker_count > 1 && srv->cpus.affinity_count == srv->cpus.online_count &&
+               (c->pin_threads == CONFIG_PIN_AUTO && srv->worker_count > 1 &&
+                srv->cpus.affinity_count == srv->cpus.online_count &&
                 srv->worker_count == srv->cpus.affinity_count && srv->cpus.cgroup_quota == 0);
     for (uint16_t i = 0; i < srv->worker_count; i++)
         if (!worker_start(&srv->workers[i], pin, why)) return false;
     log_notice("I/O: %s", env_loop_description(srv->workers[0].thread.loop));
     if (!listeners_open(srv, c, why)) return false;
     srv->startup_memory_bytes = server_live_bytes(srv);
-    for (uint16_t i = 0; i < srv->mesh.net_count; i++) srv->startup_net_bytes += mem_live_bytes(&srv->net_workers[i]->net.mem);
+    for (uint16_t i = 0; i < srv->mesh.net_count; i++)
+        srv->startup_net_bytes += mem_live_bytes(&srv->net_workers[i]->net.mem);
     srv->cron_next_ns = env_now_ns();
     return true;
 }
@@ -510,7 +540,8 @@ static void sample(struct server *srv, uint64_t now_ns)
     s->last_in = MIN(s->last_in, in);
     s->last_out = MIN(s->last_out, out);
     double seconds = s->last_ns ? (double)(now_ns - s->last_ns) / 1e9 : 0;
-    /* A moving average over about a second and a half, as users of instantaneous_ops_per_sec expect. */
+    /* A moving average over about a second and a half, as users of instantaneous_ops_per_sec
+     * expect. */
     if (seconds > 0) {
         double keep = 15.0 / 16.0;
         s->ops_average = s->ops_average * keep + (double)(ops - s->last_ops) / seconds * (1 - keep);
@@ -526,7 +557,8 @@ static void sample(struct server *srv, uint64_t now_ns)
     s->last_out = out;
     stats_sample(srv, seconds);
     uint64_t live = server_live_bytes(srv);
-    if (live > counter_read(&s->used_memory_peak_bytes)) counter_set(&s->used_memory_peak_bytes, live);
+    if (live > counter_read(&s->used_memory_peak_bytes))
+        counter_set(&s->used_memory_peak_bytes, live);
 }
 
 void server_step(struct server *srv, uint64_t max_sleep_ns)
@@ -551,7 +583,9 @@ void server_step(struct server *srv, uint64_t max_sleep_ns)
 static bool workers_drained(const struct server *srv)
 {
     for (uint16_t i = 0; i < srv->worker_count; i++)
-        if (srv->workers[i].is_started && !atomic_load_explicit(&srv->workers[i].is_drained, memory_order_acquire)) return false;
+        if (srv->workers[i].is_started &&
+            !atomic_load_explicit(&srv->workers[i].is_drained, memory_order_acquire))
+            return false;
     return true;
 }
 
@@ -569,7 +603,8 @@ void server_stop(struct server *srv)
     /* Workers close the connections that they have, so those on their way must have arrived. */
     while (!main_is_drained(srv) && env_now_ns() < give_up_ns) server_step(srv, 1000000);
     for (uint16_t i = 0; i < srv->worker_count; i++) worker_ask_to_stop(&srv->workers[i]);
-    while (!(workers_drained(srv) && main_is_drained(srv)) && env_now_ns() < give_up_ns) server_step(srv, 1000000);
+    while (!(workers_drained(srv) && main_is_drained(srv)) && env_now_ns() < give_up_ns)
+        server_step(srv, 1000000);
     srv->is_drained = workers_drained(srv) && main_is_drained(srv);
     for (uint16_t i = 0; i < srv->worker_count; i++) worker_join(&srv->workers[i]);
     if (srv->thread.loop) env_loop_destroy(srv->thread.loop);

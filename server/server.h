@@ -1,11 +1,14 @@
-/* server.h: the main thread: boot order, listeners, the configuration and its publication, orderly stop.
+/* server.h: the main thread: boot order, listeners, the configuration and its publication, orderly
+ * stop.
  *
  *     main ──accepted sockets──▶ net threads            (to the one with the fewest connections)
  *     net  ──PLAN_MAIN requests──▶ main ──▶ back
  *     main ──new configuration──▶ every worker ──▶ back, then the reply to CONFIG SET leaves
  *
- * Thread     [main] unless a field says otherwise. Workers read what is constant after boot: router, mesh, workers.
- * Order      Boot: configuration, mesh, workers (each opens its loop), listeners. Stop: listeners, connections, workers, memory.
+ * Thread     [main] unless a field says otherwise. Workers read what is constant after boot:
+ *            router, mesh, workers.
+ * Order      Boot: configuration, mesh, workers (each opens its loop), listeners. Stop: listeners,
+ *            connections, workers, memory.
  */
 #pragma once
 
@@ -19,7 +22,9 @@
 
 #define SERVER_LISTENERS_MAX (CONFIG_BIND_MAX + 1)
 #define SERVER_VERSION "0.1.0"
-#define SERVER_REDIS_VERSION "7.2.4" /* whose behaviour we promise, for version gates of clients */
+#define SERVER_REDIS_VERSION                                                                       \
+    "7.2.4" /* whose behaviour we promise, for version gates of clients                            \
+             */
 #define SERVER_RUN_ID_BYTES 40
 
 struct worker;
@@ -69,7 +74,7 @@ struct server {
     uint64_t cron_next_ns;
     uint32_t accepted_count; /* sockets on their way to a net thread, until the call is back */
     bool should_stop;
-    bool is_drained; /* after server_stop: nothing is under way, memory may be freed */
+    bool is_drained;              /* after server_stop: nothing is under way, memory may be freed */
     struct config_change *change; /* under way: every worker must take it before the next one */
     struct main_request *queue_first, *queue_last; /* wait for it */
 
@@ -85,22 +90,26 @@ struct main_request {
     struct call call;
     struct session_ref from;
     const struct route *route;
-    bool client_is_local; /* by its address: for what only such clients may do */
+    bool client_is_local;   /* by its address: for what only such clients may do */
     struct request request; /* argv copied behind this struct */
-    struct reply reply;     /* of the server's memory; freed when the call is back on the main thread */
+    struct reply reply; /* of the server's memory; freed when the call is back on the main thread */
     struct chunk *chain;
     struct main_request *next;
     size_t bytes;
     struct mem *mem; /* the net thread's: owns this struct */
 };
 
-/* [net] Sends the session's present request to the main thread; the connection waits for the reply. */
+/* [net] Sends the session's present request to the main thread; the connection waits for the reply.
+ */
 void server_ask_main(struct session *s, const struct route *route);
 
-/* [main] Publishes a changed configuration (taken over); the reply to `rq` leaves when every worker has it. Called by CONFIG SET's handler. */
+/* [main] Publishes a changed configuration (taken over); the reply to `rq` leaves when every worker
+ * has it. Called by CONFIG SET's handler. */
 void server_publish_config(struct server *srv, struct config *changed);
-/* [main] What the new values mean for the main thread itself: log, listeners, directory … False with the client's text in `error`. */
-MUST_USE bool server_apply_config(struct server *srv, const struct config *changed, uint32_t areas, struct buf *error);
+/* [main] What the new values mean for the main thread itself: log, listeners, directory … False
+ * with the client's text in `error`. */
+MUST_USE bool server_apply_config(struct server *srv, const struct config *changed, uint32_t areas,
+                                  struct buf *error);
 /* [main] Asks the run loop to end: SHUTDOWN, signals. */
 void server_request_stop(struct server *srv);
 

@@ -82,7 +82,8 @@ static void reject(struct session *s, const struct route *route, struct reply *o
 {
     struct worker *w = session_worker(s);
     if (route) counter_add(&w->routes[route->id].rejected, 1);
-    worker_count_error(w, bytes_make(out->last->data + 1, (size_t)(out->cursor - out->last->data - 1)));
+    worker_count_error(
+        w, bytes_make(out->last->data + 1, (size_t)(out->cursor - out->last->data - 1)));
     reply_now(s, out);
 }
 
@@ -104,7 +105,8 @@ static void drop_http(struct session *s)
 {
     char peer[ENV_NAME_BYTES_MAX];
     env_peer_name(s->conn.socket.fd, peer);
-    log_warning("Possible SECURITY ATTACK detected: client id=%llu addr=%s sends HTTP (POST or Host:), most likely a cross protocol "
+    log_warning("Possible SECURITY ATTACK detected: client id=%llu addr=%s sends HTTP (POST or "
+                "Host:), most likely a cross protocol "
                 "attack through a browser. The connection is closed.",
                 (unsigned long long)s->conn.id, peer);
     conn_close(&s->conn);
@@ -133,7 +135,8 @@ static void reject_unknown_subcommand(struct session *s, const struct route *par
     for (size_t i = 0; i < n; i++) upper[i] = (char)(parent->name[i] & ~0x20);
     upper[n] = '\0';
     struct reply out = netloop_reply(s->conn.netloop, s->resp);
-    reply_error(&out, "ERR unknown subcommand '%.*s'. Try %s HELP.", (int)MIN(name.size, (size_t)128), name.data, upper);
+    reply_error(&out, "ERR unknown subcommand '%.*s'. Try %s HELP.",
+                (int)MIN(name.size, (size_t)128), name.data, upper);
     reject(s, NULL, &out);
 }
 
@@ -146,7 +149,8 @@ static void reject_arity(struct session *s, const struct route *route)
 
 /* ---- finding the command ---- */
 
-/* A short name as one number, case folded: the same command as before is known by one comparison. 0: too long. */
+/* A short name as one number, case folded: the same command as before is known by one comparison.
+ * 0: too long. */
 static inline uint64_t name_word(struct bytes name)
 {
     uint64_t word = 0;
@@ -161,17 +165,22 @@ static const struct route *find_route(struct session *s)
     uint64_t word = name_word(r->argv[0]);
     if (likely(word && word == s->last_word)) return s->last_route;
     const struct route *parent;
-    const struct route *route = router_find(&session_worker(s)->server->router, r->argv, r->argc, &parent);
-    /* DEBUG answers for itself what it does not know; COMMAND runs by itself only when it stands alone. */
+    const struct route *route =
+        router_find(&session_worker(s)->server->router, r->argv, r->argc, &parent);
+    /* DEBUG answers for itself what it does not know; COMMAND runs by itself only when it stands
+     * alone. */
     bool is_own_answer = parent && parent->command->on_net && parent->command->arity < -1;
     if (unlikely(!route && is_own_answer)) route = parent;
     bool is_of_name_alone = route && !route->parent && route->child_count == 0;
     s->last_route = route;
     s->last_word = is_of_name_alone ? word : 0;
     if (likely(route)) return route;
-    if (parent) reject_unknown_subcommand(s, parent);
-    else if (is_http(s)) drop_http(s);
-    else reject_unknown(s);
+    if (parent)
+        reject_unknown_subcommand(s, parent);
+    else if (is_http(s))
+        drop_http(s);
+    else
+        reject_unknown(s);
     return NULL;
 }
 
@@ -187,10 +196,14 @@ static bool is_paused(struct session *s, const struct command *c)
 static bool check_protected(struct session *s, const struct route *route)
 {
     enum config_protected rule = session_worker(s)->config->enable_debug_command;
-    if (rule == CONFIG_PROTECTED_YES || (rule == CONFIG_PROTECTED_LOCAL && env_peer_is_local(s->conn.socket.fd))) return true;
+    if (rule == CONFIG_PROTECTED_YES ||
+        (rule == CONFIG_PROTECTED_LOCAL && env_peer_is_local(s->conn.socket.fd)))
+        return true;
     struct reply out = netloop_reply(s->conn.netloop, s->resp);
-    reply_error(&out, "ERR DEBUG command not allowed. If the enable-debug-command option is set to \"local\", you can run it from a "
-                      "local connection, otherwise you need to set this option in the configuration file, and then restart the "
+    reply_error(&out, "ERR DEBUG command not allowed. If the enable-debug-command option is set to "
+                      "\"local\", you can run it from a "
+                      "local connection, otherwise you need to set this option in the "
+                      "configuration file, and then restart the "
                       "server.");
     reject(s, route, &out);
     return false;
@@ -232,7 +245,8 @@ static void run_on_net(struct session *s, const struct route *route)
     if (out.error_count) {
         counter_add(&w->routes[route->id].failed, 1);
         if (out.first == out.last && out.first->data[0] == '-')
-            worker_count_error(w, bytes_make(out.first->data + 1, (size_t)(out.cursor - out.first->data - 1)));
+            worker_count_error(
+                w, bytes_make(out.first->data + 1, (size_t)(out.cursor - out.first->data - 1)));
     }
     if (!s->is_deferred) conn_reply(&s->conn, &out);
     netloop_reply_drop(s->conn.netloop, &out);
@@ -247,8 +261,8 @@ static bool reach_barrier(struct session *s)
 }
 
 /* `hashed_index`: the argument that `hash` is of; 0: none. */
-static inline bool dispatch_one_shard(struct session *s, const struct route *route, uint16_t shard, uint64_t hash,
-                                      uint32_t hashed_index)
+static inline bool dispatch_one_shard(struct session *s, const struct route *route, uint16_t shard,
+                                      uint64_t hash, uint32_t hashed_index)
 {
     struct conn *c = &s->conn;
     struct netloop *nl = c->netloop;
@@ -318,7 +332,8 @@ static bool dispatch_by_plan(struct session *s, const struct route *route)
 {
     if (likely(route->is_single_key)) {
         uint64_t hash;
-        uint16_t shard = router_shard(&session_worker(s)->server->router, s->conn.reader.argv[1], &hash);
+        uint16_t shard =
+            router_shard(&session_worker(s)->server->router, s->conn.reader.argv[1], &hash);
         return dispatch_one_shard(s, route, shard, hash, 1);
     }
     switch ((enum plan)route->command->plan) {
@@ -326,10 +341,14 @@ static bool dispatch_by_plan(struct session *s, const struct route *route)
         if (route->command->flags & CMD_BARRIER && !reach_barrier(s)) return false;
         run_on_net(s, route);
         return true;
-    case PLAN_ONE_SHARD: return dispatch_by_key(s, route);
-    case PLAN_FAN_OUT: return coord_fan_out(s, route);
-    case PLAN_ALL_SHARDS: return coord_all_shards(s, route);
-    case PLAN_LOCKED: return coord_locked(s, route);
+    case PLAN_ONE_SHARD:
+        return dispatch_by_key(s, route);
+    case PLAN_FAN_OUT:
+        return coord_fan_out(s, route);
+    case PLAN_ALL_SHARDS:
+        return coord_all_shards(s, route);
+    case PLAN_LOCKED:
+        return coord_locked(s, route);
     case PLAN_MAIN:
         if (!reach_barrier(s)) return false;
         server_ask_main(s, route);
@@ -376,7 +395,8 @@ static void protocol_error(struct session *s)
 {
     struct reply out = netloop_reply(s->conn.netloop, s->resp);
     reply_error(&out, "ERR %s", s->conn.reader.error);
-    log_verbose("Protocol error (%s) from client id=%llu", s->conn.reader.error, (unsigned long long)s->conn.id);
+    log_verbose("Protocol error (%s) from client id=%llu", s->conn.reader.error,
+                (unsigned long long)s->conn.id);
     reject(s, NULL, &out);
     conn_close_after_reply(&s->conn);
 }
@@ -398,9 +418,12 @@ static void run_input(struct session *s)
     for (uint32_t budget = c->command_budget; budget > 0; budget--) {
         if (c->is_closing || c->close_after_reply) return;
         if (unlikely(s->is_waiting)) {
-            bool is_given_up = c->is_ended && s->wait; /* as in Redis: nobody waits for the end of WAIT */
-            if (is_given_up) conn_close(c);
-            else conn_wait(c);
+            bool is_given_up =
+                c->is_ended && s->wait; /* as in Redis: nobody waits for the end of WAIT */
+            if (is_given_up)
+                conn_close(c);
+            else
+                conn_wait(c);
             return;
         }
         enum resp_state state = conn_next_request(c, &limits);

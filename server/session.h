@@ -1,11 +1,13 @@
-/* session.h: what the server knows of one connection beyond its bytes: user, database, protocol, name; and how its requests are
- * dispatched.
+/* session.h: what the server knows of one connection beyond its bytes: user, database, protocol,
+ * name; and how its requests are dispatched.
  *
- *     session_on_input: request ─▶ router_find ─▶ checks ─▶ by plan: here | one shard | split | locked | main thread
+ *     session_on_input: request ─▶ router_find ─▶ checks ─▶ by plan: here | one shard | split |
+ *     locked | main thread
  *
  * Thread     [net] of its connection.
  * Ownership  Lives and dies with its connection, whose memory it is.
- * Order      Replies leave in request order; a deferred command holds back the next ones until it is answered.
+ * Order      Replies leave in request order; a deferred command holds back the next ones until it
+ *            is answered.
  */
 #pragma once
 
@@ -24,15 +26,15 @@ struct session {
     bool is_authenticated;
     bool is_no_evict, is_no_touch;
     bool reply_skip_next; /* CLIENT REPLY SKIP has just been given */
-    bool is_deferred;  /* the command that runs now will be answered later */
-    bool is_waiting;   /* a deferred command has not been answered: nothing else may run */
+    bool is_deferred;     /* the command that runs now will be answered later */
+    bool is_waiting;      /* a deferred command has not been answered: nothing else may run */
     bool is_unix_socket;
     uint32_t deferred_slot;
     struct buf name, lib_name, lib_version;
     const struct route *last_route; /* of the last command; NULL: it is unknown */
-    uint64_t last_word;             /* its name, if that alone tells the route; see name_word. 0: no */
-    struct wait *wait;              /* of WAIT; NULL: it does not wait */
-    uint64_t requests; /* commands so far: their number in the record of the order */
+    uint64_t last_word; /* its name, if that alone tells the route; see name_word. 0: no */
+    struct wait *wait;  /* of WAIT; NULL: it does not wait */
+    uint64_t requests;  /* commands so far: their number in the record of the order */
 };
 
 static inline struct session *session_of(struct conn *c)
@@ -53,15 +55,16 @@ struct session_ref {
     uint32_t slot;
 };
 
-/* [net] In a handler: the reply comes later, by session_answer. The handler must then return OK without a reply. */
+/* [net] In a handler: the reply comes later, by session_answer. The handler must then return OK
+ * without a reply. */
 struct session_ref session_defer(struct session *s);
 /* [net] Answers a deferred command, if its connection is still there. */
 void session_answer(struct netloop *nl, struct session_ref ref, const struct reply *r);
 /* [net] NULL if it has gone. */
 struct session *session_find(struct netloop *nl, struct session_ref ref);
 
-/* [net] Sends the present request to the shard of its first key as if that were all: the shard's handler will say what is wrong
- * with it. False: no credit. */
+/* [net] Sends the present request to the shard of its first key as if that were all: the shard's
+ * handler will say what is wrong with it. False: no credit. */
 bool session_dispatch_to_shard_of_key(struct session *s, const struct route *route);
 
 /* [net] Answers the present request with an error before it runs. */

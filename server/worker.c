@@ -20,14 +20,16 @@ static void net_config_fill(struct net_config *out, const struct config *c)
                                .query_bytes_max = c->client_query_buffer_bytes_max};
     for (unsigned i = 0; i < OUTPUT_CLASSES; i++) {
         const struct config_output_limit *limit = &c->client_output_limit[i];
-        out->output_limits[i] = (struct output_limit){
-            limit->hard_bytes, limit->soft_bytes, (uint32_t)MIN(limit->soft_s, (int64_t)UINT32_MAX)};
+        out->output_limits[i] =
+            (struct output_limit){limit->hard_bytes, limit->soft_bytes,
+                                  (uint32_t)MIN(limit->soft_s, (int64_t)UINT32_MAX)};
     }
 }
 
 static void shard_config_fill(struct shard_config *out, const struct config *c)
 {
-    bool lfu = c->maxmemory_policy == CONFIG_POLICY_ALLKEYS_LFU || c->maxmemory_policy == CONFIG_POLICY_VOLATILE_LFU;
+    bool lfu = c->maxmemory_policy == CONFIG_POLICY_ALLKEYS_LFU ||
+               c->maxmemory_policy == CONFIG_POLICY_VOLATILE_LFU;
     *out = (struct shard_config){.proto_max_bulk_bytes = c->proto_bulk_bytes_max,
                                  .hz = (uint32_t)c->hz,
                                  .active_expire = true,
@@ -55,7 +57,9 @@ void worker_apply_config(struct worker *w, const struct config *config)
     bool active_expire = w->shard_config[1 - next].active_expire;
     net_config_fill(&w->net_config[next], config);
     shard_config_fill(&w->shard_config[next], config);
-    if (w->config) w->shard_config[next].active_expire = active_expire; /* DEBUG SET-ACTIVE-EXPIRE is not configuration */
+    if (w->config)
+        w->shard_config[next].active_expire =
+            active_expire; /* DEBUG SET-ACTIVE-EXPIRE is not configuration */
     bool timeout_changed = w->config && w->config->timeout_s != config->timeout_s;
     w->config = config;
     if (w->has_net) {
@@ -74,7 +78,8 @@ static void run_parcel_home(struct worker *w, struct parcel *pc)
     bool own = w->has_net && net_id == w->net.id;
     if (!own) counter_add(&w->shard.counters.hops, pc->request_count);
     shard_run_parcel(&w->shard, pc);
-    CHECK(mailbox_push(mesh_to_net(mesh, w->shard.id, net_id), pc)); /* the sender's credit guarantees room */
+    CHECK(mailbox_push(mesh_to_net(mesh, w->shard.id, net_id),
+                       pc)); /* the sender's credit guarantees room */
     shard_send_late(&w->shard);
     if (!own) w->homeward |= UINT64_C(1) << (net_id % 64);
 }
@@ -90,7 +95,8 @@ static bool run_in_place(struct netloop *nl, struct parcel *pc, uint64_t *positi
     if (w->recorder) *position = sequencer_now(&w->server->mesh.sequencer);
     if (!merge_is_empty(&w->merge)) return false;
     shard_run_parcel(&w->shard, pc);
-    shard_send_late(&w->shard); /* calls to this thread itself run in its next step, when the parcel is home */
+    shard_send_late(
+        &w->shard); /* calls to this thread itself run in its next step, when the parcel is home */
     w->should_resume = true;
     return true;
 }
@@ -169,7 +175,8 @@ void worker_count_error(struct worker *w, struct bytes text)
         if (kind->name[0] == '\0') memcpy(kind->name, text.data, size); /* zeroed, so terminated */
         if (strncmp(kind->name, text.data, size) != 0 || kind->name[size] != '\0') continue;
         /* Pairs with the acquire load in stats_read_errors: whoever sees a count sees the name. */
-        atomic_store_explicit(&kind->count.value, counter_read(&kind->count) + 1, memory_order_release);
+        atomic_store_explicit(&kind->count.value, counter_read(&kind->count) + 1,
+                              memory_order_release);
         return;
     }
 }
@@ -180,7 +187,8 @@ static void worker_init_net(struct worker *w)
 {
     struct server *srv = w->server;
     struct mem *mem = &w->net.mem;
-    netloop_init(&w->net, &w->thread, srv->is_recording ? &recording_hooks : &hooks, &w->net_config[0]);
+    netloop_init(&w->net, &w->thread, srv->is_recording ? &recording_hooks : &hooks,
+                 &w->net_config[0]);
     w->net.owner = w;
     timer_init(&w->pause_timer.timer);
     w->scratch.mem = w->placement.mem = mem;
@@ -212,7 +220,8 @@ static void worker_init_shard(struct worker *w)
 
 void worker_init(struct worker *w, const struct worker_options *o)
 {
-    *w = (struct worker){.server = o->server, .has_net = o->net_id >= 0, .has_shard = o->shard_id >= 0};
+    *w = (struct worker){
+        .server = o->server, .has_net = o->net_id >= 0, .has_shard = o->shard_id >= 0};
     w->spin_ns = o->spin_ns;
     w->thread = (struct thread){.id = o->thread_id,
                                 .net_id = o->net_id,
@@ -220,7 +229,8 @@ void worker_init(struct worker *w, const struct worker_options *o)
                                 .mesh = &o->server->mesh,
                                 .owner = w};
     const char *role = w->has_net && w->has_shard ? "io" : w->has_net ? "net" : "shard";
-    snprintf(w->thread.name, sizeof w->thread.name, "%s-%u", role, (unsigned)(w->has_net ? o->net_id : o->shard_id));
+    snprintf(w->thread.name, sizeof w->thread.name, "%s-%u", role,
+             (unsigned)(w->has_net ? o->net_id : o->shard_id));
     w->thread.now_ns = env_now_ns();
     w->thread.wall_ms = env_wall_us() / 1000;
     dlist_init(&w->stuck);
@@ -343,7 +353,8 @@ static void wait_for_events(struct worker *w, bool is_busy, uint64_t max_sleep_n
     uint64_t deadline_ns = next_deadline_ns(w);
     uint64_t sleep_ns = deadline_ns <= now_ns ? 0 : MIN(max_sleep_ns, deadline_ns - now_ns);
     if (is_busy) w->busy_until_ns = now_ns + w->spin_ns;
-    if (is_busy || sleep_ns == 0 || now_ns < w->busy_until_ns || (w->has_net && netloop_has_input(&w->net))) {
+    if (is_busy || sleep_ns == 0 || now_ns < w->busy_until_ns ||
+        (w->has_net && netloop_has_input(&w->net))) {
         env_wait(t->loop, 0);
         return;
     }
@@ -369,8 +380,10 @@ bool worker_step(struct worker *w, uint64_t max_sleep_ns)
     if (w->has_shard) shard_set_now(&w->shard, w->thread.now_ns, w->thread.wall_ms);
     uint64_t started = env_ticks();
     bool any = thread_run_calls(&w->thread);
-    if (w->has_net) any |= run_net_input(w);
-    else drop_events(w);
+    if (w->has_net)
+        any |= run_net_input(w);
+    else
+        drop_events(w);
     if (w->has_shard) any |= run_shard(w);
     wake_homeward(w);
     if (w->has_net) any |= run_net_output(w);
@@ -392,8 +405,8 @@ struct worker_start {
     char *why;
 };
 
-/* After should_stop the loop goes on until every worker has drained: parcels under way must come home, and the kernel must let go of the
- * sockets. */
+/* After should_stop the loop goes on until every worker has drained: parcels under way must come
+ * home, and the kernel must let go of the sockets. */
 static void worker_run(struct worker *w)
 {
     while (!atomic_load_explicit(&w->should_stop, memory_order_acquire)) worker_step(w, UINT64_MAX);
@@ -412,7 +425,8 @@ static void *worker_main(void *argument)
     struct worker_start *start = argument;
     struct worker *w = start->worker;
     pthread_setname_np(pthread_self(), w->thread.name);
-    if (start->pin && !thread_pin(w->thread.id)) log_warning("%s could not be pinned to a CPU", w->thread.name);
+    if (start->pin && !thread_pin(w->thread.id))
+        log_warning("%s could not be pinned to a CPU", w->thread.name);
     thread_enter(&w->thread);
     bool is_open = worker_open(w, start->why);
     pthread_mutex_lock(&start->mutex);

@@ -1,9 +1,11 @@
 /* worker.h: one OS thread with a net role, a shard role, or both; its step, and how it sleeps.
  *
- *     step: calls ─▶ events ─▶ input ─▶ publish ─▶ shard: parcels in turn order ─▶ home ─▶ flush ─▶ background ─▶ sleep
+ *     step: calls ─▶ events ─▶ input ─▶ publish ─▶ shard: parcels in turn order ─▶ home ─▶ flush
+ *     ─▶ background ─▶ sleep
  *
  * Thread     [net] and [shard] of its roles. The main thread makes, starts and stops it.
- * Limits     Spins at most spin_ns after the last work, and only while there are more CPUs than threads.
+ * Limits     Spins at most spin_ns after the last work, and only while there are more CPUs than
+ *            threads.
  */
 #pragma once
 
@@ -57,16 +59,17 @@ struct worker {
     enum pause_mode pause_mode;
     int64_t pause_until_ms; /* monotonic */
     struct net_timer pause_timer;
-    struct dlist stuck;         /* coordinators that wait for credit */
-    struct recorder *recorder;  /* NULL: the order is not recorded */
-    struct buf scratch;         /* of whoever runs now, not across calls */
-    struct buf placement;       /* of the split command being dispatched */
-    struct bytes **part_argv;   /* by part: the same */
+    struct dlist stuck;        /* coordinators that wait for credit */
+    struct recorder *recorder; /* NULL: the order is not recorded */
+    struct buf scratch;        /* of whoever runs now, not across calls */
+    struct buf placement;      /* of the split command being dispatched */
+    struct bytes **part_argv;  /* by part: the same */
     uint32_t *part_argc;
 
     /* ---- loop ---- */
     pthread_t pthread;
-    uint64_t assigned_connections; /* written by the main thread only: given to this net thread so far */
+    uint64_t
+        assigned_connections; /* written by the main thread only: given to this net thread so far */
     bool is_started;
     bool should_resume; /* something came back that a stalled connection may wait for */
     _Atomic bool should_stop, is_drained, may_exit;
@@ -88,14 +91,17 @@ struct worker_options {
 /* [main] Everything but the thread itself. */
 void worker_init(struct worker *w, const struct worker_options *options);
 void worker_deinit(struct worker *w);
-/* On the worker's own thread, before its first step (an io_uring belongs to one thread). False with a line in `why`. */
+/* On the worker's own thread, before its first step (an io_uring belongs to one thread). False with
+ * a line in `why`. */
 MUST_USE bool worker_open(struct worker *w, char *why);
 void worker_close(struct worker *w);
-/* One bounded turn of the loop. `max_sleep_ns` bounds how long it may sleep when there is nothing to do. True if it did anything. */
+/* One bounded turn of the loop. `max_sleep_ns` bounds how long it may sleep when there is nothing
+ * to do. True if it did anything. */
 bool worker_step(struct worker *w, uint64_t max_sleep_ns);
 /* [main] Starts the OS thread; returns when it has opened its loop. */
 MUST_USE bool worker_start(struct worker *w, bool pin, char *why);
-/* [main] Closes its connections and goes on stepping until worker_join; `is_drained` tells when nothing is under way. */
+/* [main] Closes its connections and goes on stepping until worker_join; `is_drained` tells when
+ * nothing is under way. */
 void worker_ask_to_stop(struct worker *w);
 void worker_join(struct worker *w);
 

@@ -4,10 +4,10 @@
 #include "base/late.h"
 #include "shard/shard.h"
 
-/* A key that somebody holds or waits for. Of every database at once, because MOVE and COPY name a second one among their
- * arguments. */
+/* A key that somebody holds or waits for. Of every database at once, because MOVE and COPY name a
+ * second one among their arguments. */
 struct lock_entry {
-    struct dlist link; /* in its bucket */
+    struct dlist link;  /* in its bucket */
     struct dlist queue; /* of lock nodes; the first is the holder, or runs next */
     uint64_t hash;
     uint32_t name_size;
@@ -27,8 +27,8 @@ struct ticket {
     struct request request;
     struct run run;
     uint16_t index, net_id;
-    bool is_parked;  /* a late reply is owed */
-    bool is_holding; /* stays in its queues until locks_release */
+    bool is_parked;   /* a late reply is owed */
+    bool is_holding;  /* stays in its queues until locks_release */
     uint32_t missing; /* queues in which it is not first */
     uint32_t node_count;
     struct lock_node *nodes;
@@ -105,10 +105,9 @@ static struct dlist *lock_bucket(struct shard *sh, uint64_t hash)
 
 static struct lock_entry *entry_find(struct shard *sh, const struct key *k)
 {
-    dlist_each(link, lock_bucket(sh, k->hash)) {
+    dlist_each (link, lock_bucket(sh, k->hash)) {
         struct lock_entry *e = container_of(link, struct lock_entry, link);
-        if (e->hash == k->hash && bytes_equal(bytes_make(e->name, e->name_size), k->name))
-            return e;
+        if (e->hash == k->hash && bytes_equal(bytes_make(e->name, e->name_size), k->name)) return e;
     }
     return NULL;
 }
@@ -158,7 +157,8 @@ static void walk_count(void *context, uint32_t index, const struct key_spec *spe
 /* A ticket joins all its queues in one go, so if it is in this one it is the last. */
 static bool ticket_is_queued(const struct ticket *t, const struct lock_entry *e)
 {
-    return !dlist_is_empty(&e->queue) && container_of(e->queue.prev, struct lock_node, link)->ticket == t;
+    return !dlist_is_empty(&e->queue) &&
+           container_of(e->queue.prev, struct lock_node, link)->ticket == t;
 }
 
 static void walk_enqueue(void *context, uint32_t index, const struct key_spec *spec)
@@ -185,7 +185,8 @@ static void ticket_enqueue(struct shard *sh, struct ticket *t, struct request *r
     struct key_walk enqueue = {.sh = sh, .rq = rq, .ticket = t};
     command_each_key(rq->command, rq->argv, rq->argc, walk_enqueue, &enqueue);
     if (t->node_count == count.count) return;
-    /* Repeated keys: the array is cut to what is in use, because its size is derived from the count. */
+    /* Repeated keys: the array is cut to what is in use, because its size is derived from the
+     * count. */
     struct lock_node *nodes = mem_alloc(&sh->mem, t->node_count * sizeof *nodes);
     for (uint32_t i = 0; i < t->node_count; i++) {
         nodes[i] = t->nodes[i];
@@ -258,8 +259,10 @@ bool locks_park(struct shard *sh, struct parcel *pc, uint32_t index)
         t->run = *run;
         t->index = (uint16_t)(index - run->first);
     }
-    if (gate_closed || !command_has_keys(rq->command)) dlist_push_back(&l->gate, &t->link);
-    else ticket_enqueue(sh, t, &t->request);
+    if (gate_closed || !command_has_keys(rq->command))
+        dlist_push_back(&l->gate, &t->link);
+    else
+        ticket_enqueue(sh, t, &t->request);
     locks_count(l);
     counter_add(&sh->counters.locked_waits, 1);
     rq->flags |= REQUEST_PARKED;
@@ -278,8 +281,11 @@ static void ticket_run(struct shard *sh, struct ticket *t)
     sh->locks.running = NULL;
 
     struct late_reply *late = mem_alloc(&sh->mem, sizeof *late);
-    *late = (struct late_reply){
-        .run = t->run, .index = t->index, .net_id = t->net_id, .shard_id = sh->id, .chain = reply_take(&out)};
+    *late = (struct late_reply){.run = t->run,
+                                .index = t->index,
+                                .net_id = t->net_id,
+                                .shard_id = sh->id,
+                                .chain = reply_take(&out)};
     t->is_parked = false;
     sh->late_count++;
     dlist_push_back(&sh->late, &late->link);
@@ -369,13 +375,13 @@ void locks_validate(const struct shard *sh)
     const struct locks *l = &sh->locks;
     uint64_t entries = 0;
     for (uint32_t i = 0; i < l->bucket_count; i++) {
-        dlist_each(link, &l->buckets[i]) {
+        dlist_each (link, &l->buckets[i]) {
             struct lock_entry *e = container_of(link, struct lock_entry, link);
             entries++;
             CHECK(!dlist_is_empty(&e->queue));
             CHECK(bucket_index(l, e->hash) == i);
             bool first = true;
-            dlist_each(node_link, &e->queue) {
+            dlist_each (node_link, &e->queue) {
                 const struct lock_node *node = container_of(node_link, struct lock_node, link);
                 CHECK(node->entry == e);
                 CHECK(first || node->ticket->missing > 0);

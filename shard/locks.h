@@ -1,14 +1,19 @@
 /* locks.h: key locks of LOCKED commands and the queues behind them.
  *
- * A LOCKED command holds its keys from its lock turn to its commit turn. A later request that touches a locked key waits in that key's queue, in
- * turn order; all others go on. A request for the whole keyspace waits at the gate until no lock is left, and whatever comes after it waits behind it.
+ * A LOCKED command holds its keys from its lock turn to its commit turn. A later request that
+ * touches a locked key waits in that key's queue, in turn order; all others go on. A request for
+ * the whole keyspace waits at the gate until no lock is left, and whatever comes after it waits
+ * behind it.
  *
- *     key ─▶ [holder] [waiter] [waiter] …      a waiter with several keys runs when it is first in all its queues
+ *     key ─▶ [holder] [waiter] [waiter] …      a waiter with several keys runs when it is first in
+ *                                              all its queues
  *
- * Lock order is turn order on every shard, so there is no deadlock and no retry. Checked by tests/models/locks.pml.
+ * Lock order is turn order on every shard, so there is no deadlock and no retry. Checked by
+ * tests/models/locks.pml.
  *
  * Thread     [shard]
- * Ownership  A parked request is copied, arguments and all: its parcel goes home at once and a late reply follows.
+ * Ownership  A parked request is copied, arguments and all: its parcel goes home at once and a
+ *            late reply follows.
  * Order      Waiters of a key run in turn order.
  */
 #pragma once
@@ -22,22 +27,24 @@ struct shard;
 struct ticket;
 
 struct locks {
-    uint64_t busy;  /* keys with a holder or waiters, plus parked requests at the gate: 0 is the fast path's one test */
+    uint64_t busy; /* keys with a holder or waiters, plus parked requests at the gate: 0 is the fast
+                      path's one test */
     uint64_t entry_count;
     struct dlist *buckets; /* of lock entries, by hash; NULL until first used */
     uint32_t bucket_count;
-    struct dlist gate;     /* tickets, in turn order */
+    struct dlist gate;      /* tickets, in turn order */
     struct ticket *running; /* the parked request that is being run right now */
 };
 
 void locks_init(struct locks *l);
 void locks_deinit(struct shard *sh);
 
-/* Only when l->busy: true if the request must wait. It has then been copied and will be answered by a late reply. */
+/* Only when l->busy: true if the request must wait. It has then been copied and will be answered by
+ * a late reply. */
 bool locks_park(struct shard *sh, struct parcel *pc, uint32_t index);
 
-/* The lock turn's request runs: its keys (all free, or it is first in their queues) are held from here on. The token names the
- * holding in locks_release. */
+/* The lock turn's request runs: its keys (all free, or it is first in their queues) are held from
+ * here on. The token names the holding in locks_release. */
 uint64_t locks_take(struct shard *sh, struct request *rq);
 /* The commit turn's last request: lets go and runs whoever can run now. */
 void locks_release(struct shard *sh, uint64_t token);

@@ -46,10 +46,10 @@ MUST_USE struct entry *object_try_copy(struct mem *mem, const struct entry *e, s
  * has OBJECT_FROZEN_STRING + its encoding for a type byte, so that it stays what it is; for RDB and
  * DUMP that byte must be 0. Appends to `out`. */
 #define OBJECT_FROZEN_STRING 0xf0
-/* The type byte of a collection may carry one of these two bits, when loading its RDB form would give
- * it another encoding than it has: it stays a hashtable or a skiplist, however small, or compact,
- * whatever is in it. The value behind the byte is plain RDB: for RDB and DUMP the bits are to be
- * cleared, and a type byte that a client sends may not have them. */
+/* The type byte of a collection may carry one of these two bits, when loading its RDB form would
+ * give it another encoding than it has: it stays a hashtable or a skiplist, however small, or
+ * compact, whatever is in it. The value behind the byte is plain RDB: for RDB and DUMP the bits are
+ * to be cleared, and a type byte that a client sends may not have them. */
 #define OBJECT_FROZEN_TABLE 0x80
 #define OBJECT_FROZEN_COMPACT 0x40
 #define OBJECT_FROZEN_EXACT (OBJECT_FROZEN_TABLE | OBJECT_FROZEN_COMPACT)

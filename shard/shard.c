@@ -64,8 +64,10 @@ static inline const struct dict *request_dict(const struct shard *sh, const stru
     return rq->hash && db ? &db->keys : NULL;
 }
 
-/* Three passes over a window, so that the memory of the next request is on its way while this one runs. */
-static ALWAYS_INLINE void prefetch_window(struct shard *sh, const struct request *rq, uint32_t count)
+/* Three passes over a window, so that the memory of the next request is on its way while this one
+ * runs. */
+static ALWAYS_INLINE void prefetch_window(struct shard *sh, const struct request *rq,
+                                          uint32_t count)
 {
     for (uint32_t i = 0; i < count; i++) {
         const struct dict *keys = request_dict(sh, &rq[i]);
@@ -77,8 +79,8 @@ static ALWAYS_INLINE void prefetch_window(struct shard *sh, const struct request
     }
 }
 
-/* Time is read when the command changes, not for each request: the sums per command are exact, and a pipeline of one command pays
- * for two readings. */
+/* Time is read when the command changes, not for each request: the sums per command are exact, and
+ * a pipeline of one command pays for two readings. */
 struct span {
     const struct request *first;
     uint64_t started;
@@ -102,7 +104,8 @@ static void span_end(struct shard *sh, struct span *span)
         counter_add(&c->calls, span->count);
         counter_add(&c->ticks, now - span->started);
         if (span->failed) counter_add(&c->failed, span->failed);
-        if (unlikely(now - span->started > sh->slowest_ticks)) note_slowest(sh, span, now - span->started);
+        if (unlikely(now - span->started > sh->slowest_ticks))
+            note_slowest(sh, span, now - span->started);
     }
     *span = (struct span){.started = now};
 }
@@ -177,7 +180,8 @@ static void publish_index_bytes(struct shard *sh)
 
 bool shard_background(struct shard *sh)
 {
-    bool must_free = free_list_pending(sh->free_list) > 0, must_expire = sh->now_ns >= sh->expire_next_ns;
+    bool must_free = free_list_pending(sh->free_list) > 0,
+         must_expire = sh->now_ns >= sh->expire_next_ns;
     if (!must_free && !must_expire) return false;
     bool more = false;
     uint64_t started = env_ticks();

@@ -1,7 +1,8 @@
 /* shard.h: one slice of the keyspace and the loop step that executes parcels on it.
  *
  * Thread     [shard] Holding a struct shard * means being on its thread. Others hold its id.
- * Limits     One step runs at most SHARD_STEP_PARCELS parcels, then a slice of background work of at most SHARD_SLICE_US.
+ * Limits     One step runs at most SHARD_STEP_PARCELS parcels, then a slice of background work of
+ *            at most SHARD_SLICE_US.
  * Order      Parcels run in turn order; a request runs to completion before the next one starts.
  */
 #pragma once
@@ -17,7 +18,8 @@
 #define SHARD_SLICE_US 200
 #define SHARD_PREFETCH_WINDOW 64
 
-/* What a shard needs to know of the configuration; published by the main thread as an immutable snapshot. */
+/* What a shard needs to know of the configuration; published by the main thread as an immutable
+ * snapshot. */
 struct shard_config {
     uint64_t proto_max_bulk_bytes;
     uint32_t hz;
@@ -44,7 +46,8 @@ struct shard_counters {
     struct counter busy_ticks; /* running requests and background work */
     struct counter error_replies;
     struct counter index_bytes; /* of the tables of all databases */
-    /* The longest time of a request, as far as spans tell: the mean over a span of one command. command_id + 1. */
+    /* The longest time of a request, as far as spans tell: the mean over a span of one command.
+     * command_id + 1. */
     struct counter slowest_us, slowest_command;
 };
 
@@ -57,7 +60,7 @@ struct free_list; /* values being freed in slices: shard/lazyfree.h */
 struct shard {
     uint16_t id;
     uint16_t shard_count;
-    int64_t now_ms; /* wall clock of this step */
+    int64_t now_ms;  /* wall clock of this step */
     uint64_t now_ns; /* monotonic clock of this step */
     struct mem mem;
     struct keyspace keys;
@@ -104,10 +107,12 @@ void shard_deinit(struct shard *sh);
 /* The clocks of this step. */
 void shard_set_now(struct shard *sh, uint64_t now_ns, int64_t wall_ms);
 
-/* Runs all requests of a parcel: replies go to parcel->out. Requests whose keys are locked are parked. */
+/* Runs all requests of a parcel: replies go to parcel->out. Requests whose keys are locked are
+ * parked. */
 void shard_run_parcel(struct shard *sh, struct parcel *pc);
-/* After a parcel was pushed home: sends the late replies that it released. Not before, for a request may have been parked and released in
- * one and the same parcel, and its net thread must see the parcel first. */
+/* After a parcel was pushed home: sends the late replies that it released. Not before, for a
+ * request may have been parked and released in one and the same parcel, and its net thread must see
+ * the parcel first. */
 void shard_send_late(struct shard *sh);
 /* A late reply came back from its net thread. */
 void shard_free_late(struct shard *sh, struct late_reply *late);

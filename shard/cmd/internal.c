@@ -5,8 +5,9 @@
  *     DEPART key mode            removes a key; replies its value as LOCK does
  *     UNLOCK token               ends the holding; replies +OK
  *
- * Mode "d" reports the value and its deadline (array of two, or null if there is none), "-" nothing (null). In LOCK
- * two bytes follow: the database that it looks at. Numbers travel as the bytes that they are.
+ * Mode "d" reports the value and its deadline (array of two, or null if there is none), "-"
+ * nothing (null). In LOCK two bytes follow: the database that it looks at. Numbers travel as the
+ * bytes that they are.
  */
 #include "shard/cmd/families.h"
 #include "shard/object.h"
@@ -54,8 +55,10 @@ static enum err cmd_lock(struct shard *sh, struct request *rq, struct reply *out
         memcpy(&db, rq->argv[i + 1].data + 1, sizeof db);
         k.db = db;
         char mode = rq->argv[i + 1].data[0];
-        if (mode == 'd') report_value(sh, keyspace_peek(sh, &k), out);
-        else reply_null(out);
+        if (mode == 'd')
+            report_value(sh, keyspace_peek(sh, &k), out);
+        else
+            reply_null(out);
     }
     return OK;
 }
@@ -73,8 +76,10 @@ static enum err cmd_thaw(struct shard *sh, struct request *rq, struct reply *out
 static enum err cmd_depart(struct shard *sh, struct request *rq, struct reply *out)
 {
     struct key k = request_key(sh, rq, 1);
-    if (rq->argv[2].data[0] == 'd') report_value(sh, keyspace_peek(sh, &k), out);
-    else reply_null(out);
+    if (rq->argv[2].data[0] == 'd')
+        report_value(sh, keyspace_peek(sh, &k), out);
+    else
+        reply_null(out);
     keyspace_delete(sh, &k);
     return OK;
 }

@@ -169,8 +169,8 @@ BOTH(a_port_is_free_as_soon_as_its_loop_is_gone)
     for (int i = 0; i < 10; i++) {
         struct fixture f = make(backend);
         uint64_t before = env_now_ns();
-        cr_assert_eq(env_listen_tcp(f.loop, &listener, "127.0.0.1", &port, 16, f.why), OK,
-                     "%s", f.why);
+        cr_assert_eq(env_listen_tcp(f.loop, &listener, "127.0.0.1", &port, 16, f.why), OK, "%s",
+                     f.why);
         cr_assert_lt(env_now_ns() - before, 20000000ULL, "the port was still busy");
         env_wait(f.loop, 0);
         env_loop_destroy(f.loop);
