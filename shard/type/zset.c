@@ -527,7 +527,7 @@ static void validate_order(const struct zset *z)
     struct zset_iterator it;
     struct zset_place place;
     struct bytes member;
-    double score, last_score = -INFINITY;
+    double score, last_score = (double)-INFINITY;
     char text[256];
     size_t text_size = 0;
     bool is_first = true;

@@ -131,7 +131,7 @@ static bool thaw_element(struct mem *mem, struct bytes *in, struct zset *z)
     struct bytes number;
     if (!rdb_take_string(mem, in, &member)) return false;
     struct zset_place place;
-    double score = NAN;
+    double score = (double)NAN;
     if (rdb_take(in, sizeof score, &number)) memcpy(&score, number.data, sizeof score);
     bool is_good = !isnan(score) && !zset_find(z, member.text, &place) &&
                    zset_try_append(mem, z, member.text, score);
