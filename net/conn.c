@@ -6,7 +6,7 @@
 #define BUDGET_FIRST 8
 #define BUDGET_BYTES                                                                               \
     (256 * 1024) /* of replies that one turn of a connection may be expected to make */
-#define SLOTS_BYTES (4 * 1024 * 1024) /* the same for all that is under way */
+#define BUDGETS_IN_FLIGHT 2 /* requests that may be unanswered, in budgets */
 #define BUFFERS_FREE_MIN                                                                           \
     64 /* below, a connection that waits keeps none of the kernel's buffers                        \
         */
@@ -22,7 +22,6 @@ struct conn *conn_create(struct netloop *nl, int fd)
     dlist_init(&c->dirty_link);
     timer_init(&c->idle_timer.timer);
     c->command_budget = BUDGET_FIRST;
-    c->slot_limit = CONN_SLOTS_MAX;
     resp_reader_init(&c->reader, &nl->mem);
     c->opened_ms = c->last_request_ms = (uint64_t)nl->thread->wall_ms;
     env_socket_adopt(nl->thread->loop, &c->socket, fd, nl->config->keepalive_s);
@@ -226,16 +225,18 @@ void conn_stall(struct conn *c)
     current_unpin(c);
 }
 
-void conn_adapt_budget(struct conn *c, uint64_t requests)
+bool conn_adapt_budget(struct conn *c)
 {
-    uint64_t reply_bytes = (c->out_total - c->out_total_seen) / requests;
-    c->out_total_seen = c->out_total;
-    uint64_t budget = MIN(2ULL * c->command_budget, (uint64_t)NETLOOP_COMMANDS_PER_TURN);
-    if (reply_bytes * budget > BUDGET_BYTES) budget = MAX(BUDGET_BYTES / reply_bytes, 1ULL);
-    uint64_t slots = CONN_SLOTS_MAX;
-    if (reply_bytes * slots > SLOTS_BYTES) slots = MAX(SLOTS_BYTES / reply_bytes, 4ULL);
-    c->command_budget = (uint16_t)budget;
-    c->slot_limit = (uint16_t)slots;
+    uint64_t answered = c->answered - c->answered_seen;
+    if (answered > 0) {
+        uint64_t reply_bytes = (c->out_total - c->out_total_seen) / answered;
+        c->answered_seen = c->answered;
+        c->out_total_seen = c->out_total;
+        uint64_t budget = MIN(2ULL * c->command_budget, (uint64_t)NETLOOP_COMMANDS_PER_TURN);
+        if (reply_bytes * budget > BUDGET_BYTES) budget = MAX(BUDGET_BYTES / reply_bytes, 1ULL);
+        c->command_budget = (uint16_t)budget;
+    }
+    return c->in_flight < BUDGETS_IN_FLIGHT * (uint32_t)c->command_budget;
 }
 
 void conn_wait(struct conn *c)

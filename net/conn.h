@@ -87,8 +87,9 @@ struct conn {
     uint64_t out_bytes;                       /* both */
     uint64_t out_total;                       /* ever queued */
     uint64_t out_total_seen;
-    uint16_t command_budget; /* of the next turn; see conn_adapt_budget */
-    uint16_t slot_limit;
+    uint64_t answered, answered_seen; /* requests whose replies are on their way out */
+    uint32_t in_flight;               /* requests that have not been answered */
+    uint16_t command_budget;          /* of the next turn; see conn_adapt_budget */
     uint64_t over_soft_limit_since_ms;
 
     /* ---- times and sums, for CLIENT LIST and the idle timeout ---- */
@@ -115,10 +116,10 @@ MUST_USE enum resp_state conn_next_request(struct conn *c, const struct resp_lim
 /* The request was not taken: conn_next_request gives it again. The connection stalls until
  * netloop_resume_stalled. */
 void conn_stall(struct conn *c);
-/* After a turn of `requests`: how many the next one may take. A connection starts slowly and speeds
- * up while its replies are small, so that a pipeline of big replies makes no more of them than its
- * output limit can stop. */
-void conn_adapt_budget(struct conn *c, uint64_t requests);
+/* Before each turn: how many requests it may take. A connection starts slowly and speeds up while
+ * its replies are small, so that a pipeline of big replies makes no more of them than its output
+ * limit can stop. False: so much is unanswered that the connection should wait. */
+MUST_USE bool conn_adapt_budget(struct conn *c);
 /* Waits for the answer to a deferred command: stalls, with no request to give back. */
 void conn_wait(struct conn *c);
 /* After a pass over its input; `has_more`: the budget was used up. */
@@ -153,7 +154,7 @@ static inline bool conn_has_slots(const struct conn *c)
 }
 static inline bool conn_slots_full(const struct conn *c)
 {
-    return c->slot_tail - c->slot_head >= c->slot_limit;
+    return c->slot_tail - c->slot_head >= CONN_SLOTS_MAX;
 }
 /* A new slot at the end of the pipeline, waiting; its sequence number. */
 uint32_t conn_push_slot(struct conn *c);

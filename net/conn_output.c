@@ -127,6 +127,7 @@ uint32_t conn_push_slot(struct conn *c)
         c->slot_mask = grown - 1;
     }
     uint32_t sequence = c->slot_tail++;
+    c->in_flight++;
     *conn_slot(c, sequence) = (struct slot){.muted = c->is_reply_off || c->is_reply_skip};
     return sequence;
 }
@@ -152,6 +153,9 @@ void conn_drain_slots(struct conn *c)
     while (conn_has_slots(c) && conn_slot(c, c->slot_head)->state == SLOT_READY) {
         struct slot slot = *conn_slot(c, c->slot_head);
         c->slot_head++;
+        uint32_t requests = MAX(slot.count, 1u);
+        c->in_flight -= requests;
+        c->answered += requests;
         slot_emit(c, &slot);
     }
     if (!conn_has_slots(c) && c->close_after_reply) conn_mark_dirty(c);
@@ -164,6 +168,7 @@ void conn_reply(struct conn *c, const struct reply *r)
     bool muted = c->is_reply_off || c->is_reply_skip;
     if (muted) return;
     if (!conn_has_slots(c)) {
+        c->answered++;
         out_append_chain(c, r->first);
         return;
     }

@@ -105,6 +105,7 @@ static bool run_extend(struct parcel *pc, struct conn *c)
     if (slot->muted != (c->is_reply_off || c->is_reply_skip)) return false;
     run->count++;
     slot->count++;
+    c->in_flight++;
     return true;
 }
 

@@ -92,27 +92,27 @@ static void reply_hello(struct session *s, struct reply *out)
     reply_array(out, 0);
 }
 
-struct hello_options {
-    struct bytes user, password, name;
-    bool has_auth, has_name;
-};
-
-/* False: the error has been written. */
-static bool hello_options_read(const struct request *rq, struct hello_options *o, struct reply *out)
+/* Options take effect in their order, so wrong credentials win over what is wrong behind them.
+ * False: the error has been written. */
+static bool hello_options_read(struct session *s, const struct request *rq, struct reply *out)
 {
     for (uint32_t i = 2; i < rq->argc; i++) {
         uint32_t left = rq->argc - 1 - i;
         if (bytes_equal_nocase(rq->argv[i], "auth") && left >= 2) {
-            o->has_auth = true;
-            o->user = rq->argv[++i];
-            o->password = rq->argv[++i];
+            if (!authenticate(s, rq->argv[i + 1], rq->argv[i + 2])) {
+                reply_err(out, ERR_WRONG_PASS);
+                return false;
+            }
+            i += 2;
         } else if (bytes_equal_nocase(rq->argv[i], "setname") && left >= 1) {
-            o->has_name = true;
-            o->name = rq->argv[++i];
-            if (session_name_is_valid(o->name)) continue;
-            reply_error(out,
-                        "ERR Client names cannot contain spaces, newlines or special characters.");
-            return false;
+            struct bytes name = rq->argv[++i];
+            if (!session_name_is_valid(name)) {
+                reply_error(
+                    out, "ERR Client names cannot contain spaces, newlines or special characters.");
+                return false;
+            }
+            s->name.size = 0;
+            buf_append(&s->name, name.data, name.size);
         } else {
             reply_error(out, "ERR Syntax error in HELLO option '%.*s'",
                         (int)MIN(rq->argv[i].size, (size_t)128), rq->argv[i].data);
@@ -125,7 +125,6 @@ static bool hello_options_read(const struct request *rq, struct hello_options *o
 static enum err cmd_hello(struct session *s, struct request *rq, struct reply *out)
 {
     int64_t version = s->resp;
-    struct hello_options o = {0};
     if (rq->argc > 1 && !text_to_i64(rq->argv[1], &version)) {
         reply_error(out, "ERR Protocol version is not an integer or out of range");
         return OK;
@@ -134,8 +133,7 @@ static enum err cmd_hello(struct session *s, struct request *rq, struct reply *o
         reply_error(out, "NOPROTO unsupported protocol version");
         return OK;
     }
-    if (!hello_options_read(rq, &o, out)) return OK;
-    if (o.has_auth && !authenticate(s, o.user, o.password)) return ERR_WRONG_PASS;
+    if (!hello_options_read(s, rq, out)) return OK;
     if (!s->is_authenticated) {
         reply_error(out, "NOAUTH HELLO must be called with the client already authenticated, "
                          "otherwise the HELLO <proto> AUTH "
@@ -143,10 +141,6 @@ static enum err cmd_hello(struct session *s, struct request *rq, struct reply *o
                          "the RESP protocol version at "
                          "the same time");
         return OK;
-    }
-    if (o.has_name) {
-        s->name.size = 0;
-        buf_append(&s->name, o.name.data, o.name.size);
     }
     s->resp = out->resp = (uint8_t)version;
     reply_hello(s, out);

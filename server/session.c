@@ -451,9 +451,12 @@ void session_on_input(struct conn *c)
     struct session *s = session_of(c);
     struct worker *w = session_worker(s);
     uint64_t before = s->requests;
+    if (unlikely(!conn_adapt_budget(c))) {
+        conn_wait(c);
+        return;
+    }
     run_input(s);
     if (s->requests == before) return;
     c->last_request_ms = (uint64_t)w->thread.wall_ms;
     counter_add(&w->commands_processed, s->requests - before);
-    conn_adapt_budget(c, s->requests - before);
 }

@@ -22,18 +22,19 @@ class Talk:
         self.socket.setblocking(False)
         self.received = b""
         self.closed = False
+        self.is_refusing = False  # the peer takes no more; what it said before may still be on its way
 
     def fileno(self):
         return self.socket.fileno()
 
     def send(self, data):
-        while data and not self.closed:
+        while data and not self.closed and not self.is_refusing:
             try:
                 data = data[self.socket.send(data):]
             except BlockingIOError:
                 select.select([], [self.socket], [], 1)
             except OSError:
-                self.closed = True
+                self.is_refusing = True
 
     def take(self):
         try:

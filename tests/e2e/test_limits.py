@@ -127,7 +127,7 @@ class NeverReads(ServerCase):
         for _ in range(100):
             self.assertEqual(c.get("small"), None)
         self.assertTrue(eventually(lambda: c.info("clients")["connected_clients"] == 1, 10), c.info("clients"))
-        self.assertLess(self.server.rss_bytes() - before, 64 * MIB * SLOW)
+        self.assertLess(self.server.rss_bytes() - before, 96 * MIB * SLOW)
         self.assertRegex(self.server.output(), r"(?i)output buffer limit")
         s.close()
 

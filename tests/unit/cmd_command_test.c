@@ -182,9 +182,10 @@ Test(cmd_command, range_of_keys_follows_from_the_specifications)
     struct key_spec counted = {.flags = KEY_RO, .begin = 2, .first = 1, .step = 1};
     struct key_spec option = {.flags = KEY_OW, .begin = 2, .keyword = "STORE", .step = 1};
     expect_range((struct command){.keys = KEYS_NONE}, 0, 0, 0);
-    expect_range((struct command){.keys = {one}}, 1, 1, 1);          /* GET */
-    expect_range((struct command){.keys = {one, two}}, 1, 2, 1);     /* RENAME */
-    expect_range((struct command){.keys = {pairs}}, 1, -1, 2);       /* MSET */
+    expect_range((struct command){.keys = {one}}, 1, 1, 1);      /* GET */
+    expect_range((struct command){.keys = {one, two}}, 1, 2, 1); /* RENAME */
+    expect_range((struct command){.keys = {pairs}}, 1, -1, 2);   /* MSET */
+    expect_range((struct command){.keys = {pairs, two}}, 1, -1, 1);
     expect_range((struct command){.keys = {two, rest}}, 2, -1, 1);   /* BITOP */
     expect_range((struct command){.keys = {but_last}}, 1, -2, 1);    /* BLPOP */
     expect_range((struct command){.keys = {one, counted}}, 1, 1, 1); /* ZUNIONSTORE */

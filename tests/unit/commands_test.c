@@ -216,6 +216,7 @@ Test(commands, subcommands_have_none_of_their_own)
     {
         if (!route->parent) continue;
         cr_expect_null(route->command->subcommands, "%s", route->full_name);
-        cr_expect_eq(route->command->group, route->parent->command->group, "%s", route->full_name);
+        cr_expect_str_eq(route->command->group, route->parent->command->group, "%s",
+                         route->full_name);
     }
 }

@@ -17,12 +17,11 @@
 #define RING_SLOTS 64
 #define TOO_LONG_S 120 /* somebody sleeps for ever */
 
-static void (*on_yield)(void);
+static void (*_Atomic on_yield)(void);
 
 int sched_yield(void)
 {
-    void (*hook)(void) = on_yield;
-    on_yield = NULL;
+    void (*hook)(void) = atomic_exchange(&on_yield, NULL);
     if (hook) hook();
     return (int)syscall(SYS_sched_yield);
 }

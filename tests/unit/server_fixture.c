@@ -122,7 +122,6 @@ struct session *server_fixture_connect(struct server_fixture *f, uint16_t net_id
     dlist_init(&c->dirty_link);
     timer_init(&c->idle_timer.timer);
     c->command_budget = NETLOOP_COMMANDS_PER_TURN;
-    c->slot_limit = CONN_SLOTS_MAX;
     resp_reader_init(&c->reader, &w->net.mem);
     c->opened_ms = c->last_request_ms = (uint64_t)w->thread.wall_ms;
     c->is_receiving = true;
