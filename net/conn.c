@@ -5,7 +5,7 @@
 
 #define BUDGET_FIRST 8
 #define BUDGET_BYTES                                                                               \
-    (256 * 1024) /* of replies that one turn of a connection may be expected to make */
+    (256 * 1024)            /* of replies that one turn of a connection may be expected to make */
 #define BUDGETS_IN_FLIGHT 2 /* requests that may be unanswered, in budgets */
 #define BUFFERS_FREE_MIN                                                                           \
     64 /* below, a connection that waits keeps none of the kernel's buffers                        \
