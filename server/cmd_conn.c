@@ -115,7 +115,7 @@ static bool hello_options_read(struct session *s, const struct request *rq, stru
             buf_append(&s->name, name.data, name.size);
         } else {
             reply_error(out, "ERR Syntax error in HELLO option '%.*s'",
-                        (int)MIN(rq->argv[i].size, (size_t)128), rq->argv[i].data);
+                        (int)MIN(rq->argv[i].size, (size_t)INT32_MAX), rq->argv[i].data);
             return false;
         }
     }

@@ -15,7 +15,7 @@ COMMANDS = [
     "CLIENT ID",
     "1 CLIENT INFO",
     "1 CLIENT LIST",
-    "1 CLIENT LIST {TYPE clienttype|ID int|junk}*",
+    "1 CLIENT LIST {TYPE clienttype|ID farid|junk}*",
     "CLIENT NO-EVICT {ON|OFF|junk}",
     "1 CLIENT UNPAUSE",
     "1 CLIENT KILL killfilter killvalue",
