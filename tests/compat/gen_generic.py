@@ -59,3 +59,8 @@ ARGUMENTS = {
 
 PRELUDE = []
 READERS = {}
+
+
+def is_unsafe(argv):
+    """A cursor with a zero byte in it is another one for redis-server: docs/COMPATIBILITY.md."""
+    return argv[0].upper() == b"SCAN" and len(argv) > 1 and b"\0" in argv[1]

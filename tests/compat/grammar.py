@@ -236,7 +236,7 @@ def depends_on_time(argv):
         return len(argv) == 3 and SOON.match(argv[1])
     words = {a.upper() for a in argv}
     now = 1800000000000 if b"PXAT" in words else 1800000000
-    if words & {b"EXAT", b"PXAT"} and any(a.isdigit() and 0 < int(a) < now for a in argv):
+    if words & {b"EXAT", b"PXAT"} and any(a.isdigit() and len(a) < 30 and 0 < int(a) < now for a in argv):
         return True
     return words & DEADLINE_WORDS and any(SOON.match(a) for a in argv)
 
