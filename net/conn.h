@@ -66,7 +66,7 @@ struct conn {
     struct dlist dirty_link; /* has something to send */
     uint8_t queue;           /* enum conn_queue */
     bool is_receiving, is_sending, is_ended /* peer sent its last byte */;
-    bool close_after_reply, is_closing, is_reply_off, is_reply_skip, is_paused;
+    bool close_after_reply, is_closing, is_reply_off, is_reply_skip;
     uint8_t output_class; /* index of net_config.output_limits */
 
     /* ---- input ---- */
