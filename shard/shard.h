@@ -23,6 +23,7 @@
 struct shard_config {
     uint64_t proto_max_bulk_bytes;
     uint32_t hz;
+    uint32_t notify_classes; /* enum notify_class: which keyspace events anybody gets */
     bool active_expire;
     bool lfu;
     bool lazyfree_user_del; /* DEL works as UNLINK */
@@ -85,6 +86,8 @@ struct late_reply;
 struct shard_hooks {
     /* Takes over `late`; shard_free_late gets it back on this thread. */
     void (*send_late)(struct shard *sh, struct late_reply *late);
+    /* A keyspace event of a class that is asked for (shard/notify.h); NULL: nobody can be. */
+    void (*notify)(struct shard *sh, uint32_t class, const char *event, const struct key *k);
 };
 
 struct shard_options {

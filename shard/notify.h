@@ -1,0 +1,40 @@
+/* notify.h: keyspace events: what has happened to which key, for whoever subscribed to it.
+ *
+ * A handler says what it did in Redis's words ("lpush", "expire") after it has done it, in the
+ * order in which Redis says it. Deletion of a collection that became empty is an event of its own
+ * ("del"), after that of the command.
+ *
+ * Thread     [shard]
+ * Limits     One test of the configuration when nobody has asked for the class
+ *            (notify-keyspace-events).
+ * Order      Events of a command reach subscribers before anything that a later command of this
+ *            shard causes.
+ */
+#pragma once
+
+#include "shard/shard.h"
+
+enum notify_class {
+    NOTIFY_KEYSPACE = 1 << 0,  /* K: channel __keyspace@<db>__:<key>, message <event> */
+    NOTIFY_KEYEVENT = 1 << 1,  /* E: channel __keyevent@<db>__:<event>, message <key> */
+    NOTIFY_GENERIC = 1 << 2,   /* g */
+    NOTIFY_STRING = 1 << 3,    /* $ */
+    NOTIFY_LIST = 1 << 4,      /* l */
+    NOTIFY_SET = 1 << 5,       /* s */
+    NOTIFY_HASH = 1 << 6,      /* h */
+    NOTIFY_ZSET = 1 << 7,      /* z */
+    NOTIFY_EXPIRED = 1 << 8,   /* x */
+    NOTIFY_EVICTED = 1 << 9,   /* e */
+    NOTIFY_STREAM = 1 << 10,   /* t */
+    NOTIFY_KEY_MISS = 1 << 11, /* m: not in A */
+    NOTIFY_MODULE = 1 << 12,   /* d: accepted; nothing here causes one */
+    NOTIFY_NEW = 1 << 13,      /* n: not in A */
+};
+
+void notify_send(struct shard *sh, enum notify_class class, const char *event, const struct key *k);
+
+static inline void notify(struct shard *sh, enum notify_class class, const char *event,
+                          const struct key *k)
+{
+    if (unlikely(sh->config->notify_classes & (uint32_t) class)) notify_send(sh, class, event, k);
+}
