@@ -16,5 +16,7 @@ struct late_reply {
     struct run run;    /* of the request's parcel */
     uint16_t index;    /* of the request within the run */
     uint16_t net_id, shard_id;
+    uint16_t command_id;
+    bool has_error; /* the reply is an error */
     struct chunk *chain; /* of the shard's memory */
 };

@@ -61,6 +61,13 @@ struct thread {
 
 extern _Thread_local struct thread *thread_here;
 
+/* The monotonic clock of this step: for ages and timeouts, which no jump of the wall clock may
+ * change. */
+static inline uint64_t thread_now_ms(const struct thread *t)
+{
+    return t->now_ns / 1000000;
+}
+
 struct mailbox *mesh_to_shard(struct mesh *m, uint16_t net_id, uint16_t shard_id);
 struct mailbox *mesh_to_net(struct mesh *m, uint16_t shard_id, uint16_t net_id);
 void mesh_init(struct mesh *m, uint16_t thread_count, uint16_t net_count, uint16_t shard_count);

@@ -23,7 +23,7 @@ struct conn *conn_create(struct netloop *nl, int fd)
     timer_init(&c->idle_timer.timer);
     c->command_budget = BUDGET_FIRST;
     resp_reader_init(&c->reader, &nl->mem);
-    c->opened_ms = c->last_request_ms = (uint64_t)nl->thread->wall_ms;
+    c->opened_ms = c->last_request_ms = thread_now_ms(nl->thread);
     env_socket_adopt(nl->thread->loop, &c->socket, fd, nl->config->keepalive_s);
     env_recv_start(nl->thread->loop, &c->socket);
     c->is_receiving = true;

@@ -94,7 +94,7 @@ struct conn {
 
     /* ---- times and sums, for CLIENT LIST and the idle timeout ---- */
     struct net_timer idle_timer;
-    uint64_t opened_ms, last_request_ms; /* wall clock */
+    uint64_t opened_ms, last_request_ms; /* monotonic */
     uint64_t bytes_in, bytes_out;
 };
 

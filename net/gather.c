@@ -14,6 +14,18 @@ static void part_flatten(const struct gather_part *part, struct buf *out)
     }
 }
 
+char gather_part_kind(const struct gather *g, uint32_t index)
+{
+    const struct gather_part *part = &g->parts[index];
+    const struct chunk *chunk = part->parcel ? part->parcel->out.first : part->chain;
+    uint64_t at = part->parcel ? part->start : 0;
+    while (chunk && at >= chunk->size) {
+        at -= chunk->size;
+        chunk = chunk->next;
+    }
+    return chunk ? chunk->data[at] : '\0';
+}
+
 struct bytes gather_part_bytes(struct gather *g, uint32_t index, struct buf *scratch)
 {
     const struct gather_part *part = &g->parts[index];

@@ -26,6 +26,8 @@ struct gather {
     struct gather_part *parts;
 };
 
+/* The first byte of a part: what kind of reply it is; 0: it is empty. */
+char gather_part_kind(const struct gather *g, uint32_t part);
 /* The bytes of a part: a view into the part if it is contiguous, else copied to `scratch`. */
 struct bytes gather_part_bytes(struct gather *g, uint32_t part, struct buf *scratch);
 /* Lets go of all parts. */

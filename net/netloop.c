@@ -96,7 +96,7 @@ static void conn_arm_idle_timer(struct conn *c)
 {
     struct netloop *nl = c->netloop;
     if (nl->config->idle_timeout_s == 0) return;
-    uint64_t last_ms = c->last_request_ms, now_ms = (uint64_t)nl->thread->wall_ms;
+    uint64_t last_ms = c->last_request_ms, now_ms = thread_now_ms(nl->thread);
     uint64_t idle_ms = now_ms > last_ms ? now_ms - last_ms : 0;
     uint64_t limit_ms = nl->config->idle_timeout_s * 1000ULL;
     uint64_t left_ms = idle_ms < limit_ms ? limit_ms - idle_ms : 1;
@@ -106,7 +106,7 @@ static void conn_arm_idle_timer(struct conn *c)
 static void on_idle_timer(struct netloop *nl, struct net_timer *t)
 {
     struct conn *c = container_of(t, struct conn, idle_timer);
-    uint64_t now_ms = (uint64_t)nl->thread->wall_ms;
+    uint64_t now_ms = thread_now_ms(nl->thread);
     uint64_t limit_ms = nl->config->idle_timeout_s * 1000ULL;
     if (limit_ms == 0) return;
     if (now_ms < c->last_request_ms + limit_ms || conn_has_slots(c)) {

@@ -78,8 +78,8 @@ struct netloop_hooks {
     /* A turn got its position, for whoever records the order; in place: it stands just before that
      * one. NULL: nobody does. */
     void (*on_publish)(struct netloop *nl, uint64_t position, bool in_place);
-    /* A request of a parcel that came home had been answered with an error. */
-    void (*on_errors)(struct netloop *nl, const struct request *rq, struct bytes text);
+    /* A request of that command was answered with an error, on its shard. */
+    void (*on_error)(struct netloop *nl, uint16_t command_id, struct bytes text);
     /* Chunks of a shard's memory, on the shard's thread. */
     void (*free_chunks)(struct thread *at, struct chunk *chain);
 };

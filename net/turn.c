@@ -307,8 +307,8 @@ static void parcel_report_errors(struct netloop *nl, struct parcel *pc)
         if (pc->requests[i].error_count == 0) continue;
         uint64_t start = parcel_reply_start(pc, i), end = pc->requests[i].reply_end;
         if (end > pc->out.first->size || pc->out.first->data[start] != '-') continue;
-        nl->hooks->on_errors(nl, &pc->requests[i],
-                             bytes_make(pc->out.first->data + start + 1, end - start - 1));
+        nl->hooks->on_error(nl, pc->requests[i].command_id,
+                            bytes_make(pc->out.first->data + start + 1, end - start - 1));
     }
 }
 
@@ -352,6 +352,9 @@ void turn_deliver_late(struct netloop *nl, const struct late_reply *late)
 {
     /* The parcel was pushed home before the late reply was sent, so it is here by now. */
     turn_take_home(nl);
+    if (unlikely(late->has_error))
+        nl->hooks->on_error(nl, late->command_id,
+                            bytes_make(late->chain->data + 1, late->chain->size - 1));
     if (late->run.gather) {
         struct gather_part *part = &late->run.gather->parts[late->run.part];
         part->chain = chunk_copy_chain(&nl->mem, late->chain);

@@ -31,8 +31,7 @@ static void append_flags(const struct session *s, bool is_unix, struct buf *out)
 
 static int64_t seconds_since(const struct session *s, uint64_t past_ms)
 {
-    int64_t ms = session_worker(s)->thread.wall_ms - (int64_t)past_ms;
-    return ms > 0 ? ms / 1000 : 0;
+    return (int64_t)(thread_now_ms(&session_worker(s)->thread) - past_ms) / 1000;
 }
 
 /* What it sent that was not run yet, and what waits to be sent to it. There is no buffer kept ready

@@ -60,11 +60,11 @@ static bool addresses_fit(const struct client_filter *f, const struct session *s
 bool client_filter_fits(const struct clients_walk *walk, struct session *s)
 {
     const struct client_filter *f = &walk->filter;
-    int64_t age_ms = session_worker(s)->thread.wall_ms - (int64_t)s->conn.opened_ms;
+    uint64_t age_ms = thread_now_ms(&session_worker(s)->thread) - s->conn.opened_ms;
     if (f->is_impossible) return false;
     if (f->has_id && s->conn.id != f->id) return false;
     if (f->has_type && f->type != CLIENT_NORMAL) return false; /* there are no others */
-    if (f->age_s > 0 && age_ms / 1000 < f->age_s) return false;
+    if (f->age_s > 0 && (int64_t)(age_ms / 1000) < f->age_s) return false;
     if (f->skip_asker && s->conn.id == walk->asker_id) return false;
     return addresses_fit(f, s);
 }

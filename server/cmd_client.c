@@ -29,15 +29,6 @@ static void name_set(struct buf *name, struct bytes given)
     if (given.size) buf_append(name, given.data, given.size);
 }
 
-/* False: the error has been written. */
-static bool name_is_short(struct bytes name, struct reply *out)
-{
-    if (name.size <= SESSION_NAME_BYTES_MAX) return true;
-    reply_error(out, "ERR names of clients and their libraries cannot be longer than %d bytes",
-                SESSION_NAME_BYTES_MAX);
-    return false;
-}
-
 static enum err cmd_client_setname(struct session *s, struct request *rq, struct reply *out)
 {
     struct bytes name = rq->argv[2];
@@ -45,7 +36,7 @@ static enum err cmd_client_setname(struct session *s, struct request *rq, struct
         reply_error(out, "ERR Client names cannot contain spaces, newlines or special characters.");
         return OK;
     }
-    if (!name_is_short(name, out)) return OK;
+    if (!session_name_is_short(name, out)) return OK;
     name_set(&s->name, name);
     reply_ok(out);
     return OK;
@@ -77,7 +68,7 @@ static enum err cmd_client_setinfo(struct session *s, struct request *rq, struct
                     (int)option.size, option.data);
         return OK;
     }
-    if (!name_is_short(value, out)) return OK;
+    if (!session_name_is_short(value, out)) return OK;
     name_set(name, value);
     reply_ok(out);
     return OK;
@@ -89,7 +80,7 @@ static enum err cmd_client_info(struct session *s, struct request *rq, struct re
     struct worker *w = session_worker(s);
     struct buf *line = &w->scratch;
     line->size = 0;
-    s->conn.last_request_ms = (uint64_t)w->thread.wall_ms; /* this command is a sign of life, too */
+    s->conn.last_request_ms = thread_now_ms(&w->thread); /* this command is a sign of life, too */
     client_line(s, line);
     reply_verbatim(out, "txt", buf_view(line));
     return OK;

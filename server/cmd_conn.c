@@ -73,6 +73,14 @@ bool session_name_is_valid(struct bytes name)
     return true;
 }
 
+bool session_name_is_short(struct bytes name, struct reply *out)
+{
+    if (name.size <= SESSION_NAME_BYTES_MAX) return true;
+    reply_error(out, "ERR names of clients and their libraries cannot be longer than %d bytes",
+                SESSION_NAME_BYTES_MAX);
+    return false;
+}
+
 static void reply_hello(struct session *s, struct reply *out)
 {
     reply_map(out, 7);
@@ -111,6 +119,7 @@ static bool hello_options_read(struct session *s, const struct request *rq, stru
                     out, "ERR Client names cannot contain spaces, newlines or special characters.");
                 return false;
             }
+            if (!session_name_is_short(name, out)) return false;
             s->name.size = 0;
             buf_append(&s->name, name.data, name.size);
         } else {

@@ -14,6 +14,7 @@
 #include "server/families.h"
 #include "server/server.h"
 #include "server/stats.h"
+#include "server/supervise.h"
 
 struct info {
     const struct server *srv;
@@ -89,16 +90,6 @@ static int64_t difference(uint64_t a, uint64_t b)
 
 /* ---- sections ---- */
 
-static const char *supervisor(const struct config *c)
-{
-    bool is_auto = c->supervised == CONFIG_SUPERVISED_AUTO;
-    if (c->supervised == CONFIG_SUPERVISED_SYSTEMD || (is_auto && getenv("NOTIFY_SOCKET")))
-        return "systemd";
-    if (c->supervised == CONFIG_SUPERVISED_UPSTART || (is_auto && getenv("UPSTART_JOB")))
-        return "upstart";
-    return "no";
-}
-
 static void write_listeners(struct info *in)
 {
     const struct config *c = in->config;
@@ -130,7 +121,7 @@ static void write_server(struct info *in)
     write_text(in, "atomicvar_api", "c11-builtin");
     buf_printf(in->out, "gcc_version:%d.%d.%d\r\n", __GNUC__, __GNUC_MINOR__, __GNUC_PATCHLEVEL__);
     NUMBERS(in, {"process_id", (uint64_t)getpid()});
-    write_text(in, "process_supervised", supervisor(in->config));
+    write_text(in, "process_supervised", supervise_name(in->config));
     write_text(in, "run_id", srv->run_id);
     NUMBERS(in, {"tcp_port", srv->tcp_port}, {"server_time_usec", (uint64_t)wall_us},
             {"uptime_in_seconds", up_s}, {"uptime_in_days", up_s / 86400},

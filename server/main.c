@@ -4,12 +4,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/log.h"
+#include "server/descriptors.h"
 #include "server/server.h"
+#include "server/supervise.h"
 #include "server/worker.h"
 
 /* Set by signal handlers, looked at by the main loop, which a signal wakes. */
@@ -90,27 +91,13 @@ static void write_record(struct server *srv, const char *path)
 }
 
 /* As many descriptors as maxclients needs, or fewer clients. */
-static void raise_descriptor_limit(struct config *c)
+static void reserve_descriptors(struct config *c)
 {
-    const rlim_t reserve = 64;
-    struct rlimit limit;
-    if (getrlimit(RLIMIT_NOFILE, &limit) != 0) return;
-    rlim_t wanted = c->maxclients + reserve;
-    if (limit.rlim_cur >= wanted) return;
-    rlim_t had = limit.rlim_cur;
-    limit.rlim_cur = wanted;
-    if (limit.rlim_max < wanted) limit.rlim_max = wanted;
-    if (setrlimit(RLIMIT_NOFILE, &limit) == 0) return;
-    getrlimit(RLIMIT_NOFILE, &limit);
-    limit.rlim_cur = limit.rlim_max;
-    setrlimit(RLIMIT_NOFILE, &limit);
-    getrlimit(RLIMIT_NOFILE, &limit);
-    if (limit.rlim_cur >= wanted) return;
-    uint32_t clients = limit.rlim_cur > reserve ? (uint32_t)(limit.rlim_cur - reserve) : 1;
-    log_warning("maxclients reduced from %u to %u: the limit of open files is %llu (it was %llu). "
-                "Raise it with ulimit -n.",
-                c->maxclients, clients, (unsigned long long)limit.rlim_cur,
-                (unsigned long long)had);
+    uint32_t clients = descriptors_reserve(c->maxclients);
+    if (clients == c->maxclients) return;
+    log_warning("maxclients reduced from %u to %u: that is what the limit of open files allows. "
+                "Raise it with ulimit -n or LimitNOFILE=.",
+                c->maxclients, clients);
     c->maxclients = clients;
 }
 
@@ -183,6 +170,7 @@ static void serve(struct server *srv)
     if (srv->tcp_port)
         log_notice("Ready to accept connections on port %u", (unsigned)srv->tcp_port);
     write_pidfile(srv);
+    supervise_ready(srv->config);
     signals_block(false);
     while (!srv->should_stop) {
         server_step(srv, UINT64_MAX);
@@ -203,7 +191,7 @@ static int run(struct server *srv, struct config *config, const char *record_pat
     char why[2 * ENV_NAME_BYTES_MAX] = "";
     srv->is_recording = record_path != NULL;
     log_notice("Shoal %s is starting, pid %d", SERVER_VERSION, (int)getpid());
-    raise_descriptor_limit(config);
+    reserve_descriptors(config);
     warn_backlog(config);
     config_warnings(config, log_warning_line, NULL);
     if (!server_init(srv, config, why)) {
@@ -217,6 +205,7 @@ static int run(struct server *srv, struct config *config, const char *record_pat
     else
         log_warning("%s", why);
     log_notice("Stopping");
+    if (is_up) supervise_stopping(srv->config);
     server_stop(srv);
     if (record_path && is_up) write_record(srv, record_path);
     if (srv->config->pidfile[0]) unlink(srv->config->pidfile);

@@ -60,12 +60,10 @@ size_t reply_value_bytes(struct bytes b)
 }
 
 /* The first part that is an error; -1: none. */
-static int first_error(const struct merge_input *in, struct buf *scratch)
+static int first_error(const struct gather *g)
 {
-    for (uint32_t i = 0; i < in->gather->part_count; i++) {
-        struct bytes part = gather_part_bytes(in->gather, i, scratch);
-        if (part.size > 0 && part.data[0] == '-') return (int)i;
-    }
+    for (uint32_t i = 0; i < g->part_count; i++)
+        if (gather_part_kind(g, i) == '-') return (int)i;
     return -1;
 }
 
@@ -144,7 +142,7 @@ static void merge_random(const struct merge_input *in, struct buf *scratch, stru
 void merge_parts(const struct merge_input *in, struct reply *out)
 {
     struct buf *scratch = &in->gather->netloop->flatten;
-    int failed = first_error(in, scratch);
+    int failed = first_error(in->gather);
     if (failed >= 0) {
         struct bytes part = gather_part_bytes(in->gather, (uint32_t)failed, scratch);
         reply_raw(out, part.data, part.size);

@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "base/log.h"
+#include "server/descriptors.h"
 #include "server/stats.h"
 #include "server/worker.h"
 
@@ -392,6 +393,18 @@ bool server_apply_config(struct server *srv, const struct config *changed, uint3
     if (areas & CONFIG_AREA_PROCESS && chdir(changed->dir) != 0) {
         config_set_failure(error, "dir", "No such file or directory");
         return false;
+    }
+    if (changed->maxclients > srv->config->maxclients) {
+        uint32_t possible = descriptors_reserve(changed->maxclients);
+        if (possible < changed->maxclients) {
+            char text[128];
+            snprintf(text, sizeof text,
+                     "The operating system is not able to handle the specified number of clients, "
+                     "try with %u",
+                     possible);
+            config_set_failure(error, "maxclients", text);
+            return false;
+        }
     }
     if (areas & CONFIG_AREA_LOG) {
         if (config_differs(srv->config, changed, "logfile") && !log_open(changed->logfile)) {

@@ -457,6 +457,6 @@ void session_on_input(struct conn *c)
     }
     run_input(s);
     if (s->requests == before) return;
-    c->last_request_ms = (uint64_t)w->thread.wall_ms;
+    c->last_request_ms = thread_now_ms(&w->thread);
     counter_add(&w->commands_processed, s->requests - before);
 }

@@ -71,6 +71,8 @@ bool session_dispatch_to_shard_of_key(struct session *s, const struct route *rou
 void session_reject(struct session *s, const struct route *route, enum err e);
 /* CLIENT SETNAME's rule: printable, no spaces. [any] */
 bool session_name_is_valid(struct bytes name);
+/* False: the error has been written. */
+MUST_USE bool session_name_is_short(struct bytes name, struct reply *out);
 
 /* Back to the state after the connection was accepted: RESET. */
 void session_reset(struct session *s);

@@ -113,10 +113,10 @@ static void on_publish(struct netloop *nl, uint64_t position, bool in_place)
     recorder_publish(w->recorder, position, in_place);
 }
 
-static void on_errors(struct netloop *nl, const struct request *rq, struct bytes text)
+static void on_error(struct netloop *nl, uint16_t command_id, struct bytes text)
 {
     struct worker *w = nl->owner;
-    counter_add(&w->routes[rq->command_id].failed, 1);
+    counter_add(&w->routes[command_id].failed, 1);
     worker_count_error(w, text);
 }
 
@@ -126,7 +126,7 @@ static const struct netloop_hooks hooks = {.conn_bytes = sizeof(struct session),
                                            .on_close = session_on_close,
                                            .run_in_place = run_in_place,
                                            .free_chunks = free_chunks,
-                                           .on_errors = on_errors};
+                                           .on_error = on_error};
 static const struct netloop_hooks recording_hooks = {.conn_bytes = sizeof(struct session),
                                                      .on_open = session_on_open,
                                                      .on_input = session_on_input,
@@ -134,7 +134,7 @@ static const struct netloop_hooks recording_hooks = {.conn_bytes = sizeof(struct
                                                      .run_in_place = run_in_place,
                                                      .on_publish = on_publish,
                                                      .free_chunks = free_chunks,
-                                                     .on_errors = on_errors};
+                                                     .on_error = on_error};
 
 /* A late reply goes to its net thread, is copied there, and comes back to be freed. */
 static void late_is_back(struct thread *at, struct call *c)

@@ -285,7 +285,9 @@ static void ticket_run(struct shard *sh, struct ticket *t)
                                 .index = t->index,
                                 .net_id = t->net_id,
                                 .shard_id = sh->id,
+                                .command_id = t->request.command_id,
                                 .chain = reply_take(&out)};
+    late->has_error = late->chain && late->chain->size > 0 && late->chain->data[0] == '-';
     t->is_parked = false;
     sh->late_count++;
     dlist_push_back(&sh->late, &late->link);

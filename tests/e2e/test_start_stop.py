@@ -1,12 +1,14 @@
 """Boot, configuration files, signals and the end."""
 
 import os
+import resource
 import signal
 import socket
 import subprocess
 import tempfile
 import time
 import unittest
+from unittest import mock
 
 import redis
 
@@ -70,6 +72,29 @@ class Starts(unittest.TestCase):
         s = servers.shoal_server(*arguments, **options)
         self.addCleanup(s.stop)
         return s
+
+    def test_systemd_hears_of_readiness_and_of_the_end(self):
+        with tempfile.TemporaryDirectory() as directory, socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+            manager.bind(os.path.join(directory, "notify"))
+            manager.settimeout(20 * SLOW)
+            with mock.patch.dict(os.environ, NOTIFY_SOCKET=manager.getsockname()):
+                s = self.server("--supervised", "auto")
+            self.assertIn(b"READY=1", manager.recv(4096))
+            with redis.Redis(port=s.port) as client:
+                self.assertEqual(client.info("server")["process_supervised"], "systemd")
+            s.stop()
+            self.assertIn(b"STOPPING=1", manager.recv(4096))
+
+    def test_more_clients_than_descriptors_allow_are_refused_with_the_number_that_fits(self):
+        limit = resource.getrlimit(resource.RLIMIT_NOFILE)
+        s = self.server("--maxclients", "100", wrapper=("prlimit", "--nofile=1000:1000", "setpriv", "--bounding-set=-sys_resource", "--"))
+        self.assertEqual(resource.getrlimit(resource.RLIMIT_NOFILE), limit)
+        with redis.Redis(port=s.port) as client:
+            with self.assertRaisesRegex(redis.ResponseError, "not able to handle the specified number of clients, try with 9[0-9]{2}"):
+                client.config_set("maxclients", 5000)
+            self.assertEqual(client.config_get("maxclients"), {"maxclients": "100"})
+            client.config_set("maxclients", 500)
+            self.assertEqual(client.config_get("maxclients"), {"maxclients": "500"})
 
     def test_a_file_and_options_that_overrule_it(self):
         directory = tempfile.mkdtemp(prefix="shoal-test-")

@@ -82,6 +82,7 @@ struct world {
     struct sim_options options;
     uint64_t random_state;
     uint64_t now_ns;
+    int64_t wall_offset_us; /* by sim_wall_jump */
     struct sim_client **clients;
     unsigned client_count;
     struct listener **listeners; /* NULL: closed */
@@ -192,6 +193,11 @@ void sim_time_advance(uint64_t ns)
     world.now_ns += ns;
 }
 
+void sim_wall_jump(int64_t us)
+{
+    world.wall_offset_us += us;
+}
+
 /* ---- time and randomness ---- */
 
 uint64_t env_now_ns(void)
@@ -201,7 +207,7 @@ uint64_t env_now_ns(void)
 
 int64_t env_wall_us(void)
 {
-    return START_WALL_US + (int64_t)(world.now_ns / 1000);
+    return START_WALL_US + world.wall_offset_us + (int64_t)(world.now_ns / 1000);
 }
 
 void env_random(void *out, size_t size)

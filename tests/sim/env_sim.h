@@ -42,6 +42,8 @@ static inline bool sim_chance(unsigned pct)
     return sim_below(100) < pct;
 }
 void sim_time_advance(uint64_t ns);
+/* Somebody sets the wall clock; the monotonic one goes on. */
+void sim_wall_jump(int64_t us);
 
 /* ---- the scheduler ---- */
 

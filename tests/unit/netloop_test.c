@@ -112,6 +112,22 @@ Test(netloop, an_idle_connection_is_closed_after_the_timeout_and_a_busy_one_is_n
     net_fixture_finish(&f);
 }
 
+Test(netloop, a_jump_of_the_wall_clock_closes_nobody)
+{
+    net_fixture_start(&f, 1, -1);
+    f.config.idle_timeout_s = 10;
+    struct sim_client *c = net_fixture_connect(&f);
+    sim_wall_jump(3600 * 1000000LL);
+    sim_time_advance(SECOND_NS);
+    net_fixture_settle(&f);
+    cr_assert_not(sim_client_is_closed(c));
+    sim_wall_jump(-7200 * 1000000LL);
+    sim_time_advance(11 * SECOND_NS);
+    net_fixture_settle(&f);
+    cr_assert(sim_client_is_closed(c), "a clock set back keeps nobody open");
+    net_fixture_finish(&f);
+}
+
 Test(netloop, who_waits_for_a_reply_is_not_idle)
 {
     net_fixture_start(&f, 1, -1);

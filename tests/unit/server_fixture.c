@@ -123,7 +123,7 @@ struct session *server_fixture_connect(struct server_fixture *f, uint16_t net_id
     timer_init(&c->idle_timer.timer);
     c->command_budget = NETLOOP_COMMANDS_PER_TURN;
     resp_reader_init(&c->reader, &w->net.mem);
-    c->opened_ms = c->last_request_ms = (uint64_t)w->thread.wall_ms;
+    c->opened_ms = c->last_request_ms = thread_now_ms(&w->thread);
     c->is_receiving = true;
     place_add(&w->net, c);
     session_on_open(c);
