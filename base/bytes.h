@@ -48,6 +48,16 @@ uint64_t bytes_hash(struct bytes key, uint64_t seed);
 /* The part of a key that decides its shard: what stands between the first '{' and the next '}', if
  * not empty; else the whole key. */
 struct bytes bytes_hash_tag(struct bytes key);
+/* The shard of a key whose bytes_hash is `hash`. The low 16 bits choose it: a shard's table places
+ * keys by the high ones. */
+static inline uint16_t bytes_shard(struct bytes key, uint64_t hash, uint64_t seed,
+                                   uint16_t shard_count)
+{
+    if (shard_count == 1) return 0;
+    struct bytes tag = bytes_hash_tag(key);
+    uint64_t placing = tag.size == key.size ? hash : bytes_hash(tag, seed);
+    return (uint16_t)(((placing & 0xffff) * shard_count) >> 16);
+}
 
 /* A growable buffer. {.mem = m} is a valid empty one. */
 struct buf {

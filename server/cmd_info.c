@@ -287,9 +287,6 @@ static void write_stats(struct info *in)
 {
     const struct stats *s = &in->stats;
     const struct server_samples *m = &in->srv->samples;
-    static const char *const between[] = {"evicted_keys", "evicted_clients",
-                                          "total_eviction_exceeded_time",
-                                          "current_eviction_exceeded_time", NULL};
     static const char *const none[] = {"pubsub_channels",
                                        "pubsub_patterns",
                                        "pubsubshard_channels",
@@ -321,7 +318,9 @@ static void write_stats(struct info *in)
             {"expired_keys", s->expired_keys},
             {"expired_time_cap_reached_count", s->expire_slices_cut},
             {"expire_cycle_cpu_milliseconds", s->expire_cycle_us / 1000});
-    write_zeros(in, between);
+    NUMBERS(in, {"evicted_keys", s->evicted_keys}, {"evicted_clients", 0},
+            {"total_eviction_exceeded_time", s->eviction_exceeded_us / 1000},
+            {"current_eviction_exceeded_time", 0});
     NUMBERS(in, {"keyspace_hits", s->keyspace_hits}, {"keyspace_misses", s->keyspace_misses});
     write_zeros(in, none);
     write_error_totals(in);
@@ -440,7 +439,8 @@ static void write_shards(struct info *in)
         write_pair(in, "parcels", s.parcels);
         write_pair(in, "queue_depth", s.queue_depth);
         write_share(in, "busy", s.busy_permille);
-        write_pair(in, "evicted_keys", 0);
+        write_pair(in, "evicted_keys", s.evicted_keys);
+        write_pair(in, "lent", s.lent_bytes);
         write_pair(in, "expired_keys", s.expired_keys);
         write_pair(in, "locked_waits", s.locked_waits);
         write_pair(in, "locks_held", s.locks_held);

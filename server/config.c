@@ -269,8 +269,6 @@ static const struct {
      "server stops"},
     {"save", "",
      "save is set, but this version writes no snapshots: all data is lost when the server stops"},
-    {"maxmemory", "0",
-     "maxmemory is set, but this version does not limit its memory and evicts nothing"},
     {"aclfile", "",
      "aclfile is set, but this version has no ACL users: only requirepass guards the server"},
     {"user", NULL,

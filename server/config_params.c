@@ -143,10 +143,10 @@ const struct config_param config_params[] = {
     SPECIAL("list-max-ziplist-value", NULL, mem, FILE_ONLY | MULTI | UNUSED_HERE, 0, ignored, NULL),
 
     /* ---- memory ---- */
-    MEMORY("maxmemory", NULL, maxmemory_bytes, UNUSED_HERE, AREA(MEMORY), 0, -1, "0"),
-    WORD("maxmemory-policy", NULL, maxmemory_policy, UNUSED_HERE, AREA(MEMORY), words_policy, "noeviction"),
-    NUMBER("maxmemory-samples", NULL, maxmemory_samples, UNUSED_HERE, AREA(MEMORY), 1, INT32_MAX, "5"),
-    NUMBER("maxmemory-eviction-tenacity", NULL, maxmemory_eviction_tenacity, UNUSED_HERE, AREA(MEMORY), 0, 100, "10"),
+    MEMORY("maxmemory", NULL, maxmemory_bytes, 0, AREA(MEMORY), 0, -1, "0"),
+    WORD("maxmemory-policy", NULL, maxmemory_policy, 0, AREA(MEMORY), words_policy, "noeviction"),
+    NUMBER("maxmemory-samples", NULL, maxmemory_samples, 0, AREA(MEMORY), 1, INT32_MAX, "5"),
+    NUMBER("maxmemory-eviction-tenacity", NULL, maxmemory_eviction_tenacity, 0, AREA(MEMORY), 0, 100, "10"),
     NUMBER("lfu-log-factor", NULL, lfu_log_factor, UNUSED_HERE, AREA(MEMORY), 0, INT32_MAX, "10"),
     NUMBER("lfu-decay-time", NULL, lfu_decay_time_min, UNUSED_HERE, AREA(MEMORY), 0, INT32_MAX, "1"),
     BOOLEAN("activedefrag", NULL, activedefrag, UNUSED_HERE, AREA(MEMORY), "no"),

@@ -1,5 +1,6 @@
 #include "server/coord.h"
 
+#include "server/lending.h"
 #include "server/merge_parts.h"
 #include "server/server.h"
 #include "server/worker.h"
@@ -96,6 +97,16 @@ bool coord_all_shards(struct session *s, const struct route *route)
                                              .flags = REQUEST_PART,
                                              .input = &input,
                                              .argv_is_stable = true});
+    return true;
+}
+
+bool coord_reject_full(struct session *s, const struct route *route)
+{
+    if (likely(!(route->command->flags & CMD_DENY_OOM)) ||
+        likely(session_worker(s)->config->maxmemory_bytes == 0) ||
+        !server_is_full(session_worker(s)->server))
+        return false;
+    session_reject(s, route, ERR_NO_MEM);
     return true;
 }
 
@@ -222,6 +233,7 @@ bool coord_fan_out(struct session *s, const struct route *route)
         return session_dispatch_to_shard_of_key(s, route);
     if (!placement_make(s, route, &p)) return reject_no_memory(s, route);
     if (p.part_count == 1) return session_dispatch_to_shard_of_key(s, route);
+    if (coord_reject_full(s, route)) return true;
     if (!turn_reserve(nl, p.part_shards, p.part_count)) return false;
     struct input_ref input;
     if (conn_hold_request(&s->conn, p.part_count + (uint64_t)p.key_count * p.step, &input) != OK)

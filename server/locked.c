@@ -454,6 +454,10 @@ bool coord_locked(struct session *s, const struct route *route)
         locked_free(op);
         return session_dispatch_to_shard_of_key(s, route);
     }
+    if (coord_reject_full(s, route)) {
+        locked_free(op);
+        return true;
+    }
     if (!reserve_participants(op)) {
         locked_free(op);
         return false;

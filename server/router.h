@@ -65,9 +65,5 @@ static inline uint16_t router_shard(const struct router *r, struct bytes key, ui
 {
     uint64_t hash = bytes_hash(key, r->hash_seed);
     *hash_out = hash ? hash : 1; /* 0 means no key */
-    if (r->shard_count == 1) return 0;
-    struct bytes tag = bytes_hash_tag(key);
-    uint64_t placing = tag.size == key.size ? hash : bytes_hash(tag, r->hash_seed);
-    /* The low 16 bits: the table places keys by the high ones. */
-    return (uint16_t)(((placing & 0xffff) * r->shard_count) >> 16);
+    return bytes_shard(key, hash, r->hash_seed, r->shard_count);
 }

@@ -7,6 +7,7 @@
 
 #include "base/log.h"
 #include "server/descriptors.h"
+#include "server/lending.h"
 #include "server/stats.h"
 #include "server/worker.h"
 
@@ -406,6 +407,7 @@ bool server_apply_config(struct server *srv, const struct config *changed, uint3
             return false;
         }
     }
+    if (areas & CONFIG_AREA_MEMORY) lending_update(srv, changed);
     if (areas & CONFIG_AREA_LOG) {
         if (config_differs(srv->config, changed, "logfile") && !log_open(changed->logfile)) {
             config_set_failure(error, "logfile", "can't open the file");
@@ -510,6 +512,7 @@ bool server_init(struct server *srv, struct config *config, char *why)
     srv->route_ticks =
         mem_alloc_zeroed(&srv->mem, srv->router.route_count * sizeof *srv->route_ticks);
     workers_init(srv, &t);
+    lending_update(srv, config);
     return true;
 }
 
@@ -582,6 +585,7 @@ void server_step(struct server *srv, uint64_t max_sleep_ns)
     take_events(srv);
     if (now_ns >= srv->cron_next_ns) {
         sample(srv, now_ns);
+        lending_update(srv, srv->config);
         srv->cron_next_ns = now_ns + CRON_NS;
     }
     uint64_t sleep_ns = any ? 0 : MIN(max_sleep_ns, srv->cron_next_ns - now_ns);

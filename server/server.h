@@ -14,6 +14,7 @@
 
 #include <limits.h>
 
+#include "base/budget.h"
 #include "base/mem.h"
 #include "base/thread.h"
 #include "server/config.h"
@@ -64,6 +65,7 @@ struct server {
     char executable[PATH_MAX];
     struct cpu_budget cpus;
     uint32_t database_count;
+    struct budget budget; /* of maxmemory; shards borrow from it */
     bool is_recording;
 
     /* ---- main thread ---- */

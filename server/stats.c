@@ -39,6 +39,8 @@ static void add_shard(const struct shard *sh, struct stats *out)
     out->expire_cycle_us += counter_read(&c->expire_cycle_us);
     out->lazyfree_pending += counter_read(&c->lazyfree_pending);
     out->lazyfreed += counter_read(&c->lazyfreed);
+    out->evicted_keys += counter_read(&sh->evict.evicted_keys);
+    out->eviction_exceeded_us += counter_read(&sh->evict.exceeded_us);
     out->used_memory_index += counter_read(&c->index_bytes);
 }
 
@@ -131,6 +133,8 @@ void stats_read_shard(const struct server *srv, uint16_t shard_id, struct stats_
                                 .hops = counter_read(&c->hops),
                                 .parcels = counter_read(&c->parcels),
                                 .expired_keys = counter_read(&c->expired_keys),
+                                .evicted_keys = counter_read(&w->shard.evict.evicted_keys),
+                                .lent_bytes = loan_bytes(&w->shard.evict.loan),
                                 .locked_waits = counter_read(&c->locked_waits),
                                 .locks_held = counter_read(&c->locks_held),
                                 .busy_permille = counter_read(&w->share.shard_busy_permille),
@@ -265,6 +269,8 @@ static void reset_shard(struct shard *sh)
                                       &c->keyspace_misses,
                                       &c->expired_keys,
                                       &c->expired_stale_slices,
+                                      &sh->evict.evicted_keys,
+                                      &sh->evict.exceeded_us,
                                       &c->locked_waits,
                                       &c->error_replies,
                                       &c->slowest_us,

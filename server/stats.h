@@ -22,6 +22,7 @@ struct stats {
     /* ---- shards ---- */
     uint64_t keyspace_hits, keyspace_misses, expired_keys, expire_slices_cut, expire_cycle_us;
     uint64_t lazyfree_pending, lazyfreed;
+    uint64_t evicted_keys, eviction_exceeded_us;
     /* ---- bytes ---- */
     uint64_t used_memory, used_memory_peak, used_memory_clients, used_memory_index,
         used_memory_overhead, used_memory_dataset;
@@ -46,7 +47,8 @@ bool stats_read_database(const struct server *srv, uint32_t db, struct keyspace_
 struct stats_shard {
     uint64_t keys, expires, bytes;
     uint64_t requests, hops, parcels, queue_depth; /* queue: parcels that wait for it now */
-    uint64_t expired_keys, locked_waits, locks_held;
+    uint64_t expired_keys, evicted_keys, locked_waits, locks_held;
+    uint64_t lent_bytes; /* of maxmemory; 0: no limit */
     uint64_t busy_permille;
     uint64_t slowest_us;
     const char *slowest_command; /* NULL: none yet */

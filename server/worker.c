@@ -26,14 +26,30 @@ static void net_config_fill(struct net_config *out, const struct config *c)
     }
 }
 
+static const struct {
+    enum evict_policy policy;
+    bool is_volatile;
+} policies[] = {
+    [CONFIG_POLICY_VOLATILE_LRU] = {EVICT_LRU, true},
+    [CONFIG_POLICY_VOLATILE_LFU] = {EVICT_LFU, true},
+    [CONFIG_POLICY_VOLATILE_RANDOM] = {EVICT_RANDOM, true},
+    [CONFIG_POLICY_VOLATILE_TTL] = {EVICT_TTL, true},
+    [CONFIG_POLICY_ALLKEYS_LRU] = {EVICT_LRU, false},
+    [CONFIG_POLICY_ALLKEYS_LFU] = {EVICT_LFU, false},
+    [CONFIG_POLICY_ALLKEYS_RANDOM] = {EVICT_RANDOM, false},
+    [CONFIG_POLICY_NOEVICTION] = {EVICT_NOTHING, false},
+};
+
 static void shard_config_fill(struct shard_config *out, const struct config *c)
 {
-    bool lfu = c->maxmemory_policy == CONFIG_POLICY_ALLKEYS_LFU ||
-               c->maxmemory_policy == CONFIG_POLICY_VOLATILE_LFU;
     *out = (struct shard_config){.proto_max_bulk_bytes = c->proto_bulk_bytes_max,
                                  .hz = (uint32_t)c->hz,
                                  .active_expire = true,
-                                 .lfu = lfu,
+                                 .maxmemory_bytes = c->maxmemory_bytes,
+                                 .evict_policy = policies[c->maxmemory_policy].policy,
+                                 .evict_volatile = policies[c->maxmemory_policy].is_volatile,
+                                 .evict_samples = (uint32_t)c->maxmemory_samples,
+                                 .evict_tenacity = (uint32_t)c->maxmemory_eviction_tenacity,
                                  .lazyfree_user_del = c->lazyfree_lazy_user_del,
                                  .lazyfree_user_flush = c->lazyfree_lazy_user_flush,
                                  .lazyfree_expire = c->lazyfree_lazy_expire,
@@ -66,7 +82,13 @@ void worker_apply_config(struct worker *w, const struct config *config)
         w->net.config = &w->net_config[next];
         if (timeout_changed) netloop_arm_idle_timers(&w->net);
     }
-    if (w->has_shard) w->shard.config = &w->shard_config[next];
+    if (!w->has_shard) return;
+    const struct shard_config *old = w->shard.config, *new = &w->shard_config[next];
+    bool cap_changed = old && (old->maxmemory_bytes != new->maxmemory_bytes ||
+                               old->evict_policy != new->evict_policy ||
+                               old->evict_volatile != new->evict_volatile);
+    w->shard.config = new;
+    if (cap_changed) evict_apply_config(&w->shard);
 }
 
 /* ---- hooks between the layers ---- */
@@ -214,7 +236,8 @@ static void worker_init_shard(struct worker *w)
                                                   .hash_seed = srv->hash_seed,
                                                   .random_seed = random_seed,
                                                   .config = &w->shard_config[0],
-                                                  .hooks = &shard_hooks});
+                                                  .hooks = &shard_hooks,
+                                                  .budget = &srv->budget});
     merge_init(&w->merge, mesh_to_shard(&srv->mesh, 0, w->shard.id), srv->mesh.net_count);
 }
 

@@ -279,6 +279,22 @@ static struct segment make_room(struct dict *d, struct segment s, uint64_t hash)
     return s;
 }
 
+struct entry *dict_find_hash(const struct dict *d, uint64_t hash)
+{
+    if (!d->directory) return NULL;
+    struct dict_place p = dict_locate(d, hash);
+    for (uint32_t seen = 0; seen < p.bucket_count; seen++) {
+        const uint64_t *bucket = p.slots + (size_t)p.home * DICT_BUCKET_SLOTS;
+        for (uint32_t m = dict_match(bucket, p.tag); m; m &= m - 1) {
+            struct entry *e = dict_slot_entry(bucket[__builtin_ctz(m) >> 2]);
+            if (e && bytes_hash(entry_key(e), d->seed) == hash) return e;
+        }
+        if (bucket[DICT_BUCKET_SLOTS - 1] == 0) return NULL;
+        if (++p.home == p.bucket_count) p.home = 0;
+    }
+    return NULL;
+}
+
 void dict_insert(struct dict *d, uint64_t hash, struct entry *e, unsigned mark)
 {
     DCHECK(mark <= DICT_MARK_MAX && hash == bytes_hash(entry_key(e), d->seed));

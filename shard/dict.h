@@ -70,6 +70,8 @@ void dict_deinit(struct dict *d);
 
 /* NULL if absent. */
 static inline struct entry *dict_find(const struct dict *d, uint64_t hash, struct bytes key);
+/* Some entry with that hash; NULL if there is none. Hashes the keys whose tags match. */
+struct entry *dict_find_hash(const struct dict *d, uint64_t hash);
 /* Always inline: gcc takes a function of prefetches for a pure one and drops the calls. */
 static ALWAYS_INLINE void dict_prefetch_bucket(const struct dict *d, uint64_t hash);
 /* After the bucket has arrived: the entries whose tags match. */

@@ -170,7 +170,7 @@ struct entry *entry_try_reshell(struct mem *mem, const struct entry *e, struct b
     if (!copy) return NULL;
     copy->type_encoding = e->type_encoding;
     copy->flags |= e->flags & ENTRY_POINTER;
-    memcpy(copy->clock, e->clock, sizeof e->clock);
+    entry_set_clock(copy, entry_clock(e));
     copy->value_size = e->value_size;
     memcpy(entry_value_part(copy), entry_value_part(e), part);
     return copy;

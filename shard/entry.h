@@ -4,7 +4,7 @@
  *      byte 0        1      2..4    5         6..7        8
  *     ┌─────────────┬──────┬───────┬──────────┬───────────┬──────────┬────────────┬─────┬───────┐
  *     │ type | enc  │flags │ clock │ key size │value size │[deadline]│[long key   │ key │ value │
- *     │  4      4   │  8   │  24   │ 8        │ 16        │ 8, ms    │ size] 4, … │     │ part  │
+ *     │  4      4   │ 4+4  │  24   │ 8        │ 16        │ 8, ms    │ size] 4, … │     │ part  │
  *     └─────────────┴──────┴───────┴──────────┴───────────┴──────────┴────────────┴─────┴───────┘
  *     deadline only with ENTRY_DEADLINE; long key size (u32, padded to 8) only with ENTRY_LONG_KEY.
  *     The value part, by encoding:
@@ -54,9 +54,9 @@ enum entry_flags {
 
 struct entry {
     uint8_t type_encoding; /* low nibble: enum type; high nibble: enum encoding */
-    uint8_t flags;
-    uint8_t clock[3]; /* LRU: seconds, little endian; LFU: minutes in 16 bits, then the counter */
-    uint8_t key_size; /* when !ENTRY_LONG_KEY */
+    uint8_t flags; /* enum entry_flags in the low nibble; the high one belongs to the clock */
+    uint8_t clock[3];
+    uint8_t key_size;    /* when !ENTRY_LONG_KEY */
     uint16_t value_size; /* embedded string */
     char rest[];
 };
@@ -80,6 +80,18 @@ static inline enum encoding entry_encoding(const struct entry *e)
 static inline bool entry_has_deadline(const struct entry *e)
 {
     return e->flags & ENTRY_DEADLINE;
+}
+/* The access clock, 28 bits whose meaning is the keyspace's: LRU: sixteenths of a second; LFU:
+ * minutes in 16 bits, then the counter in 8. */
+static inline uint32_t entry_clock(const struct entry *e)
+{
+    return e->clock[0] | (uint32_t)e->clock[1] << 8 | (uint32_t)e->clock[2] << 16 |
+           (uint32_t)(e->flags & 0xf0) << 20;
+}
+static inline void entry_set_clock(struct entry *e, uint32_t clock)
+{
+    for (unsigned i = 0; i < 3; i++) e->clock[i] = (uint8_t)(clock >> (8 * i));
+    e->flags = (uint8_t)((e->flags & 0x0f) | (clock >> 20 & 0xf0));
 }
 /* Milliseconds since 1970; 0: none. */
 static inline int64_t entry_deadline_ms(const struct entry *e)

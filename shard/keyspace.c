@@ -3,6 +3,7 @@
 #include "base/text.h"
 #include "shard/expire.h"
 #include "shard/lazyfree.h"
+#include "shard/notify.h"
 #include "shard/object.h"
 #include "shard/shard.h"
 
@@ -76,21 +77,20 @@ struct key request_other_key(const struct shard *sh, const struct request *rq, u
 
 /* ---- the access clock ---- */
 
-#define LRU_CLOCK_MASK 0xffffff
+/* A sixteenth of a second, in 28 bits: it wraps after 194 days, as Redis's clock of seconds. */
+#define LRU_CLOCK_MASK 0xfffffff
 #define LFU_COUNTER_INIT 5
 #define LFU_COUNTER_MAX 255
 
 static void write_clock(struct entry *e, uint32_t clock)
 {
-    if (likely((e->clock[0] | (uint32_t)e->clock[1] << 8 | (uint32_t)e->clock[2] << 16) == clock)) {
-        return; /* Reading does not dirty a cache line. */
-    }
-    for (unsigned i = 0; i < 3; i++) e->clock[i] = (uint8_t)(clock >> (8 * i));
+    if (likely(entry_clock(e) == clock)) return; /* Reading does not dirty a cache line. */
+    entry_set_clock(e, clock);
 }
 
 static uint32_t lru_clock(const struct shard *sh)
 {
-    return (uint32_t)(sh->now_ms / 1000) & LRU_CLOCK_MASK;
+    return (uint32_t)(sh->now_ms * 2 / 125) & LRU_CLOCK_MASK;
 }
 
 static uint16_t lfu_minutes(const struct shard *sh)
@@ -98,19 +98,23 @@ static uint16_t lfu_minutes(const struct shard *sh)
     return (uint16_t)(sh->now_ms / 60000);
 }
 
+uint64_t keyspace_idle_ticks(const struct shard *sh, const struct entry *e)
+{
+    return (lru_clock(sh) - entry_clock(e)) & LRU_CLOCK_MASK;
+}
+
 uint64_t keyspace_idle_ms(const struct shard *sh, const struct entry *e)
 {
-    uint32_t clock = e->clock[0] | (uint32_t)e->clock[1] << 8 | (uint32_t)e->clock[2] << 16;
-    return (uint64_t)((lru_clock(sh) - clock) & LRU_CLOCK_MASK) * 1000;
+    return keyspace_idle_ticks(sh, e) * 125 / 2;
 }
 
 uint8_t keyspace_frequency(const struct shard *sh, const struct entry *e)
 {
-    uint16_t then = (uint16_t)(e->clock[0] | e->clock[1] << 8);
-    uint32_t elapsed = (uint16_t)(lfu_minutes(sh) - then);
+    uint32_t clock = entry_clock(e);
+    uint32_t elapsed = (uint16_t)(lfu_minutes(sh) - clock), counter = clock >> 16 & 0xff;
     uint32_t decay = sh->config->lfu_decay_minutes;
     uint32_t periods = decay ? elapsed / decay : 0;
-    return (uint8_t)(periods > e->clock[2] ? 0 : e->clock[2] - periods);
+    return (uint8_t)(periods > counter ? 0 : counter - periods);
 }
 
 /* The more often a key has been seen, the less likely it is to be counted again. */
@@ -124,7 +128,7 @@ static uint8_t lfu_increment(struct shard *sh, uint8_t counter)
 
 void keyspace_touch(struct shard *sh, struct entry *e)
 {
-    if (likely(!sh->config->lfu)) {
+    if (likely(sh->config->evict_policy != EVICT_LFU)) {
         write_clock(e, lru_clock(sh));
         return;
     }
@@ -135,10 +139,10 @@ void keyspace_touch(struct shard *sh, struct entry *e)
 /* The clock of a new entry. One that takes the place of another inherits its popularity. */
 static void start_clock(struct shard *sh, struct entry *e, const struct entry *old)
 {
-    if (sh->config->lfu && old) {
-        memcpy(e->clock, old->clock, sizeof e->clock);
+    if (sh->config->evict_policy == EVICT_LFU && old) {
+        entry_set_clock(e, entry_clock(old));
         keyspace_touch(sh, e);
-    } else if (sh->config->lfu) {
+    } else if (sh->config->evict_policy == EVICT_LFU) {
         write_clock(e, lfu_minutes(sh) | LFU_COUNTER_INIT << 16);
     } else {
         write_clock(e, lru_clock(sh));
@@ -164,6 +168,13 @@ void keyspace_drop_expired(struct shard *sh, uint32_t db, uint64_t hash, struct 
 {
     drop(sh, database_of(sh, db), hash, e);
     counter_add(&sh->counters.expired_keys, 1);
+}
+
+void keyspace_drop_evicted(struct shard *sh, uint32_t db, uint64_t hash, struct entry *e)
+{
+    notify(sh, NOTIFY_EVICTED, "evicted",
+           &(struct key){.name = entry_key(e), .hash = hash, .db = db});
+    drop(sh, database_of(sh, db), hash, e);
 }
 
 struct entry *keyspace_peek(struct shard *sh, const struct key *k)

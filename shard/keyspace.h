@@ -121,6 +121,8 @@ uint64_t keyspace_scan(struct shard *sh, uint32_t db, uint64_t cursor, uint64_t 
 bool keyspace_is_expired(const struct shard *sh, const struct entry *e);
 /* For active expiry: deletes a key whose deadline has passed and counts it. */
 void keyspace_drop_expired(struct shard *sh, uint32_t db, uint64_t hash, struct entry *e);
+/* For eviction: deletes a key. */
+void keyspace_drop_evicted(struct shard *sh, uint32_t db, uint64_t hash, struct entry *e);
 /* The mark of a deadline in the dict: its second modulo 15, plus 1; 0 without a deadline. */
 static inline unsigned keyspace_deadline_mark(int64_t deadline_ms)
 {
@@ -132,7 +134,10 @@ static inline unsigned keyspace_deadline_mark(int64_t deadline_ms)
 
 /* Notes an access: LRU clock or LFU counter, by the configuration. */
 void keyspace_touch(struct shard *sh, struct entry *e);
-/* Milliseconds since the last access, in steps of a second: OBJECT IDLETIME. */
+/* Time since the last access, in ticks of the access clock. */
+#define ACCESS_TICK_MS 62.5
+uint64_t keyspace_idle_ticks(const struct shard *sh, const struct entry *e);
+/* In milliseconds: OBJECT IDLETIME. */
 uint64_t keyspace_idle_ms(const struct shard *sh, const struct entry *e);
 /* The logarithmic counter as it has decayed until now, 0 … 255: OBJECT FREQ. */
 uint8_t keyspace_frequency(const struct shard *sh, const struct entry *e);

@@ -112,6 +112,15 @@ static struct lock_entry *entry_find(struct shard *sh, const struct key *k)
     return NULL;
 }
 
+bool locks_has_hash(const struct shard *sh, uint64_t hash)
+{
+    const struct locks *l = &sh->locks;
+    if (l->entry_count == 0) return false;
+    dlist_each (link, &l->buckets[bucket_index(l, hash)])
+        if (container_of(link, struct lock_entry, link)->hash == hash) return true;
+    return false;
+}
+
 static struct lock_entry *entry_find_or_make(struct shard *sh, const struct key *k)
 {
     struct lock_entry *e = entry_find(sh, k);

@@ -49,4 +49,7 @@ uint64_t locks_take(struct shard *sh, struct request *rq);
 /* The commit turn's last request: lets go and runs whoever can run now. */
 void locks_release(struct shard *sh, uint64_t token);
 
+/* True if some key of that hash is held, or waited for. */
+bool locks_has_hash(const struct shard *sh, uint64_t hash);
+
 void locks_validate(const struct shard *sh);

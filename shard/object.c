@@ -63,11 +63,6 @@ uint64_t object_bytes(const struct entry *e, uint64_t samples)
     return own + mem_class_bytes(entry_big_string(e).capacity);
 }
 
-static void set_clock(struct entry *e, const struct entry *from)
-{
-    memcpy(e->clock, from->clock, sizeof e->clock);
-}
-
 struct entry *object_try_copy(struct mem *mem, const struct entry *e, struct bytes key,
                               int64_t deadline_ms)
 {
@@ -86,7 +81,7 @@ struct entry *object_try_copy(struct mem *mem, const struct entry *e, struct byt
         copy = entry_try_make_object(mem, key, type, encoding, root, deadline_ms);
         if (!copy) object_free_root(mem, type, encoding, root);
     }
-    if (copy) set_clock(copy, e);
+    if (copy) entry_set_clock(copy, entry_clock(e));
     return copy;
 }
 

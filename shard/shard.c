@@ -18,6 +18,8 @@ void shard_init(struct shard *sh, const struct shard_options *options)
     mem_init(&sh->mem, "shard");
     keyspace_init(&sh->keys, &sh->mem, options->database_count, options->hash_seed);
     locks_init(&sh->locks);
+    evict_init(sh, options->budget);
+    evict_apply_config(sh);
     dlist_init(&sh->late);
     sh->free_list = free_list_create(&sh->mem);
     sh->per_command =
@@ -47,7 +49,8 @@ static inline void run_request(struct shard *sh, struct request *rq, struct repl
 {
     out->resp = rq->resp;
     uint32_t errors = out->error_count;
-    enum err e = rq->command->on_shard(sh, rq, out);
+    enum err e = ERR_NO_MEM;
+    if (likely(shard_admits(sh, rq))) e = rq->command->on_shard(sh, rq, out);
     if (unlikely(e != OK)) reply_err(out, e);
     rq->error_count = (uint16_t)(out->error_count - errors);
 }
@@ -181,8 +184,9 @@ static void publish_index_bytes(struct shard *sh)
 bool shard_background(struct shard *sh)
 {
     bool must_free = free_list_pending(sh->free_list) > 0,
-         must_expire = sh->now_ns >= sh->expire_next_ns;
-    if (!must_free && !must_expire) return false;
+         must_expire = sh->now_ns >= sh->expire_next_ns,
+         must_evict = sh->now_ns >= evict_next_ns(sh);
+    if (!must_free && !must_expire && !must_evict) return false;
     bool more = false;
     uint64_t started = env_ticks();
     if (must_free) more = free_list_step(sh);
@@ -190,11 +194,13 @@ bool shard_background(struct shard *sh)
         more |= expire_step(sh);
         publish_index_bytes(sh);
     }
+    if (must_evict) more |= evict_step(sh);
     counter_add(&sh->counters.busy_ticks, env_ticks() - started);
     return more;
 }
 
 uint64_t shard_next_deadline_ns(const struct shard *sh)
 {
-    return free_list_pending(sh->free_list) > 0 ? 0 : sh->expire_next_ns;
+    if (free_list_pending(sh->free_list) > 0) return 0;
+    return MIN(sh->expire_next_ns, evict_next_ns(sh));
 }

@@ -11,6 +11,7 @@
 #include "base/mem.h"
 #include "base/sequencer.h"
 #include "base/wheel.h"
+#include "shard/evict.h"
 #include "shard/keyspace.h"
 #include "shard/locks.h"
 
@@ -25,7 +26,10 @@ struct shard_config {
     uint32_t hz;
     uint32_t notify_classes; /* enum notify_class: which keyspace events anybody gets */
     bool active_expire;
-    bool lfu;
+    uint64_t maxmemory_bytes; /* of all shards and everything else; 0: no limit */
+    enum evict_policy evict_policy;
+    bool evict_volatile; /* only keys with a deadline */
+    uint32_t evict_samples, evict_tenacity;
     bool lazyfree_user_del; /* DEL works as UNLINK */
     bool lazyfree_user_flush;
     bool lazyfree_expire;
@@ -67,6 +71,7 @@ struct shard {
     struct keyspace keys;
     struct locks locks;
     struct free_list *free_list;
+    struct evict evict;
     const struct shard_config *config;
     uint64_t random_state;
     struct shard_counters counters;
@@ -97,6 +102,7 @@ struct shard_options {
     uint64_t hash_seed, random_seed;
     const struct shard_config *config;
     const struct shard_hooks *hooks;
+    struct budget *budget; /* NULL: maxmemory does not concern this shard */
 };
 
 extern _Thread_local struct shard *shard_here;
@@ -127,6 +133,12 @@ void shard_run_request(struct shard *sh, struct request *rq, struct reply *out);
 bool shard_background(struct shard *sh);
 /* When background work is next due (monotonic ns); UINT64_MAX: never. */
 uint64_t shard_next_deadline_ns(const struct shard *sh);
+
+/* Makes room if the shard is over its limit. False: there is none, and the request may need it. */
+static inline bool shard_admits(struct shard *sh, const struct request *rq)
+{
+    return likely(mem_live_bytes(&sh->mem) <= sh->evict.limit_bytes) || evict_admit(sh, rq);
+}
 
 /* 64 random bits, xorshift seeded at init. */
 static inline uint64_t shard_random(struct shard *sh)

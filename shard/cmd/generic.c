@@ -135,10 +135,10 @@ static enum err cmd_copy(struct shard *sh, struct request *rq, struct reply *out
     INT32_MAX /* what Redis says of the integers below 10,000, which it shares */
 #define SHARED_INTEGERS 10000
 
-/* Under LRU: the second of the last access, 24 bits of it. */
-static uint32_t access_clock(const struct entry *e)
+/* As Redis shows it: the second of the last access, or the two parts of LFU. */
+static uint32_t access_clock(const struct shard *sh, const struct entry *e)
 {
-    return e->clock[0] | (uint32_t)e->clock[1] << 8 | (uint32_t)e->clock[2] << 16;
+    return sh->config->evict_policy == EVICT_LFU ? entry_clock(e) : entry_clock(e) / 16;
 }
 
 static int64_t idle_seconds(const struct shard *sh, const struct entry *e)
@@ -164,7 +164,11 @@ static enum err cmd_object_encoding(struct shard *sh, struct request *rq, struct
 
 static int64_t reference_count(const struct shard *sh, const struct entry *e)
 {
-    if (entry_encoding(e) != ENCODING_INT || sh->config->lfu) return 1;
+    enum evict_policy policy = sh->config->evict_policy;
+    bool is_clocked =
+        sh->config->maxmemory_bytes > 0 &&
+        (policy == EVICT_LRU || policy == EVICT_LFU); /* each has a clock of its own */
+    if (entry_encoding(e) != ENCODING_INT || is_clocked) return 1;
     return entry_integer(e) >= 0 && entry_integer(e) < SHARED_INTEGERS ? REFCOUNT_SHARED : 1;
 }
 
@@ -179,7 +183,7 @@ static enum err cmd_object_idletime(struct shard *sh, struct request *rq, struct
 {
     struct entry *e = object_entry_or_null(sh, rq, out);
     if (e == NULL) return OK;
-    if (sh->config->lfu) {
+    if (sh->config->evict_policy == EVICT_LFU) {
         reply_error(out, "ERR An LFU maxmemory policy is selected, idle time not tracked. Please "
                          "note that when switching between policies at runtime LRU and LFU data "
                          "will take some time to adjust.");
@@ -193,7 +197,7 @@ static enum err cmd_object_freq(struct shard *sh, struct request *rq, struct rep
 {
     struct entry *e = object_entry_or_null(sh, rq, out);
     if (e == NULL) return OK;
-    if (!sh->config->lfu) {
+    if (sh->config->evict_policy != EVICT_LFU) {
         reply_error(out, "ERR An LFU maxmemory policy is not selected, access frequency not "
                          "tracked. Please note that when switching between policies at runtime "
                          "LRU and LFU data will take some time to adjust.");
@@ -245,7 +249,7 @@ enum err cmd_debug_object(struct shard *sh, struct request *rq, struct reply *ou
              "Value at:%p refcount:%" PRId64 " encoding:%s serializedlength:%zu lru:%u "
              "lru_seconds_idle:%" PRId64,
              (const void *)e, reference_count(sh, e), encoding_name(entry_encoding(e)), serialized,
-             access_clock(e), idle_seconds(sh, e));
+             access_clock(sh, e), idle_seconds(sh, e));
     reply_status(out, line);
     return OK;
 }

@@ -181,7 +181,7 @@ Test(cmd_generic, object_tells_idle_time_or_frequency_by_the_policy)
            "-ERR An LFU maxmemory policy is not selected, access frequency not tracked. Please "
            "note that when switching between policies at runtime LRU and LFU data will take some "
            "time to adjust.\r\n");
-    f.config->lfu = true;
+    f.config->evict_policy = EVICT_LFU;
     expect(&f, "SET l v", "+OK\r\n");
     expect(&f, "OBJECT FREQ l", ":5\r\n");
     shard_fixture_pass_ms(&f, 2 * 60 * 1000);

@@ -301,7 +301,7 @@ Test(keyspace, idle_time_starts_anew_with_a_read_and_not_with_a_peek)
 
 Test(keyspace, frequency_grows_with_the_logarithm_and_decays_with_minutes)
 {
-    f.config->lfu = true;
+    f.config->evict_policy = EVICT_LFU;
     struct key k = key_of("a");
     set("a", "1", DEADLINE_NONE);
     cr_assert_eq(keyspace_frequency(sh, peek("a")), 5);

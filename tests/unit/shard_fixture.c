@@ -193,7 +193,8 @@ struct bytes shard_fixture_run(struct shard_fixture *f, uint32_t argc, const str
             rq.hash = bytes_hash(rq.argv[keys->begin], f->shard->keys.seed);
             rq.hashed_index = (uint32_t)keys->begin;
         }
-        enum err e = rq.command->on_shard(f->shard, &rq, &out);
+        enum err e = ERR_NO_MEM;
+        if (shard_admits(f->shard, &rq)) e = rq.command->on_shard(f->shard, &rq, &out);
         if (e != OK) {
             cr_assert_eq(reply_size(&out), 0, "a handler that fails may not have written");
             reply_err(&out, e);

@@ -1,0 +1,52 @@
+/* budget.h: one memory cap for all shards, lent to them in pieces.
+ *
+ *     total = what the main thread allows = unlent + the sum of all loans
+ *
+ * A shard that has used up its loan borrows more; when nothing is left to lend, it must evict. So a
+ * shard that gets more data than others does not evict while there is room anywhere, and the sum
+ * stays under the cap without a lock. The main thread calls loans back when the cap shrinks or when
+ * memory lies where it is of less use.
+ *
+ * Thread     budget_resize and budget_recall [main], a loan [shard] its own, budget_unlent [any]
+ * Limits     Bytes. `unlent` is negative while more is lent than the total, until the shards have
+ *            given back what was called.
+ */
+#pragma once
+
+#include <stdalign.h>
+#include <stdatomic.h>
+
+#include "base/check.h"
+#include "base/counter.h"
+
+struct budget {
+    alignas(CACHE_LINE) _Atomic int64_t unlent_bytes;
+    /* ---- main thread ---- */
+    alignas(CACHE_LINE) int64_t total_bytes;
+};
+
+struct loan {
+    /* ---- written by the main thread ---- */
+    alignas(CACHE_LINE) struct counter called_bytes; /* asked back, in all so far */
+    /* ---- written by the shard ---- */
+    alignas(CACHE_LINE) struct budget *budget;
+    struct counter lent_bytes;
+    struct counter repaid_bytes; /* of what was called */
+};
+
+/* [main] What may be lent from now on. */
+void budget_resize(struct budget *b, int64_t total_bytes);
+int64_t budget_unlent(const struct budget *b);
+/* [main] Asks for that much of a loan back. */
+void budget_recall(struct loan *l, uint64_t bytes);
+/* [main] What was asked back and has not come yet. */
+uint64_t budget_awaited(const struct loan *l);
+
+/* [shard] Up to `want` more; what it got, 0 when there is nothing left. */
+uint64_t loan_borrow(struct loan *l, uint64_t want);
+/* [shard] Gives back what was called, and what is above `keep`. */
+void loan_repay(struct loan *l, uint64_t keep);
+static inline uint64_t loan_bytes(const struct loan *l)
+{
+    return counter_read(&l->lent_bytes);
+}

@@ -1,0 +1,19 @@
+/* lending.h: how much memory the shards may use together, and between whom it is moved.
+ *
+ *     maxmemory = net threads, main thread, buffers … + what is lent to shards + what is not lent
+ *
+ * Ten times a second the main thread measures what is used outside the shards, and sizes the budget
+ * by it. When more is lent than there is, it calls back from each shard in proportion. When nothing
+ * is left to lend, it calls back a little from the shards whose coldest keys are much colder than
+ * those of the others: whoever is evicting then borrows it. So memory moves to where it is of use.
+ *
+ * Thread     [main]; server_is_full [any]
+ */
+#pragma once
+
+#include "server/server.h"
+
+/* Ten times a second, and when maxmemory has changed, before the shards hear of it. */
+void lending_update(struct server *srv, const struct config *config);
+/* Some shard is over its limit and has nothing to evict. */
+bool server_is_full(const struct server *srv);

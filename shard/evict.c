@@ -1,0 +1,286 @@
+#include "shard/evict.h"
+
+#include "base/command.h"
+#include "base/env.h"
+#include "shard/lazyfree.h"
+#include "shard/shard.h"
+
+#define TICK_NS 100000000ULL
+/* Evictions between two looks at the clock. */
+#define ROUND_KEYS 16
+/* Calls of the scan for keys with a deadline before it rests. */
+#define SCAN_CALLS_MAX 256
+#define SAMPLES_MAX 64
+/* Bounds a round where the clock stands still, as in the simulator. */
+#define ROUNDS_MAX 4096
+/* What a shard may keep beyond what it uses, in chunks. */
+#define SLACK_CHUNKS 2
+
+void evict_init(struct shard *sh, struct budget *budget)
+{
+    sh->evict = (struct evict){.loan = {.budget = budget}, .limit_bytes = UINT64_MAX};
+}
+
+void evict_apply_config(struct shard *sh)
+{
+    struct evict *ev = &sh->evict;
+    uint64_t total = sh->config->maxmemory_bytes;
+    ev->pool_count = 0;
+    if (!ev->loan.budget || total == 0) {
+        if (ev->loan.budget) loan_repay(&ev->loan, 0);
+        ev->limit_bytes = UINT64_MAX;
+        counter_set(&ev->is_full, 0);
+        return;
+    }
+    uint64_t chunk = total / (256ULL * sh->shard_count);
+    ev->chunk_bytes = MAX(MIN(chunk, EVICT_CHUNK_BYTES_MAX), EVICT_CHUNK_BYTES_MIN);
+    ev->limit_bytes = loan_bytes(&ev->loan);
+    ev->tick_next_ns = 0;
+}
+
+/* ---- candidates ---- */
+
+static bool is_volatile_only(const struct shard *sh)
+{
+    return sh->config->evict_volatile;
+}
+
+/* The higher, the sooner it goes. Of a random policy: a candidate stays one. */
+static uint64_t score_of(const struct shard *sh, const struct entry *e)
+{
+    switch (sh->config->evict_policy) {
+    case EVICT_LRU:
+        return keyspace_idle_ticks(sh, e);
+    case EVICT_LFU:
+        return UINT8_MAX - keyspace_frequency(sh, e);
+    case EVICT_TTL:
+        return UINT64_MAX - (uint64_t)entry_deadline_ms(e);
+    case EVICT_RANDOM:
+    case EVICT_NOTHING:
+        break;
+    }
+    return UINT64_MAX;
+}
+
+/* A key that a LOCKED command holds, or that is here only as its guest, stays. */
+static bool is_in_use(struct shard *sh, const struct entry *e, uint64_t hash)
+{
+    if (likely(sh->locks.busy == 0)) return false;
+    return locks_has_hash(sh, hash) ||
+           bytes_shard(entry_key(e), hash, sh->keys.seed, sh->shard_count) != sh->id;
+}
+
+static void pool_insert(struct evict *ev, struct evict_candidate c)
+{
+    for (uint32_t i = 0; i < ev->pool_count; i++)
+        if (ev->pool[i].hash == c.hash && ev->pool[i].db == c.db) return;
+    if (ev->pool_count == EVICT_POOL_SIZE) {
+        if (c.score <= ev->pool[0].score) return;
+        memmove(&ev->pool[0], &ev->pool[1], (EVICT_POOL_SIZE - 1) * sizeof ev->pool[0]);
+        ev->pool_count--;
+    }
+    uint32_t at = ev->pool_count++;
+    for (; at > 0 && ev->pool[at - 1].score > c.score; at--) ev->pool[at] = ev->pool[at - 1];
+    ev->pool[at] = c;
+}
+
+struct sample {
+    struct entry *entries[SAMPLES_MAX];
+    uint32_t count;
+};
+
+static void collect(void *context, struct entry *e, uint64_t position)
+{
+    UNUSED uint64_t any = position;
+    struct sample *s = context;
+    if (s->count == SAMPLES_MAX) return;
+    __builtin_prefetch(e);
+    s->entries[s->count++] = e;
+}
+
+/* Whole buckets from a random place on, until there are enough entries. */
+static void sample_all(struct shard *sh, const struct dict *keys, struct sample *s)
+{
+    uint32_t wanted = MIN(sh->config->evict_samples, (uint32_t)SAMPLES_MAX);
+    uint64_t cursor = shard_random(sh);
+    for (unsigned calls = 0; calls < SCAN_CALLS_MAX && s->count < wanted; calls++)
+        cursor = dict_scan(keys, cursor, collect, s);
+}
+
+/* Keys with a deadline may be rare: what one call did not reach, the next one does. */
+static void sample_marked(struct shard *sh, const struct dict *keys, struct sample *s)
+{
+    uint32_t wanted = MIN(sh->config->evict_samples, (uint32_t)SAMPLES_MAX);
+    uint64_t cursor = sh->evict.cursor ? sh->evict.cursor : shard_random(sh);
+    for (unsigned calls = 0; calls < SCAN_CALLS_MAX && s->count < wanted; calls++)
+        cursor = dict_scan_marked(keys, cursor, DICT_MARKS_ALL, collect, s);
+    sh->evict.cursor = s->count ? 0 : cursor;
+}
+
+static void sample_database(struct shard *sh, uint32_t db)
+{
+    const struct dict *keys = &sh->keys.databases[db]->keys;
+    struct sample s;
+    s.count = 0;
+    if (is_volatile_only(sh))
+        sample_marked(sh, keys, &s);
+    else
+        sample_all(sh, keys, &s);
+    for (uint32_t i = 0; i < s.count; i++) {
+        struct entry *e = s.entries[i];
+        uint64_t hash = bytes_hash(entry_key(e), sh->keys.seed);
+        if (is_in_use(sh, e, hash)) continue;
+        bool is_random = sh->config->evict_policy == EVICT_RANDOM;
+        uint64_t score = is_random ? shard_random(sh) : score_of(sh, e);
+        pool_insert(&sh->evict, (struct evict_candidate){.score = score, .hash = hash, .db = db});
+    }
+}
+
+static bool has_candidates(const struct shard *sh, uint32_t db)
+{
+    const struct database *d = sh->keys.databases[db];
+    return d && (is_volatile_only(sh) ? d->keys.marked_count : d->keys.count) > 0;
+}
+
+static bool sample_databases(struct shard *sh)
+{
+    bool any = false;
+    for (uint32_t db = 0; db < sh->keys.database_count; db++) {
+        if (!has_candidates(sh, db)) continue;
+        sample_database(sh, db);
+        any = true;
+    }
+    if (sh->evict.pool_count)
+        counter_set(&sh->evict.coldest, sh->evict.pool[sh->evict.pool_count - 1].score);
+    return any;
+}
+
+/* ---- evicting ---- */
+
+/* The candidate's entry, if it is still as good as when it was sampled. */
+static struct entry *candidate_entry(struct shard *sh, const struct evict_candidate *c)
+{
+    const struct database *d = sh->keys.databases[c->db];
+    struct entry *e = d ? dict_find_hash(&d->keys, c->hash) : NULL;
+    if (!e || (is_volatile_only(sh) && !entry_has_deadline(e))) return NULL;
+    if (score_of(sh, e) < c->score || is_in_use(sh, e, c->hash)) return NULL;
+    return e;
+}
+
+enum evicted { EVICTED, EVICTED_NOTHING_YET, EVICTED_NOTHING };
+
+static enum evicted evict_one(struct shard *sh)
+{
+    struct evict *ev = &sh->evict;
+    bool any = sample_databases(sh);
+    while (ev->pool_count > 0) {
+        struct evict_candidate c = ev->pool[--ev->pool_count];
+        struct entry *e = candidate_entry(sh, &c);
+        if (!e) continue;
+        keyspace_drop_evicted(sh, c.db, c.hash, e);
+        counter_add(&ev->evicted_keys, 1);
+        return EVICTED;
+    }
+    return any ? EVICTED_NOTHING_YET : EVICTED_NOTHING;
+}
+
+/* ---- making room ---- */
+
+enum room { ROOM_MADE, ROOM_LATER, ROOM_NONE };
+
+static uint64_t used_bytes(const struct shard *sh)
+{
+    return mem_live_bytes(&sh->mem);
+}
+
+static bool borrow(struct shard *sh)
+{
+    struct evict *ev = &sh->evict;
+    uint64_t lent = loan_bytes(&ev->loan), used = used_bytes(sh);
+    uint64_t missing = used > lent ? used - lent : 0;
+    uint64_t got = loan_borrow(&ev->loan, MAX(missing, ev->chunk_bytes));
+    ev->limit_bytes = loan_bytes(&ev->loan);
+    return got > 0;
+}
+
+/* One step towards the limit. */
+static enum room make_some_room(struct shard *sh)
+{
+    if (used_bytes(sh) <= sh->evict.limit_bytes || borrow(sh)) return ROOM_MADE;
+    if (free_list_pending(sh->free_list) > 0) {
+        free_list_step(sh);
+        return ROOM_LATER;
+    }
+    if (sh->config->evict_policy == EVICT_NOTHING) return ROOM_NONE;
+    for (unsigned i = 0; i < ROUND_KEYS && used_bytes(sh) > sh->evict.limit_bytes; i++) {
+        switch (evict_one(sh)) {
+        case EVICTED:
+            break;
+        case EVICTED_NOTHING_YET:
+            return ROOM_LATER;
+        case EVICTED_NOTHING:
+            return ROOM_NONE;
+        }
+    }
+    return ROOM_LATER;
+}
+
+/* How long a request may wait: maxmemory-eviction-tenacity as Redis counts it. */
+static uint64_t time_limit_ns(uint32_t tenacity)
+{
+    if (tenacity >= 100) return UINT64_MAX;
+    if (tenacity <= 10) return 50000ULL * tenacity;
+    double ns = 500000;
+    for (uint32_t i = 10; i < tenacity; i++) ns *= 1.15;
+    return (uint64_t)ns;
+}
+
+static enum room make_room(struct shard *sh, uint64_t limit_ns)
+{
+    uint64_t started_ns = env_now_ns();
+    enum room room = ROOM_LATER;
+    for (unsigned i = 0; i < ROUNDS_MAX; i++) {
+        room = make_some_room(sh);
+        if (room == ROOM_LATER && used_bytes(sh) <= sh->evict.limit_bytes) room = ROOM_MADE;
+        if (room == ROOM_MADE && used_bytes(sh) > sh->evict.limit_bytes) room = ROOM_LATER;
+        if (room != ROOM_LATER) break;
+        uint64_t took_ns = env_now_ns() - started_ns;
+        if (took_ns >= limit_ns) {
+            counter_add(&sh->evict.exceeded_us, took_ns / 1000);
+            break;
+        }
+    }
+    counter_set(&sh->evict.is_full, room == ROOM_NONE);
+    return room;
+}
+
+bool evict_admit(struct shard *sh, const struct request *rq)
+{
+    if (rq->flags & REQUEST_COMMIT) return true;
+    if (make_room(sh, time_limit_ns(sh->config->evict_tenacity)) != ROOM_NONE) return true;
+    /* Of a split command all parts run or none: the net thread has looked before it sent them. */
+    return !(rq->command->flags & CMD_DENY_OOM) || rq->flags & REQUEST_PART;
+}
+
+bool evict_step(struct shard *sh)
+{
+    struct evict *ev = &sh->evict;
+    if (sh->now_ns < evict_next_ns(sh)) return false;
+    ev->tick_next_ns = sh->now_ns + TICK_NS;
+    loan_repay(&ev->loan, used_bytes(sh) + SLACK_CHUNKS * ev->chunk_bytes);
+    ev->limit_bytes = loan_bytes(&ev->loan);
+    if (used_bytes(sh) <= ev->limit_bytes) {
+        counter_set(&ev->is_full, 0);
+        if (sh->config->evict_policy == EVICT_LRU || sh->config->evict_policy == EVICT_LFU)
+            sample_databases(sh);
+        return false;
+    }
+    enum room room = make_room(sh, SHARD_SLICE_US * 1000ULL);
+    if (room == ROOM_LATER) ev->tick_next_ns = sh->now_ns + SHARD_SLICE_US * 1000ULL;
+    return room == ROOM_LATER;
+}
+
+uint64_t evict_next_ns(const struct shard *sh)
+{
+    return sh->evict.limit_bytes == UINT64_MAX ? UINT64_MAX : sh->evict.tick_next_ns;
+}

@@ -1,0 +1,69 @@
+/* evict.h: keeps a shard within the memory that is lent to it, by evicting what is of least use.
+ *
+ * Before a request runs, one comparison tells whether the shard is over its limit. Then it borrows
+ * more (base/budget.h), frees what waits to be freed, and evicts: a few keys are sampled into a
+ * pool, and the best of the pool goes.
+ *
+ *     sample ─▶ pool: 16 candidates, by score ─▶ the highest score is dropped
+ *
+ * Thread     [shard]; the loan and the counters as they say
+ * Limits     A request waits for eviction at most as long as maxmemory-eviction-tenacity allows;
+ *            what is over then goes in the background. A sample touches one bucket and the entries
+ *            in it.
+ * Errors     ERR_NO_MEM for commands that may need memory (CMD_DENY_OOM) when nothing can be
+ *            evicted.
+ * Source     Sampling with a pool is Redis's idea; ours samples whole buckets, whose entries arrive
+ *            together.
+ */
+#pragma once
+
+#include "base/budget.h"
+#include "base/counter.h"
+
+struct entry;
+struct request;
+struct shard;
+
+enum evict_policy {
+    EVICT_NOTHING,
+    EVICT_LRU,
+    EVICT_LFU,
+    EVICT_RANDOM,
+    EVICT_TTL,
+};
+
+#define EVICT_POOL_SIZE 16
+#define EVICT_CHUNK_BYTES_MIN 4096
+#define EVICT_CHUNK_BYTES_MAX (1024 * 1024)
+
+struct evict_candidate {
+    uint64_t score; /* the higher, the sooner it goes */
+    uint64_t hash;
+    uint32_t db;
+};
+
+struct evict {
+    struct loan loan;
+    uint64_t limit_bytes; /* UINT64_MAX: none */
+    uint64_t chunk_bytes; /* what it borrows at a time */
+    uint64_t tick_next_ns;
+    uint64_t cursor; /* where the search for keys with a deadline goes on; 0: anywhere */
+    uint32_t pool_count;
+    struct evict_candidate pool[EVICT_POOL_SIZE]; /* the best is the last */
+    /* Any thread may read these. */
+    struct counter evicted_keys, exceeded_us;
+    struct counter coldest; /* the score of the best candidate: the policy's own unit */
+    struct counter is_full; /* over the limit, and nothing to evict */
+};
+
+void evict_init(struct shard *sh, struct budget *budget);
+/* The configuration has changed: there is a limit, or none any more. */
+void evict_apply_config(struct shard *sh);
+
+/* Before a request, when the shard is over its limit. False: it may not run, for want of memory. */
+bool evict_admit(struct shard *sh, const struct request *rq);
+/* In the background, some times a second: evicts what is over, gives back what is not needed. True
+ * if there is more. */
+bool evict_step(struct shard *sh);
+/* Monotonic ns; UINT64_MAX: never. */
+uint64_t evict_next_ns(const struct shard *sh);

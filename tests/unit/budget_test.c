@@ -1,0 +1,92 @@
+#include "base/budget.h"
+
+#include <criterion/criterion.h>
+
+#include "tests/unit/random.h"
+
+#define LOANS 7
+
+Test(budget, lends_what_is_there_and_no_more)
+{
+    struct budget b = {0};
+    struct loan l = {.budget = &b};
+    budget_resize(&b, 1000);
+    cr_assert_eq(loan_borrow(&l, 600), 600);
+    cr_assert_eq(loan_borrow(&l, 600), 400);
+    cr_assert_eq(loan_borrow(&l, 1), 0);
+    cr_assert_eq(loan_bytes(&l), 1000);
+    cr_assert_eq(budget_unlent(&b), 0);
+}
+
+Test(budget, what_is_above_the_need_comes_back)
+{
+    struct budget b = {0};
+    struct loan l = {.budget = &b};
+    budget_resize(&b, 1000);
+    cr_assert_eq(loan_borrow(&l, 1000), 1000);
+    loan_repay(&l, 300);
+    cr_assert_eq(loan_bytes(&l), 300);
+    cr_assert_eq(budget_unlent(&b), 700);
+    loan_repay(&l, 500);
+    cr_assert_eq(loan_bytes(&l), 300);
+}
+
+Test(budget, a_smaller_total_is_a_debt_until_the_call_is_answered)
+{
+    struct budget b = {0};
+    struct loan l = {.budget = &b};
+    budget_resize(&b, 1000);
+    cr_assert_eq(loan_borrow(&l, 900), 900);
+    budget_resize(&b, 400);
+    cr_assert_eq(budget_unlent(&b), -500);
+    cr_assert_eq(loan_borrow(&l, 1), 0);
+    budget_recall(&l, 500);
+    cr_assert_eq(budget_awaited(&l), 500);
+    loan_repay(&l, UINT64_MAX);
+    cr_assert_eq(budget_awaited(&l), 0);
+    cr_assert_eq(loan_bytes(&l), 400);
+    cr_assert_eq(budget_unlent(&b), 0);
+}
+
+Test(budget, a_call_for_more_than_was_lent_takes_all_of_it)
+{
+    struct budget b = {0};
+    struct loan l = {.budget = &b};
+    budget_resize(&b, 100);
+    cr_assert_eq(loan_borrow(&l, 60), 60);
+    budget_recall(&l, 1000);
+    loan_repay(&l, UINT64_MAX);
+    cr_assert_eq(loan_bytes(&l), 0);
+    cr_assert_eq(budget_unlent(&b), 100);
+    cr_assert_eq(budget_awaited(&l), 0);
+}
+
+Test(budget, no_byte_is_lost_whatever_happens)
+{
+    struct random r = random_make();
+    struct budget b = {0};
+    struct loan loans[LOANS] = {0};
+    int64_t total = 0;
+    for (unsigned i = 0; i < LOANS; i++) loans[i].budget = &b;
+    for (unsigned step = 0; step < 100000; step++) {
+        struct loan *l = &loans[random_below(&r, LOANS)];
+        switch (random_below(&r, 4)) {
+        case 0:
+            total = (int64_t)random_below(&r, 1000000) - 1000;
+            budget_resize(&b, total);
+            break;
+        case 1:
+            cr_assert_leq(loan_borrow(l, 1 + random_below(&r, 50000)), 50000);
+            break;
+        case 2:
+            loan_repay(l, random_below(&r, 100000));
+            break;
+        case 3:
+            budget_recall(l, random_below(&r, 1000));
+            break;
+        }
+        int64_t sum = budget_unlent(&b);
+        for (unsigned i = 0; i < LOANS; i++) sum += (int64_t)loan_bytes(&loans[i]);
+        cr_assert_eq(sum, total, "step %u", step);
+    }
+}

@@ -1,0 +1,221 @@
+#include "shard/evict.h"
+
+#include <criterion/criterion.h>
+
+#include "tests/unit/random.h"
+#include "tests/unit/shard_fixture.h"
+
+#define VALUE_BYTES 100
+
+static struct shard_fixture f;
+static struct budget budget;
+
+static void start(uint64_t maxmemory, enum evict_policy policy, bool is_volatile)
+{
+    f = shard_fixture_make();
+    budget = (struct budget){0};
+    budget_resize(&budget, (int64_t)maxmemory);
+    f.config->maxmemory_bytes = maxmemory;
+    f.config->evict_policy = policy;
+    f.config->evict_volatile = is_volatile;
+    f.config->evict_samples = 5;
+    f.config->evict_tenacity = 10;
+    f.shard->evict.loan.budget = &budget;
+    evict_apply_config(f.shard);
+}
+
+static void finish(void)
+{
+    shard_fixture_free(&f);
+}
+
+static uint64_t used(void)
+{
+    return mem_live_bytes(&f.shard->mem);
+}
+
+/* True: it was set; false: refused for want of memory. */
+static bool set(unsigned i, const char *options)
+{
+    char line[VALUE_BYTES + 100];
+    snprintf(line, sizeof line, "SET key:%u %0*u %s", i, VALUE_BYTES, i, options);
+    struct bytes reply = shard_fixture_run_line(&f, line);
+    if (reply.data[0] == '+') return true;
+    const char *text = "-OOM command not allowed when used memory > 'maxmemory'.\r\n";
+    cr_assert(bytes_equal(reply, bytes_of(text)));
+    return false;
+}
+
+static bool is_there(unsigned i)
+{
+    char name[32];
+    struct bytes key = bytes_make(name, (size_t)snprintf(name, sizeof name, "key:%u", i));
+    struct key k = {.name = key, .hash = bytes_hash(key, f.shard->keys.seed)};
+    return keyspace_peek(f.shard, &k) != NULL;
+}
+
+static unsigned count_there(unsigned from, unsigned to)
+{
+    unsigned n = 0;
+    for (unsigned i = from; i < to; i++) n += is_there(i);
+    return n;
+}
+
+Test(evict, without_a_limit_nothing_goes)
+{
+    start(0, EVICT_LRU, false);
+    for (unsigned i = 0; i < 10000; i++) cr_assert(set(i, ""));
+    cr_assert_eq(count_there(0, 10000), 10000);
+    cr_assert_eq(evict_next_ns(f.shard), UINT64_MAX);
+    finish();
+}
+
+Test(evict, used_memory_stays_under_the_limit)
+{
+    enum evict_policy policies[] = {EVICT_LRU, EVICT_LFU, EVICT_RANDOM};
+    for (size_t p = 0; p < ARRAY_LEN(policies); p++) {
+        start(1 << 20, policies[p], false);
+        for (unsigned i = 0; i < 50000; i++) {
+            cr_assert(set(i, ""));
+            cr_assert_leq(used(), (1 << 20) + 16384, "one value and a step of the table");
+        }
+        uint64_t keys = keyspace_size(f.shard, 0);
+        cr_assert_geq(used(), (1 << 20) * 95 / 100, "%lu", (unsigned long)used());
+        cr_assert_eq(counter_read(&f.shard->evict.evicted_keys), 50000 - keys);
+        finish();
+    }
+}
+
+Test(evict, without_a_policy_writes_are_refused_and_reads_go_on)
+{
+    start(1 << 20, EVICT_NOTHING, false);
+    unsigned stored = 0;
+    while (set(stored, "")) stored++;
+    cr_assert_gt(stored, 3000);
+    cr_assert_eq(count_there(0, stored), stored);
+    expect(&f, "EXISTS key:0", ":1\r\n");
+    expect(&f, "DEL key:0 key:1 key:2 key:3 key:4 key:5 key:6 key:7 key:8 key:9", ":10\r\n");
+    cr_assert(set(0, ""), "what was deleted makes room");
+    finish();
+}
+
+Test(evict, what_was_used_longest_ago_goes_first)
+{
+    start(1 << 20, EVICT_LRU, false);
+    for (unsigned i = 0; i < 4000; i++) cr_assert(set(i, ""));
+    shard_fixture_pass_ms(&f, 60000);
+    for (unsigned i = 0; i < 2000; i++) { /* one half is used again */
+        char line[64];
+        snprintf(line, sizeof line, "GET key:%u", i);
+        shard_fixture_run_line(&f, line);
+    }
+    shard_fixture_pass_ms(&f, 1000);
+    for (unsigned i = 10000; i < 13000; i++) cr_assert(set(i, ""));
+    unsigned hot = count_there(0, 2000), cold = count_there(2000, 4000);
+    cr_assert_gt(hot, 1990, "%u of the used ones are left, %u of the others", hot, cold);
+    finish();
+}
+
+Test(evict, what_was_used_least_often_goes_first)
+{
+    start(1 << 20, EVICT_LFU, false);
+    for (unsigned i = 0; i < 4000; i++) cr_assert(set(i, ""));
+    for (unsigned round = 0; round < 30; round++)
+        for (unsigned i = 0; i < 2000; i++) {
+            char line[64];
+            snprintf(line, sizeof line, "GET key:%u", i);
+            shard_fixture_run_line(&f, line);
+        }
+    for (unsigned i = 10000; i < 20000; i++) cr_assert(set(i, ""));
+    cr_assert_gt(count_there(0, 2000), 1900);
+    finish();
+}
+
+Test(evict, only_keys_with_a_deadline_go_under_a_volatile_policy)
+{
+    start(1 << 20, EVICT_LRU, true);
+    for (unsigned i = 0; i < 2000; i++) cr_assert(set(i, ""));
+    unsigned i = 2000;
+    for (; i < 20000; i++) cr_assert(set(i, "EX 1000"));
+    cr_assert_eq(count_there(0, 2000), 2000);
+    while (set(i, "")) i++; /* until nothing with a deadline is left */
+    cr_assert_eq(count_there(0, 2000), 2000);
+    cr_assert_eq(counter_read(&f.shard->keys.databases[0]->expires_count), 0);
+    finish();
+}
+
+Test(evict, a_single_key_with_a_deadline_is_found_among_many_without)
+{
+    start(4 << 20, EVICT_RANDOM, true);
+    cr_assert(set(1000000, "EX 1000"));
+    unsigned i = 0;
+    while (set(i, "")) i++;
+    cr_assert_eq(is_there(1000000), false);
+    cr_assert_eq(counter_read(&f.shard->evict.evicted_keys), 1);
+    finish();
+}
+
+Test(evict, the_nearest_deadline_goes_first)
+{
+    start(1 << 20, EVICT_TTL, true);
+    for (unsigned i = 0; i < 4000; i++) cr_assert(set(i, i % 2 ? "EX 1000" : "EX 100000"));
+    for (unsigned i = 10000; i < 12500; i++) cr_assert(set(i, ""));
+    unsigned near = 0, far = 0;
+    for (unsigned i = 0; i < 4000; i++) *(i % 2 ? &near : &far) += is_there(i);
+    cr_assert_gt(far, 1990, "%u far, %u near", far, near);
+    finish();
+}
+
+Test(evict, every_database_gives)
+{
+    start(1 << 20, EVICT_RANDOM, false);
+    for (unsigned i = 0; i < 20000; i++) {
+        f.db = i % 3;
+        cr_assert(set(i, ""));
+    }
+    for (unsigned db = 0; db < 3; db++) cr_assert_gt(keyspace_size(f.shard, db), 800);
+    finish();
+}
+
+Test(evict, a_lower_limit_is_reached_in_the_background)
+{
+    start(4 << 20, EVICT_LRU, false);
+    for (unsigned i = 0; i < 25000; i++) cr_assert(set(i, ""));
+    cr_assert_gt(used(), 2 << 20);
+    budget_resize(&budget, 1 << 20);
+    budget_recall(&f.shard->evict.loan, (uint64_t)-budget_unlent(&budget));
+    for (unsigned i = 0; i < 1000 && used() > 1 << 20; i++) {
+        shard_fixture_pass_ms(&f, 100);
+        while (shard_background(f.shard)) shard_fixture_pass_ms(&f, 1);
+    }
+    cr_assert_leq(used(), 1 << 20);
+    cr_assert_geq(budget_unlent(&budget), 0);
+    finish();
+}
+
+Test(evict, a_big_value_that_goes_is_freed_before_more_is_evicted)
+{
+    start(8 << 20, EVICT_LRU, false);
+    shard_fixture_run_line(&f, "SET big x");
+    char line[300];
+    for (unsigned i = 0; i < 200; i++) {
+        snprintf(line, sizeof line, "SETRANGE big %u x", (i + 1) * 20000);
+        shard_fixture_run_line(&f, line);
+    }
+    shard_fixture_pass_ms(&f, 10000);
+    for (unsigned i = 0; i < 20000; i++) cr_assert(set(i, ""));
+    cr_assert_gt(count_there(0, 20000), 19900, "the big one made room for all");
+    finish();
+}
+
+Test(evict, without_the_limit_everything_borrowed_comes_back)
+{
+    start(1 << 20, EVICT_LRU, false);
+    for (unsigned i = 0; i < 5000; i++) cr_assert(set(i, ""));
+    f.config->maxmemory_bytes = 0;
+    evict_apply_config(f.shard);
+    cr_assert_eq(budget_unlent(&budget), 1 << 20);
+    for (unsigned i = 5000; i < 20000; i++) cr_assert(set(i, ""));
+    cr_assert_eq(count_there(5000, 20000), 15000);
+    finish();
+}
