@@ -26,7 +26,7 @@ static const struct config_word words_channels[] = {{"allchannels", CONFIG_CHANN
 static const struct config_word words_shutdown[] = {{"default", 0}, {"save", CONFIG_SHUTDOWN_SAVE}, {"nosave", CONFIG_SHUTDOWN_NOSAVE}, {"now", CONFIG_SHUTDOWN_NOW}, {"force", CONFIG_SHUTDOWN_FORCE}, {NULL, 0}};
 static const struct config_word words_policy[] = {
     {"volatile-lru", CONFIG_POLICY_VOLATILE_LRU}, {"volatile-lfu", CONFIG_POLICY_VOLATILE_LFU}, {"volatile-random", CONFIG_POLICY_VOLATILE_RANDOM}, {"volatile-ttl", CONFIG_POLICY_VOLATILE_TTL},
-    {"allkeys-lru", CONFIG_POLICY_ALLKEYS_LRU}, {"allkeys-lfu", CONFIG_POLICY_ALLKEYS_LFU}, {"allkeys-random", CONFIG_POLICY_ALLKEYS_RANDOM}, {"noeviction", CONFIG_POLICY_NOEVICTION}, {NULL, 0}};
+    {"allkeys-lru", CONFIG_POLICY_ALLKEYS_LRU}, {"allkeys-lfu", CONFIG_POLICY_ALLKEYS_LFU}, {"allkeys-random", CONFIG_POLICY_ALLKEYS_RANDOM}, {"allkeys-s3fifo", CONFIG_POLICY_ALLKEYS_S3FIFO}, {"noeviction", CONFIG_POLICY_NOEVICTION}, {NULL, 0}};
 /* Facility codes of syslog(3), whose header would clash with ours. */
 static const struct config_word words_facility[] = {
     {"user", 1 << 3}, {"local0", 16 << 3}, {"local1", 17 << 3}, {"local2", 18 << 3}, {"local3", 19 << 3},

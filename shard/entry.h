@@ -82,7 +82,7 @@ static inline bool entry_has_deadline(const struct entry *e)
     return e->flags & ENTRY_DEADLINE;
 }
 /* The access clock, 28 bits whose meaning is the keyspace's: LRU: sixteenths of a second; LFU:
- * minutes in 16 bits, then the counter in 8. */
+ * minutes in 16 bits, then the counter in 8; S3-FIFO: s3fifo.h. */
 static inline uint32_t entry_clock(const struct entry *e)
 {
     return e->clock[0] | (uint32_t)e->clock[1] << 8 | (uint32_t)e->clock[2] << 16 |

@@ -8,9 +8,6 @@
 #define TICK_NS 100000000ULL
 /* Evictions between two looks at the clock. */
 #define ROUND_KEYS 16
-/* Calls of the scan for keys with a deadline before it rests. */
-#define SCAN_CALLS_MAX 256
-#define SAMPLES_MAX 64
 /* Bounds a round where the clock stands still, as in the simulator. */
 #define ROUNDS_MAX 4096
 /* What a shard may keep beyond what it uses, in chunks. */
@@ -21,11 +18,16 @@ void evict_init(struct shard *sh, struct budget *budget)
     sh->evict = (struct evict){.loan = {.budget = budget}, .limit_bytes = UINT64_MAX};
 }
 
+void evict_deinit(struct shard *sh)
+{
+    s3fifo_deinit(sh);
+}
+
 void evict_apply_config(struct shard *sh)
 {
     struct evict *ev = &sh->evict;
     uint64_t total = sh->config->maxmemory_bytes;
-    ev->pool_count = 0;
+    ev->pool.count = 0;
     if (!ev->loan.budget || total == 0) {
         if (ev->loan.budget) loan_repay(&ev->loan, 0);
         ev->limit_bytes = UINT64_MAX;
@@ -40,11 +42,6 @@ void evict_apply_config(struct shard *sh)
 
 /* ---- candidates ---- */
 
-static bool is_volatile_only(const struct shard *sh)
-{
-    return sh->config->evict_volatile;
-}
-
 /* The higher, the sooner it goes. Of a random policy: a candidate stays one. */
 static uint64_t score_of(const struct shard *sh, const struct entry *e)
 {
@@ -55,6 +52,7 @@ static uint64_t score_of(const struct shard *sh, const struct entry *e)
         return UINT8_MAX - keyspace_frequency(sh, e);
     case EVICT_TTL:
         return UINT64_MAX - (uint64_t)entry_deadline_ms(e);
+    case EVICT_S3FIFO:
     case EVICT_RANDOM:
     case EVICT_NOTHING:
         break;
@@ -62,126 +60,45 @@ static uint64_t score_of(const struct shard *sh, const struct entry *e)
     return UINT64_MAX;
 }
 
-/* A key that a LOCKED command holds, or that is here only as its guest, stays. */
-static bool is_in_use(struct shard *sh, const struct entry *e, uint64_t hash)
+static void pool_database(struct shard *sh, uint32_t db, const struct evict_sample *s)
 {
-    if (likely(sh->locks.busy == 0)) return false;
-    return locks_has_hash(sh, hash) ||
-           bytes_shard(entry_key(e), hash, sh->keys.seed, sh->shard_count) != sh->id;
-}
-
-static void pool_insert(struct evict *ev, struct evict_candidate c)
-{
-    for (uint32_t i = 0; i < ev->pool_count; i++)
-        if (ev->pool[i].hash == c.hash && ev->pool[i].db == c.db) return;
-    if (ev->pool_count == EVICT_POOL_SIZE) {
-        if (c.score <= ev->pool[0].score) return;
-        memmove(&ev->pool[0], &ev->pool[1], (EVICT_POOL_SIZE - 1) * sizeof ev->pool[0]);
-        ev->pool_count--;
-    }
-    uint32_t at = ev->pool_count++;
-    for (; at > 0 && ev->pool[at - 1].score > c.score; at--) ev->pool[at] = ev->pool[at - 1];
-    ev->pool[at] = c;
-}
-
-struct sample {
-    struct entry *entries[SAMPLES_MAX];
-    uint32_t count;
-};
-
-static void collect(void *context, struct entry *e, uint64_t position)
-{
-    UNUSED uint64_t any = position;
-    struct sample *s = context;
-    if (s->count == SAMPLES_MAX) return;
-    __builtin_prefetch(e);
-    s->entries[s->count++] = e;
-}
-
-/* Whole buckets from a random place on, until there are enough entries. */
-static void sample_all(struct shard *sh, const struct dict *keys, struct sample *s)
-{
-    uint32_t wanted = MIN(sh->config->evict_samples, (uint32_t)SAMPLES_MAX);
-    uint64_t cursor = shard_random(sh);
-    for (unsigned calls = 0; calls < SCAN_CALLS_MAX && s->count < wanted; calls++)
-        cursor = dict_scan(keys, cursor, collect, s);
-}
-
-/* Keys with a deadline may be rare: what one call did not reach, the next one does. */
-static void sample_marked(struct shard *sh, const struct dict *keys, struct sample *s)
-{
-    uint32_t wanted = MIN(sh->config->evict_samples, (uint32_t)SAMPLES_MAX);
-    uint64_t cursor = sh->evict.cursor ? sh->evict.cursor : shard_random(sh);
-    for (unsigned calls = 0; calls < SCAN_CALLS_MAX && s->count < wanted; calls++)
-        cursor = dict_scan_marked(keys, cursor, DICT_MARKS_ALL, collect, s);
-    sh->evict.cursor = s->count ? 0 : cursor;
-}
-
-static void sample_database(struct shard *sh, uint32_t db)
-{
-    const struct dict *keys = &sh->keys.databases[db]->keys;
-    struct sample s;
-    s.count = 0;
-    if (is_volatile_only(sh))
-        sample_marked(sh, keys, &s);
-    else
-        sample_all(sh, keys, &s);
-    for (uint32_t i = 0; i < s.count; i++) {
-        struct entry *e = s.entries[i];
-        uint64_t hash = bytes_hash(entry_key(e), sh->keys.seed);
-        if (is_in_use(sh, e, hash)) continue;
-        bool is_random = sh->config->evict_policy == EVICT_RANDOM;
-        uint64_t score = is_random ? shard_random(sh) : score_of(sh, e);
-        pool_insert(&sh->evict, (struct evict_candidate){.score = score, .hash = hash, .db = db});
+    bool is_random = sh->config->evict_policy == EVICT_RANDOM;
+    for (uint32_t i = 0; i < s->count; i++) {
+        uint64_t score = is_random ? shard_random(sh) : score_of(sh, s->entries[i]);
+        struct evict_candidate c = {.score = score, .hash = s->hashes[i], .db = db};
+        evict_pool_insert(&sh->evict.pool, &c);
     }
 }
 
-static bool has_candidates(const struct shard *sh, uint32_t db)
-{
-    const struct database *d = sh->keys.databases[db];
-    return d && (is_volatile_only(sh) ? d->keys.marked_count : d->keys.count) > 0;
-}
-
+/* False: no database has a key that may go. */
 static bool sample_databases(struct shard *sh)
 {
+    struct evict_pool *pool = &sh->evict.pool;
     bool any = false;
     for (uint32_t db = 0; db < sh->keys.database_count; db++) {
-        if (!has_candidates(sh, db)) continue;
-        sample_database(sh, db);
+        struct evict_sample s;
+        if (!evict_sample(sh, db, &s)) continue;
+        pool_database(sh, db, &s);
         any = true;
     }
-    if (sh->evict.pool_count)
-        counter_set(&sh->evict.coldest, sh->evict.pool[sh->evict.pool_count - 1].score);
+    if (pool->count) counter_set(&sh->evict.coldest, pool->candidates[pool->count - 1].score);
     return any;
 }
 
 /* ---- evicting ---- */
 
-/* The candidate's entry, if it is still as good as when it was sampled. */
-static struct entry *candidate_entry(struct shard *sh, const struct evict_candidate *c)
-{
-    const struct database *d = sh->keys.databases[c->db];
-    struct entry *e = d ? dict_find_hash(&d->keys, c->hash) : NULL;
-    if (!e || (is_volatile_only(sh) && !entry_has_deadline(e))) return NULL;
-    if (score_of(sh, e) < c->score || is_in_use(sh, e, c->hash)) return NULL;
-    return e;
-}
-
-enum evicted { EVICTED, EVICTED_NOTHING_YET, EVICTED_NOTHING };
-
 static enum evicted evict_one(struct shard *sh)
 {
-    struct evict *ev = &sh->evict;
-    bool any = sample_databases(sh);
-    while (ev->pool_count > 0) {
-        struct evict_candidate c = ev->pool[--ev->pool_count];
-        struct entry *e = candidate_entry(sh, &c);
-        if (!e) continue;
+    if (sh->config->evict_policy == EVICT_S3FIFO) return s3fifo_evict_one(sh);
+    if (!sample_databases(sh)) return EVICTED_NOTHING;
+    struct evict_candidate c;
+    while (evict_pool_pop(&sh->evict.pool, &c)) {
+        struct entry *e = evict_candidate_entry(sh, &c);
+        if (!e || score_of(sh, e) < c.score) continue; /* gone, or used again */
         keyspace_drop_evicted(sh, c.db, c.hash, e);
-        counter_add(&ev->evicted_keys, 1);
         return EVICTED;
     }
-    return any ? EVICTED_NOTHING_YET : EVICTED_NOTHING;
+    return EVICTED_NOTHING_YET;
 }
 
 /* ---- making room ---- */

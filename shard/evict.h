@@ -19,6 +19,7 @@
 
 #include "base/budget.h"
 #include "base/counter.h"
+#include "shard/s3fifo.h"
 
 struct entry;
 struct request;
@@ -30,17 +31,11 @@ enum evict_policy {
     EVICT_LFU,
     EVICT_RANDOM,
     EVICT_TTL,
+    EVICT_S3FIFO,
 };
 
-#define EVICT_POOL_SIZE 16
 #define EVICT_CHUNK_BYTES_MIN 4096
 #define EVICT_CHUNK_BYTES_MAX (1024 * 1024)
-
-struct evict_candidate {
-    uint64_t score; /* the higher, the sooner it goes */
-    uint64_t hash;
-    uint32_t db;
-};
 
 struct evict {
     struct loan loan;
@@ -48,8 +43,8 @@ struct evict {
     uint64_t chunk_bytes; /* what it borrows at a time */
     uint64_t tick_next_ns;
     uint64_t cursor; /* where the search for keys with a deadline goes on; 0: anywhere */
-    uint32_t pool_count;
-    struct evict_candidate pool[EVICT_POOL_SIZE]; /* the best is the last */
+    struct evict_pool pool;
+    struct s3fifo s3fifo;
     /* Any thread may read these. */
     struct counter evicted_keys, exceeded_us;
     struct counter coldest; /* the score of the best candidate: the policy's own unit */
@@ -57,6 +52,7 @@ struct evict {
 };
 
 void evict_init(struct shard *sh, struct budget *budget);
+void evict_deinit(struct shard *sh);
 /* The configuration has changed: there is a limit, or none any more. */
 void evict_apply_config(struct shard *sh);
 

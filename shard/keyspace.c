@@ -128,24 +128,31 @@ static uint8_t lfu_increment(struct shard *sh, uint8_t counter)
 
 void keyspace_touch(struct shard *sh, struct entry *e)
 {
-    if (likely(sh->config->evict_policy != EVICT_LFU)) {
+    enum evict_policy policy = sh->config->evict_policy;
+    if (unlikely(policy == EVICT_LFU)) {
+        uint8_t counter = lfu_increment(sh, keyspace_frequency(sh, e));
+        write_clock(e, lfu_minutes(sh) | (uint32_t)counter << 16);
+    } else if (unlikely(policy == EVICT_S3FIFO)) {
+        s3fifo_touch(e);
+    } else {
         write_clock(e, lru_clock(sh));
-        return;
     }
-    uint8_t counter = lfu_increment(sh, keyspace_frequency(sh, e));
-    write_clock(e, lfu_minutes(sh) | (uint32_t)counter << 16);
 }
 
 /* The clock of a new entry. One that takes the place of another inherits its popularity. */
-static void start_clock(struct shard *sh, struct entry *e, const struct entry *old)
+static void start_clock(struct shard *sh, const struct key *k, struct entry *e,
+                        const struct entry *old)
 {
-    if (sh->config->evict_policy == EVICT_LFU && old) {
+    enum evict_policy policy = sh->config->evict_policy;
+    if (likely(policy != EVICT_LFU && policy != EVICT_S3FIFO)) {
+        write_clock(e, lru_clock(sh));
+    } else if (old) {
         entry_set_clock(e, entry_clock(old));
         keyspace_touch(sh, e);
-    } else if (sh->config->evict_policy == EVICT_LFU) {
+    } else if (policy == EVICT_LFU) {
         write_clock(e, lfu_minutes(sh) | LFU_COUNTER_INIT << 16);
     } else {
-        write_clock(e, lru_clock(sh));
+        s3fifo_enter(sh, e, k->hash);
     }
 }
 
@@ -175,6 +182,7 @@ void keyspace_drop_evicted(struct shard *sh, uint32_t db, uint64_t hash, struct 
     notify(sh, NOTIFY_EVICTED, "evicted",
            &(struct key){.name = entry_key(e), .hash = hash, .db = db});
     drop(sh, database_of(sh, db), hash, e);
+    counter_add(&sh->evict.evicted_keys, 1);
 }
 
 struct entry *keyspace_peek(struct shard *sh, const struct key *k)
@@ -284,7 +292,7 @@ static enum err set_encoded(struct shard *sh, const struct key *k, struct bytes 
     }
     struct entry *e = entry_try_make_string(sh->keys.mem, k->name, value, encoding, deadline_ms);
     if (!e) return ERR_ALLOC;
-    start_clock(sh, e, old);
+    start_clock(sh, k, e, old);
     put(sh, k, old, e);
     return OK;
 }
@@ -324,7 +332,7 @@ static struct entry *try_make_longer(struct shard *sh, const struct key *k, stru
         char *to = e->flags & ENTRY_POINTER ? entry_big_string(e).data : entry_value_part(e);
         memcpy(to, text.data, text.size);
     }
-    start_clock(sh, e, old);
+    start_clock(sh, k, e, old);
     put(sh, k, old, e);
     return e;
 }
@@ -359,7 +367,7 @@ enum err keyspace_put_object(struct shard *sh, const struct key *k, enum type ty
         object_free_root(sh->keys.mem, type, encoding, root);
         return ERR_ALLOC;
     }
-    start_clock(sh, e, old);
+    start_clock(sh, k, e, old);
     put(sh, k, old, e);
     return OK;
 }
@@ -368,7 +376,7 @@ void keyspace_put_entry(struct shard *sh, const struct key *k, struct entry *e)
 {
     DCHECK(entry_has_key(e, k->name));
     struct entry *old = keyspace_peek(sh, k);
-    start_clock(sh, e, old);
+    start_clock(sh, k, e, old);
     put(sh, k, old, e);
 }
 

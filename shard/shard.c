@@ -29,6 +29,7 @@ void shard_init(struct shard *sh, const struct shard_options *options)
 void shard_deinit(struct shard *sh)
 {
     locks_deinit(sh);
+    evict_deinit(sh);
     keyspace_deinit(&sh->keys);
     free_list_destroy(sh->free_list);
     mem_free(&sh->mem, sh->per_command, (sh->command_count + 1u) * sizeof *sh->per_command);

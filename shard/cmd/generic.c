@@ -189,6 +189,11 @@ static enum err cmd_object_idletime(struct shard *sh, struct request *rq, struct
                          "will take some time to adjust.");
         return OK;
     }
+    if (sh->config->evict_policy == EVICT_S3FIFO) {
+        reply_error(out,
+                    "ERR The maxmemory policy allkeys-s3fifo is selected, idle time not tracked.");
+        return OK;
+    }
     reply_i64(out, idle_seconds(sh, e));
     return OK;
 }

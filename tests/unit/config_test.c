@@ -331,10 +331,10 @@ Test(config, bad_lines_get_the_reasons_of_redis)
     expect_refused(&f, "dir /etc/passwd", "Not a directory");
     expect_refused(&f, "shutdown-on-sigint save nosave",
                    "shutdown options SAVE and NOSAVE can't be used simultaneously");
-    expect_refused(
-        &f, "maxmemory-policy allkeys-s3fifo",
-        "argument(s) must be one of the following: volatile-lru, volatile-lfu, "
-        "volatile-random, volatile-ttl, allkeys-lru, allkeys-lfu, allkeys-random, noeviction");
+    expect_refused(&f, "maxmemory-policy allkeys-fifo",
+                   "argument(s) must be one of the following: volatile-lru, volatile-lfu, "
+                   "volatile-random, volatile-ttl, allkeys-lru, allkeys-lfu, allkeys-random, "
+                   "allkeys-s3fifo, noeviction");
     expect_refused(&f, "threads 0", "argument must be between 1 and 256 inclusive");
     expect_refused(&f, "include x.conf", "Files cannot be included here");
     finish(&f);

@@ -1,6 +1,7 @@
 #include "shard/evict.h"
 
 #include <criterion/criterion.h>
+#include <stdio.h>
 
 #include "tests/unit/random.h"
 #include "tests/unit/shard_fixture.h"
@@ -19,7 +20,7 @@ static void start(uint64_t maxmemory, enum evict_policy policy, bool is_volatile
     f.config->evict_policy = policy;
     f.config->evict_volatile = is_volatile;
     f.config->evict_samples = 5;
-    f.config->evict_tenacity = 10;
+    f.config->evict_tenacity = 100;
     f.shard->evict.loan.budget = &budget;
     evict_apply_config(f.shard);
 }
