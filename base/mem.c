@@ -103,6 +103,11 @@ const char *mem_allocator_name(void)
     return VERSION_TEXT_OF(JEMALLOC_VERSION_MAJOR, JEMALLOC_VERSION_MINOR, JEMALLOC_VERSION_BUGFIX);
 }
 
+void mem_print_statistics(void (*print)(void *context, const char *text), void *context)
+{
+    malloc_stats_print(print, context, NULL);
+}
+
 void mem_purge(void)
 {
     char name[40];
@@ -171,6 +176,11 @@ void mem_read_totals(struct mem_totals *out)
 const char *mem_allocator_name(void)
 {
     return "libc";
+}
+
+void mem_print_statistics(void (*print)(void *context, const char *text), void *context)
+{
+    print(context, "Stats not supported for the current allocator");
 }
 
 void mem_purge(void)

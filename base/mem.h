@@ -57,5 +57,7 @@ struct mem_totals {
 void mem_read_totals(struct mem_totals *out);
 /* "jemalloc-5.3.0" or "libc". */
 const char *mem_allocator_name(void);
+/* The allocator's own report, in pieces. [main] */
+void mem_print_statistics(void (*print)(void *context, const char *text), void *context);
 /* Gives dirty pages of all arenas back to the system. [main] */
 void mem_purge(void);

@@ -8,7 +8,6 @@
 #include "server/families.h"
 #include "server/server.h"
 #include "server/worker.h"
-#include "shard/object.h"
 
 void reply_help(struct reply *out, const char *const *lines, uint32_t count)
 {
@@ -136,54 +135,6 @@ static enum err cmd_lolwut(struct session *s, struct request *rq, struct reply *
     return OK;
 }
 
-/* ---- MEMORY ---- */
-
-#define USAGE_SAMPLES 5
-
-static enum err cmd_memory_usage(struct shard *sh, struct request *rq, struct reply *out)
-{
-    int64_t samples = USAGE_SAMPLES;
-    for (uint32_t i = 3; i < rq->argc; i += 2) {
-        if (!bytes_equal_nocase(rq->argv[i], "samples") || i + 1 == rq->argc) return ERR_SYNTAX;
-        if (!text_to_i64(rq->argv[i + 1], &samples)) return ERR_NOT_INT;
-        if (samples < 0) return ERR_SYNTAX;
-    }
-    struct key k = request_key(sh, rq, 2);
-    const struct entry *e = keyspace_peek(sh, &k);
-    if (e)
-        reply_i64(out, (int64_t)object_bytes(e, (uint64_t)samples));
-    else
-        reply_null(out);
-    return OK;
-}
-
-static enum err cmd_memory_purge(struct server *srv, struct request *rq, struct reply *out)
-{
-    UNUSED struct server *any = srv;
-    UNUSED struct request *nothing = rq;
-    mem_purge();
-    reply_ok(out);
-    return OK;
-}
-
-static enum err cmd_memory_help(struct session *s, struct request *rq, struct reply *out)
-{
-    static const char *const lines[] = {
-        "MEMORY <subcommand> [<arg> [value] [opt] ...]. Subcommands are:",
-        "PURGE",
-        "    Attempt to purge dirty pages for reclamation by the allocator.",
-        "USAGE <key> [SAMPLES <count>]",
-        "    Return memory in bytes used by <key> and its value. Nested values are",
-        "    sampled up to <count> times (default: 5, 0 means sample all).",
-        "HELP",
-        "    Prints this help.",
-    };
-    UNUSED struct session *any = s;
-    UNUSED struct request *nothing = rq;
-    reply_help(out, lines, ARRAY_LEN(lines));
-    return OK;
-}
-
 /* ---- modules, cluster, replication: what there is not ---- */
 
 static enum err cmd_module_list(struct session *s, struct request *rq, struct reply *out)
@@ -243,19 +194,8 @@ static enum err cmd_replicaof(struct session *s, struct request *rq, struct repl
 }
 
 /* clang-format off */
-static const char *const tips_all_shards[] = {"request_policy:all_shards", "response_policy:all_succeeded", NULL};
 static const char *const tips_order[] = {"nondeterministic_output_order", NULL};
 static const char *const tips_output[] = {"nondeterministic_output", NULL};
-
-static const struct command memory_subcommands[] = {
-    {.name = "usage", .on_shard = cmd_memory_usage, .arity = -3, .plan = PLAN_ONE_SHARD, .flags = CMD_READ, .keys = {{.flags = KEY_RO, .begin = 2, .last = 0, .step = 1}},
-     .since = "4.0.0", .group = "server", .complexity = "O(N): N samples", .summary = "Tells how many bytes a key and its value take."},
-    {.name = "purge", .on_main = cmd_memory_purge, .arity = 2, .plan = PLAN_MAIN, .keys = KEYS_NONE,
-     .since = "4.0.0", .group = "server", .complexity = "O(N): N free pages", .summary = "Gives unused memory back to the system.", .tips = tips_all_shards},
-    {.name = "help", .on_net = cmd_memory_help, .arity = 2, .plan = PLAN_NET, .flags = CMD_LOADING | CMD_STALE, .keys = KEYS_NONE,
-     .since = "4.0.0", .group = "server", .complexity = "O(1)", .summary = "Lists the subcommands."},
-    {.name = NULL},
-};
 
 static const struct command module_subcommands[] = {
     {.name = "list", .on_net = cmd_module_list, .arity = 2, .plan = PLAN_NET, .flags = CMD_ADMIN | CMD_NO_SCRIPT, .keys = KEYS_NONE,

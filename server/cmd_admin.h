@@ -8,6 +8,7 @@
 
 extern const struct command config_subcommands[]; /* cmd_config.c */
 extern const struct command debug_subcommands[];  /* cmd_debug.c */
+extern const struct command memory_subcommands[]; /* cmd_memory.c */
 
 /* [net] DEBUG with a subcommand that there is not, or too few arguments. */
 enum err cmd_debug_unknown(struct session *s, struct request *rq, struct reply *out);
