@@ -8,10 +8,10 @@
 #include "shard/cmd/families.h"
 
 static const struct command_family *const families[] = {
-    &connection_family, &client_family,      &command_info_family, &admin_family,
-    &info_family,       &string_family,      &lcs_family,          &generic_family,
-    &expire_family,     &scan_family,        &server_family,       &list_family,
-    &hash_family,       &hash_expire_family, &set_family,          &zset_family,
+    &connection_family, &client_family, &command_info_family, &admin_family,       &info_family,
+    &string_family,     &lcs_family,    &generic_family,      &expire_family,      &scan_family,
+    &server_family,     &list_family,   &hash_family,         &hash_expire_family, &set_family,
+    &zset_family,       &bits_family,
 };
 
 static uint64_t name_hash(struct bytes name)
