@@ -60,6 +60,7 @@ static void shard_config_fill(struct shard_config *out, const struct config *c)
                                  .set_max_listpack_value_bytes = c->set_max_listpack_value_bytes,
                                  .zset_max_listpack_entries = c->zset_max_listpack_entries,
                                  .zset_max_listpack_value_bytes = c->zset_max_listpack_value_bytes,
+                                 .hll_sparse_bytes_max = c->hll_sparse_bytes_max,
                                  .lfu_log_factor = (uint32_t)c->lfu_log_factor,
                                  .list_max_listpack_size = c->list_max_listpack_size,
                                  .hash_max_listpack_entries = c->hash_max_listpack_entries,

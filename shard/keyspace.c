@@ -313,6 +313,12 @@ enum err keyspace_set_text(struct shard *sh, const struct key *k, struct bytes v
     return set_encoded(sh, k, value, is_short ? ENCODING_EMBSTR : ENCODING_RAW, deadline_ms);
 }
 
+enum err keyspace_set_raw(struct shard *sh, const struct key *k, struct bytes value,
+                          int64_t deadline_ms)
+{
+    return set_encoded(sh, k, value, ENCODING_RAW, deadline_ms);
+}
+
 enum err keyspace_set_integer(struct shard *sh, const struct key *k, int64_t value,
                               int64_t deadline_ms)
 {

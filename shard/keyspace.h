@@ -82,6 +82,9 @@ MUST_USE enum err keyspace_set_string(struct shard *sh, const struct key *k, str
 /* The same, but text stays text: what INCRBYFLOAT writes is never an integer. */
 MUST_USE enum err keyspace_set_text(struct shard *sh, const struct key *k, struct bytes value,
                                     int64_t deadline_ms);
+/* The same, but the encoding is raw, however short it is. */
+MUST_USE enum err keyspace_set_raw(struct shard *sh, const struct key *k, struct bytes value,
+                                   int64_t deadline_ms);
 MUST_USE enum err keyspace_set_integer(struct shard *sh, const struct key *k, int64_t value,
                                        int64_t deadline_ms);
 /* Makes the string (created if absent) at least `size` bytes long, new bytes zero, raw encoding:

@@ -39,6 +39,7 @@ struct shard_config {
     uint64_t hash_max_listpack_entries, hash_max_listpack_value_bytes;
     uint64_t set_max_intset_entries, set_max_listpack_entries, set_max_listpack_value_bytes;
     uint64_t zset_max_listpack_entries, zset_max_listpack_value_bytes;
+    uint64_t hll_sparse_bytes_max; /* of a sparse HyperLogLog, with its header */
 };
 
 /* One writer (the shard), any reader. */

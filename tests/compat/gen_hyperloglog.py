@@ -1,0 +1,135 @@
+"""gen_hyperloglog.py: PFADD, PFCOUNT, PFMERGE, and sketches as the strings that they are.
+
+Elements are made backwards from the register and the rank that they should hit, so that runs of neighbours, equal ranks and ranks above 32 come up often.
+Values that are no valid sketch have keys of their own, which get one element at a time: docs/COMPATIBILITY.md has the difference.
+"""
+
+GROUP = "hyperloglog"
+
+COMMANDS = [
+    "16 PFADD key element+",
+    "6 PFADD key {element+}+",
+    "4 PFADD key {{{element}+}+}+",
+    "3 PFADD bigkey {{{{element}+}+}+}+",
+    "2 PFADD bigkey {{{{word}+}+}+}+",
+    "2 PFADD key word+",
+    "1 PFADD key",
+    "3 PFADD key {value|junk}+",
+    "8 PFCOUNT key",
+    "3 PFCOUNT bigkey",
+    "6 PFCOUNT key {key|bigkey}+",
+    "6 PFMERGE key {key|bigkey}*",
+    "3 PFMERGE bigkey {key|bigkey}+",
+    "1 PFMERGE key {key|badkey}+",
+    "8 GET key",
+    "2 GET bigkey",
+    "3 OBJECT ENCODING key",
+    "1 STRLEN bigkey",
+    "1 DEL key",
+    "0.5 DEL bigkey",
+    "1 SET key sketch",
+    "1 SET key value",
+    "2 SET badkey badsketch",
+    "2 PFADD badkey element",
+    "1 PFADD badkey",
+    "2 PFCOUNT badkey",
+    "1 PFCOUNT key badkey",
+    "1 PFMERGE badkey key",
+    "1 COPY key key REPLACE",
+    "1 RENAME key key",
+    "1 EXPIRE key ttl_s",
+    "1 CONFIG SET HLL-SPARSE-MAX-BYTES sparse_limit",
+]
+
+MASK = 2**64 - 1
+M = 0xc6a4a7935bd1e995
+M_INVERSE = pow(M, -1, 2**64)
+SEED = 0xadc83b19
+
+
+def unshift(x):
+    """The inverse of x ^= x >> 47."""
+    return x ^ x >> 47
+
+
+def preimage(wanted):
+    """The 8 bytes whose MurmurHash64A is that."""
+    h = unshift(unshift(wanted) * M_INVERSE & MASK)
+    k = h * M_INVERSE & MASK ^ SEED ^ 8 * M & MASK
+    return (unshift(k * M_INVERSE & MASK) * M_INVERSE & MASK).to_bytes(8, "little")
+
+
+def element_at(rng, index, rank):
+    zeros = rank - 1
+    rest = 0 if zeros == 50 else 1 << zeros | rng.getrandbits(50) & ~((2 << zeros) - 1) & (1 << 50) - 1
+    return preimage(rest << 14 | index)
+
+
+def element(rng):
+    """Mostly near a few places, the first and the last register among them, and of few ranks."""
+    roll = rng.random()
+    near = rng.choice((0, 0, 60, 64, 70, 8000, 16320, 16383))
+    index = min(16383, max(0, near + rng.randint(-8, 8)))
+    if roll > 0.9:
+        index = rng.randrange(16384)
+    rank = rng.choice((1, 1, 1, 2, 2, 2, 3, 4, 5, 20, 31, 32))
+    if rng.random() < 0.004:
+        rank = rng.choice((33, 34, 50, 51))
+    return element_at(rng, index, rank)
+
+
+HEADER = b"HYLL\x01\x00\x00\x00" + b"\x00" * 7
+ZEROS = b"\x7f\xff"
+
+
+def sketch(rng):
+    """Valid ones, written as nobody would: unjoined neighbours, long forms of short runs, an unused byte, any cached count."""
+    left, body = 16384, b""
+    while left > 0 and len(body) < 60:
+        roll = rng.random()
+        if roll < 0.5:
+            count = min(left, rng.randint(1, 4))
+            body += bytes((0x80 | rng.choice((0, 1, 2, 31)) << 2 | count - 1,))
+        elif roll < 0.8:
+            count = min(left, rng.randint(1, 64))
+            body += bytes((count - 1,))
+        else:
+            count = min(left, rng.choice((1, 64, 65, 300, 16384)))
+            body += bytes((0x40 | count - 1 >> 8, count - 1 & 255))
+        left -= count
+    if left:
+        body += bytes((0x40 | left - 1 >> 8, left - 1 & 255))
+    header = b"HYLL\x01" + rng.choice((b"\x00\x00\x00", b"abc"))
+    return header + rng.choice((b"\x00" * 7 + b"\x80", b"\x05" + b"\x00" * 7, b"\xff" * 8, b"\xff" * 7 + b"\x7f")) + body
+
+
+def badsketch(rng):
+    """Runs that make too few registers or too many; other headers. No half run: Redis reads a byte behind it."""
+    return rng.choice((
+        HEADER + b"\x80", HEADER + b"\x80\x00", HEADER + b"\x80\x7f\xfe", HEADER + b"\x80" + ZEROS + b"\x00", HEADER + b"\x80" + ZEROS * 2,
+        HEADER + b"\x80\x7f\xfe\x81", HEADER + b"\x80\x7f\xfe\x83\x84", HEADER + b"\x80" + b"\x83" * 30, HEADER[:-1], HEADER, HEADER + b"\x00",
+        b"HYLL\x00\x00\x00\x00" + b"\x00" * 8, b"HYLL\x02\x00\x00\x00" + b"\x00" * 8 + ZEROS, b"hyll\x01\x00\x00\x00" + b"\x00" * 8 + ZEROS,
+        b"HYLL\x00\x00\x00\x00" + b"\x00" * 12295, b"HYLL\x00\x00\x00\x00" + b"\x00" * 12297, b"", b"HYLL", b"12",
+    ))
+
+
+ARGUMENTS = {
+    "element": element,
+    "sketch": sketch,
+    "badsketch": badsketch,
+    "bigkey": lambda rng: b"bighll%d" % rng.randrange(3),
+    "badkey": lambda rng: b"badhll%d" % rng.randrange(3),
+    "sparse_limit": lambda rng: rng.choice((b"3000", b"3000", b"3000", b"1000", b"100", b"64", b"24", b"0", b"20000")),
+}
+
+
+def is_unsafe(argv):
+    """Changes of invalid sketches that end half way: docs/COMPATIBILITY.md."""
+    return argv[0].upper() == b"PFADD" and len(argv) > 3 and argv[1].startswith(b"badhll")
+
+
+PRELUDE = [
+    [b"PFADD", b"k10", b"a", b"b", b"c"], [b"PFADD", b"k11", *(b"%d" % i for i in range(2000))], [b"PFADD", b"{t}2", b"x"],
+    [b"CONFIG", b"SET", b"hll-sparse-max-bytes", b"3000"],
+]
+READERS = {b"string": [b"GET"]}
