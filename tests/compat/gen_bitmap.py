@@ -8,29 +8,29 @@ import grammar
 GROUP = "bitmap"
 
 COMMANDS = [
-    "6 SETBIT key offset bit",
-    "3 SETBIT key offset {bit|int}",
-    "4 GETBIT key offset",
+    "6 SETBIT key bit_offset bit_value",
+    "3 SETBIT key bit_offset {bit_value|int}",
+    "4 GETBIT key bit_offset",
     "2 BITCOUNT key",
-    "5 BITCOUNT key bound bound [{BYTE|BIT}]",
-    "1 BITCOUNT key bound*",
-    "3 BITPOS key bit",
-    "4 BITPOS key bit bound",
-    "6 BITPOS key bit bound bound [{BYTE|BIT}]",
-    "1 BITPOS key int bound*",
+    "5 BITCOUNT key bit_bound bit_bound [{BYTE|BIT}]",
+    "1 BITCOUNT key bit_bound*",
+    "3 BITPOS key bit_value",
+    "4 BITPOS key bit_value bit_bound",
+    "6 BITPOS key bit_value bit_bound bit_bound [{BYTE|BIT}]",
+    "1 BITPOS key int bit_bound*",
     "6 BITOP {AND|OR|XOR} key key+",
     "3 BITOP NOT key key",
     "1 BITOP {NOT|junk|AND} key key+",
-    "8 BITFIELD key {GET fieldtype field}*",
-    "12 BITFIELD key {GET fieldtype field|SET fieldtype field setnumber|INCRBY fieldtype field number|OVERFLOW {WRAP|SAT|FAIL}}+",
-    "4 BITFIELD key OVERFLOW {WRAP|SAT|FAIL} {SET fieldtype field setnumber|INCRBY fieldtype field number}+",
-    "4 BITFIELD small OVERFLOW {WRAP|SAT|FAIL} {SET narrow zero setnumber|INCRBY narrow zero number}+",
-    "3 BITFIELD_RO key {GET fieldtype field}+",
-    "1 BITFIELD_RO key {GET fieldtype field|SET fieldtype field setnumber|OVERFLOW {WRAP|junk}}*",
-    "3 SET key pattern_value",
-    "3 SETRANGE key byte_offset pattern_value",
-    "1 APPEND key pattern_value",
-    "1 SET key number",
+    "8 BITFIELD key {GET bit_type bit_field}*",
+    "12 BITFIELD key {GET bit_type bit_field|SET bit_type bit_field bit_setnumber|INCRBY bit_type bit_field bit_number|OVERFLOW {WRAP|SAT|FAIL}}+",
+    "4 BITFIELD key OVERFLOW {WRAP|SAT|FAIL} {SET bit_type bit_field bit_setnumber|INCRBY bit_type bit_field bit_number}+",
+    "4 BITFIELD bit_key OVERFLOW {WRAP|SAT|FAIL} {SET bit_narrow bit_zero bit_setnumber|INCRBY bit_narrow bit_zero bit_number}+",
+    "3 BITFIELD_RO key {GET bit_type bit_field}+",
+    "1 BITFIELD_RO key {GET bit_type bit_field|SET bit_type bit_field bit_setnumber|OVERFLOW {WRAP|junk}}*",
+    "3 SET key bit_pattern",
+    "3 SETRANGE key bit_byte bit_pattern",
+    "1 APPEND key bit_pattern",
+    "1 SET key bit_number",
     "1 DEL key",
     "2 OBJECT ENCODING key",
     "1 STRLEN key",
@@ -99,21 +99,21 @@ def pattern_value(rng):
 
 
 ARGUMENTS = {
-    "offset": offset,
-    "bit": grammar.choose(b"0", b"1"),
-    "bound": bound,
-    "field": field,
-    "fieldtype": lambda rng: rng.choice(TYPES) if rng.random() < 0.97 else rng.choice(ODD_TYPES),
-    "zero": grammar.choose(b"0", b"#0"),
-    "narrow": lambda rng: rng.choice((b"u1", b"i1", b"u2", b"i2", b"i3", b"u7", b"i8", b"u8", b"u62", b"u63", b"i63", b"i64")),
-    "small": lambda rng: b"small%d" % rng.randrange(4),
-    "number": number,
-    "setnumber": setnumber,
-    "byte_offset": lambda rng: b"%d" % rng.randrange(300),
-    "pattern_value": pattern_value,
+    "bit_offset": offset,
+    "bit_value": grammar.choose(b"0", b"1"),
+    "bit_bound": bound,
+    "bit_field": field,
+    "bit_type": lambda rng: rng.choice(TYPES) if rng.random() < 0.97 else rng.choice(ODD_TYPES),
+    "bit_zero": grammar.choose(b"0", b"#0"),
+    "bit_narrow": lambda rng: rng.choice((b"u1", b"i1", b"u2", b"i2", b"i3", b"u7", b"i8", b"u8", b"u62", b"u63", b"i63", b"i64")),
+    "bit_key": lambda rng: b"small%d" % rng.randrange(4),
+    "bit_number": number,
+    "bit_setnumber": setnumber,
+    "bit_byte": lambda rng: b"%d" % rng.randrange(300),
+    "bit_pattern": pattern_value,
 }
 
-GROWS = {b"SETBIT": 1, b"BITFIELD": 1}
+GROWS = {b"SETBIT", b"BITFIELD", b"BITFIELD_RO"}
 BITS_MAX = 1 << 20
 
 
@@ -122,10 +122,14 @@ def is_unsafe(argv):
     name = argv[0].upper()
     if name == b"BITFIELD" and any(a.upper() == b"SAT" for a in argv) and any(is_far_below(a) for a in argv):
         return True
-    if name == b"BITFIELD_RO" or name in GROWS:
-        return any(a.lstrip(b"#").isdigit() and len(a) < 25 and (
-            BITS_MAX < int(a.lstrip(b"#")) < 1 << 32 or a[:1] == b"#" and int(a[1:]) > 1 << 57) for a in argv[2:] if a != b"#")
-    return False
+    return name in GROWS and any(is_far(a) for a in argv[2:])
+
+
+def is_far(text):
+    digits = text[1:] if text[:1] == b"#" else text
+    if not digits.isdigit() or len(digits) > 20:
+        return False
+    return BITS_MAX < int(digits) < 1 << 32 or digits != text and int(digits) > 1 << 57
 
 
 PRELUDE = [
