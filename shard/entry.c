@@ -136,7 +136,7 @@ static size_t capacity_for(size_t size)
     return size < BIG_STRING_STEP ? size * 2 : size + BIG_STRING_STEP;
 }
 
-struct entry *entry_try_make_blank(struct mem *mem, struct bytes key, size_t size,
+struct entry *entry_try_make_unset(struct mem *mem, struct bytes key, size_t size,
                                    int64_t deadline_ms)
 {
     static const char zeros[ENTRY_EMBED_BYTES_MAX];
@@ -157,8 +157,15 @@ struct entry *entry_try_make_blank(struct mem *mem, struct bytes key, size_t siz
         entry_free_shell(mem, e);
         return NULL;
     }
-    memset(b.data, 0, size);
     entry_set_big_string(e, &b);
+    return e;
+}
+
+struct entry *entry_try_make_blank(struct mem *mem, struct bytes key, size_t size,
+                                   int64_t deadline_ms)
+{
+    struct entry *e = entry_try_make_unset(mem, key, size, deadline_ms);
+    if (e && e->flags & ENTRY_POINTER) memset(entry_big_string(e).data, 0, size);
     return e;
 }
 

@@ -175,6 +175,9 @@ MUST_USE struct entry *entry_try_make_object(struct mem *mem, struct bytes key, 
 /* A raw string of `size` zero bytes. A big one gets room to grow. */
 MUST_USE struct entry *entry_try_make_blank(struct mem *mem, struct bytes key, size_t size,
                                             int64_t deadline_ms);
+/* The same, but the bytes are for the caller to write before anybody reads them. */
+MUST_USE struct entry *entry_try_make_unset(struct mem *mem, struct bytes key, size_t size,
+                                            int64_t deadline_ms);
 /* Another entry with the same value: what `e` points to is shared until the caller frees one of the
  * shells. */
 MUST_USE struct entry *entry_try_reshell(struct mem *mem, const struct entry *e, struct bytes key,

@@ -223,7 +223,7 @@ static enum err store_combined(struct shard *sh, const struct key *to,
         if (keyspace_delete(sh, to)) notify(sh, NOTIFY_GENERIC, "del", to);
         return OK;
     }
-    struct entry *e = entry_try_make_blank(&sh->mem, to->name, s->size_max, DEADLINE_NONE);
+    struct entry *e = entry_try_make_unset(&sh->mem, to->name, s->size_max, DEADLINE_NONE);
     if (!e) return ERR_ALLOC;
     char *data = e->flags & ENTRY_POINTER ? entry_big_string(e).data : entry_value_part(e);
     bitmap_combine(operation, s->maps, s->count, data, s->size_max);

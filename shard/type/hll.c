@@ -372,26 +372,40 @@ static enum hll_result draft_promote(struct hll_draft *d, struct hll_mark mark)
     return result == HLL_CHANGED ? draft_raise_dense(d, mark) : result;
 }
 
+/* How many registers the run has that begins with that byte; of an XZERO without what its second
+ * byte adds. */
+static inline uint32_t run_count_of(unsigned byte, bool is_wide)
+{
+    if (byte & 0x80) return (byte & 3) + 1;
+    return is_wide ? (byte & 63) << 8 | 1 : byte + 1;
+}
+
 /* The run that holds a register, and where the one before it is (the same for the first one). False
- * if the runs end before that. */
+ * if the runs end before that. Most of the time of adding to a sparse sketch is spent here. */
 static bool draft_find(struct hll_draft *d, uint32_t index, struct run *r, size_t *before)
 {
-    bool from_hint = index > d->hint_first;
-    size_t at = from_hint ? d->hint_at : HLL_HEADER_BYTES;
-    bool has_run = run_read(d->sketch, at, from_hint ? d->hint_first : 0, r);
-    if (has_run && from_hint && index < r->first + r->count) {
-        has_run = run_read(d->sketch, HLL_HEADER_BYTES, 0, r);
+    const uint8_t *data = (const uint8_t *)d->sketch.data;
+    size_t size = d->sketch.size, at = HLL_HEADER_BYTES;
+    uint32_t first = 0, before_first = 0;
+    if (index > d->hint_first && run_read(d->sketch, d->hint_at, d->hint_first, r) &&
+        index >= r->first + r->count) {
+        at = d->hint_at;
+        first = d->hint_first;
     }
-    *before = r->at;
-    uint32_t before_first = 0;
-    while (has_run && index >= r->first + r->count) {
-        *before = r->at;
-        before_first = r->first;
-        has_run = run_next(d->sketch, r);
+    *before = at;
+    while (at < size) {
+        bool is_wide = (data[at] & 0xc0) == 0x40;
+        if (is_wide && at + 1 == size) return false;
+        uint32_t count = run_count_of(data[at], is_wide) + (is_wide ? data[at + 1] : 0);
+        if (index - first < count) break;
+        *before = at;
+        before_first = first;
+        at += 1 + is_wide;
+        first += count;
     }
     d->hint_at = *before;
     d->hint_first = before_first;
-    return has_run;
+    return run_read(d->sketch, at, first, r);
 }
 
 /* Neighbours of the same rank become one run where that is not too long for one: only near the
