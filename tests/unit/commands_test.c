@@ -52,7 +52,7 @@ Test(commands, every_name_is_lower_case_and_finds_its_row)
     each_route(route)
     {
         for (const char *p = route->command->name; *p; p++)
-            cr_expect(islower((unsigned char)*p) || isdigit((unsigned char)*p) || *p == '-',
+            cr_expect(islower((unsigned char)*p) || isdigit((unsigned char)*p) || strchr("-_", *p),
                       "%s has a %c", route->full_name, *p);
         cr_expect_eq(router_find_name(&router, bytes_of(route->full_name)), route, "%s",
                      route->full_name);
@@ -188,8 +188,10 @@ Test(commands, keys_stand_where_arguments_can_be)
     }
 }
 
+/* PFCOUNT is read only for clients, but keeps its result in the value. */
 static bool changes_keys(const struct command *c)
 {
+    if (strcmp(c->name, "pfcount") == 0) return false;
     for (unsigned i = 0; i < KEY_SPECS_MAX && c->keys[i].flags; i++)
         if (c->keys[i].flags & (KEY_RW | KEY_OW | KEY_RM)) return true;
     return false;
