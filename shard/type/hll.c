@@ -222,7 +222,7 @@ static bool histogram_make(struct bytes sketch, struct histogram *h)
 /* sigma and tau of Ertl's paper: what the registers that are 0, and those that are full, add. */
 static double sigma(double x)
 {
-    if (x == 1) return INFINITY;
+    if (x == 1) return HUGE_VAL;
     double y = 1, z = x, before;
     do {
         x *= x;
