@@ -101,8 +101,8 @@ static void raise_one(struct hll_draft *d, uint32_t index, uint8_t rank)
 Test(hll, neighbours_of_one_rank_become_one_run_of_up_to_four)
 {
     struct hll_draft d = draft_of(hll_empty(), 3000);
-    for (uint32_t i = 0; i < 6; i++) raise_one(&d, 100 + i, 7);
-    cr_assert_eq(d.sketch.size, HLL_HEADER_BYTES + 6); /* XZERO, VAL of 4, VAL of 2, XZERO */
+    for (uint32_t i = 0; i < 8; i++) raise_one(&d, 100 + i, 7);
+    cr_assert_eq(d.sketch.size, HLL_HEADER_BYTES + 6); /* XZERO, VAL of 4, VAL of 4, XZERO */
     hll_draft_free(&d);
 }
 
