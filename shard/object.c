@@ -1,7 +1,6 @@
 #include "shard/object.h"
 
 #include "base/text.h"
-#include "shard/rdb_value.h"
 #include "shard/type/hash.h"
 #include "shard/type/list.h"
 #include "shard/type/set.h"
@@ -104,9 +103,7 @@ struct entry *object_try_make_string(struct mem *mem, struct bytes key, struct b
 
 /* ---- the serialised form ---- */
 
-#define RDB_TYPE_STRING 0
-
-bool object_try_freeze(const struct entry *e, struct buf *out)
+bool object_try_freeze(const struct entry *e, struct rdb_writer *out)
 {
     enum encoding encoding = entry_encoding(e);
     if (entry_type(e) != TYPE_STRING) {
@@ -116,19 +113,8 @@ bool object_try_freeze(const struct entry *e, struct buf *out)
     struct bytes text = entry_string(e, scratch);
     int64_t integer;
     bool is_plain = object_string_encoding(text, &integer) == encoding;
-    char *p = buf_try_reserve(out, 16 + text.size);
-    if (!p) return false;
-    const char *start = p;
-    *p++ = (char)(is_plain ? RDB_TYPE_STRING : OBJECT_FROZEN_STRING + encoding);
-    if (encoding == ENCODING_INT && entry_integer(e) == (int32_t)entry_integer(e)) {
-        p += rdb_put_integer(p, entry_integer(e));
-    } else {
-        p += rdb_put_length(p, text.size);
-        if (text.size) memcpy(p, text.data, text.size);
-        p += text.size;
-    }
-    out->size += (size_t)(p - start);
-    return true;
+    uint8_t type = (uint8_t)(is_plain ? RDB_TYPE_STRING : OBJECT_FROZEN_STRING + encoding);
+    return rdb_try_append_type(out, type) && rdb_try_append_string(out, text);
 }
 
 static struct entry *thaw_string(struct mem *mem, struct bytes *in, struct bytes key,

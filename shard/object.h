@@ -10,6 +10,7 @@
  */
 #pragma once
 
+#include "persist/rdb.h"
 #include "shard/entry.h"
 
 struct type_ops {
@@ -22,7 +23,7 @@ struct type_ops {
     /* Bytes behind the entry. `samples` 0: all of it. */
     uint64_t (*bytes)(const void *root, enum encoding encoding, uint64_t samples);
     /* Appends the RDB type byte and the value; false when there is no memory. */
-    bool (*freeze)(const void *root, enum encoding encoding, struct buf *out);
+    bool (*freeze)(const void *root, enum encoding encoding, struct rdb_writer *out);
     /* A root from the value behind the type byte, `*in` moved past it; NULL if it is malformed, of
      * another type, or there is no memory. */
     void *(*thaw)(struct mem *mem, uint8_t rdb_type, struct bytes *in, enum encoding *encoding);
@@ -53,7 +54,7 @@ MUST_USE struct entry *object_try_copy(struct mem *mem, const struct entry *e, s
 #define OBJECT_FROZEN_TABLE 0x80
 #define OBJECT_FROZEN_COMPACT 0x40
 #define OBJECT_FROZEN_EXACT (OBJECT_FROZEN_TABLE | OBJECT_FROZEN_COMPACT)
-MUST_USE bool object_try_freeze(const struct entry *e, struct buf *out);
+MUST_USE bool object_try_freeze(const struct entry *e, struct rdb_writer *out);
 MUST_USE struct entry *object_try_thaw(struct mem *mem, struct bytes frozen, struct bytes key,
                                        int64_t deadline_ms);
 /* A string, encoded as Redis encodes what SET gets: int, embstr or raw. */

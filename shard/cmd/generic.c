@@ -244,7 +244,8 @@ enum err cmd_debug_object(struct shard *sh, struct request *rq, struct reply *ou
     struct entry *e = keyspace_peek(sh, &k);
     if (e == NULL) return ERR_NO_KEY;
     struct buf frozen = {.mem = &sh->mem};
-    bool is_frozen = object_try_freeze(e, &frozen);
+    struct rdb_writer writer = {.out = &frozen};
+    bool is_frozen = object_try_freeze(e, &writer);
     size_t serialized = frozen.size > 0 ? frozen.size - 1 : 0;
     buf_clear(&frozen);
     if (!is_frozen) return ERR_ALLOC;

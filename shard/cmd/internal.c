@@ -29,7 +29,8 @@ static uint64_t arg_u64_bytes(const struct request *rq, uint32_t index)
 static void report_value(struct shard *sh, const struct entry *e, struct reply *out)
 {
     struct buf frozen = {.mem = &sh->mem};
-    if (!e || !object_try_freeze(e, &frozen)) {
+    struct rdb_writer writer = {.out = &frozen};
+    if (!e || !object_try_freeze(e, &writer)) {
         if (e)
             reply_err(out, ERR_ALLOC);
         else

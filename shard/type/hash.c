@@ -1,9 +1,6 @@
 #include "shard/type/hash.h"
 
-#include "shard/rdb_value.h"
 #include "shard/shard.h"
-
-enum { RDB_TYPE_HASH = 4, RDB_TYPE_HASH_LISTPACK = 16, RDB_TYPE_HASH_METADATA = 24 };
 
 #define NO_DEADLINE INT64_MAX
 /* A scan gives up after so many buckets for each field that it should find. */
@@ -505,7 +502,7 @@ static uint64_t bytes(const void *root, enum encoding encoding, uint64_t samples
 /* ---- the serialised form ---- */
 
 struct freezing {
-    struct buf *out;
+    struct rdb_writer *out;
     int64_t base_ms; /* what deadlines are relative to; 0: none is written */
     bool failed;
     bool all_short; /* so far no text is too long for a listpack */
@@ -543,7 +540,7 @@ static bool loads_as_listpack(const struct dict *d)
     return f.all_short;
 }
 
-static bool freeze_table(const struct hash_table *t, struct buf *out)
+static bool freeze_table(const struct hash_table *t, struct rdb_writer *out)
 {
     const struct dict *d = &t->fields.dict;
     struct freezing f = {.out = out};
@@ -554,14 +551,8 @@ static bool freeze_table(const struct hash_table *t, struct buf *out)
     } else if (loads_as_listpack(d)) {
         type |= OBJECT_FROZEN_TABLE;
     }
-    char *p = buf_try_reserve(out, 1 + sizeof f.base_ms);
-    if (!p) return false;
-    *p = (char)type;
-    out->size++;
-    if (f.base_ms) {
-        memcpy(p + 1, &f.base_ms, sizeof f.base_ms);
-        out->size += sizeof f.base_ms;
-    }
+    if (!rdb_try_append_type(out, type)) return false;
+    if (f.base_ms && !rdb_try_append_ms(out, f.base_ms)) return false;
     if (!rdb_try_append_length(out, d->count)) return false;
     uint64_t cursor = 0;
     do cursor = dict_scan(d, cursor, freeze_entry, &f);
@@ -569,15 +560,12 @@ static bool freeze_table(const struct hash_table *t, struct buf *out)
     return !f.failed;
 }
 
-static bool freeze(const void *root, enum encoding encoding, struct buf *out)
+static bool freeze(const void *root, enum encoding encoding, struct rdb_writer *out)
 {
     if (encoding != ENCODING_LISTPACK) return freeze_table(root, out);
     bool fits = listpack_length(root) / 2 <= config_here()->hash_max_listpack_entries;
-    char *p = buf_try_reserve(out, 1);
-    if (!p) return false;
-    *p = (char)(RDB_TYPE_HASH_LISTPACK | (fits ? 0 : OBJECT_FROZEN_COMPACT));
-    out->size++;
-    return rdb_try_append_string(out, listpack_view(root));
+    uint8_t type = RDB_TYPE_HASH_LISTPACK | (fits ? 0 : OBJECT_FROZEN_COMPACT);
+    return rdb_try_append_type(out, type) && rdb_try_append_string(out, listpack_view(root));
 }
 
 /* A listpack of pairs, no field twice. */

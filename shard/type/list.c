@@ -1,10 +1,7 @@
 #include "shard/type/list.h"
 
-#include "shard/rdb_value.h"
 #include "shard/shard.h"
 
-#define RDB_TYPE_LIST 1              /* strings, one after the other: what old servers wrote */
-#define RDB_TYPE_LIST_QUICKLIST_2 18 /* nodes: see quicklist.h */
 #define CONTAINER_PACKED 2
 
 static bool is_packed(const struct list *l)
@@ -242,17 +239,12 @@ static uint8_t frozen_type(const void *root, enum encoding encoding)
     return RDB_TYPE_LIST_QUICKLIST_2 | (would_change ? OBJECT_FROZEN_TABLE : 0);
 }
 
-static bool freeze(const void *root, enum encoding encoding, struct buf *out)
+static bool freeze(const void *root, enum encoding encoding, struct rdb_writer *out)
 {
-    char *p = buf_try_reserve(out, 3);
-    if (!p) return false;
-    p[0] = (char)frozen_type(root, encoding);
-    out->size++;
+    if (!rdb_try_append_type(out, frozen_type(root, encoding))) return false;
     if (encoding == ENCODING_QUICKLIST) return quicklist_try_freeze(root, out);
-    p[1] = 1; /* one node */
-    p[2] = CONTAINER_PACKED;
-    out->size += 2;
-    return rdb_try_append_string(out, listpack_view(root));
+    return rdb_try_append_length(out, 1) && rdb_try_append_length(out, CONTAINER_PACKED) &&
+           rdb_try_append_string(out, listpack_view(root));
 }
 
 /* One string after the other. */

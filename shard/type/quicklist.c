@@ -1,7 +1,5 @@
 #include "shard/type/quicklist.h"
 
-#include "shard/rdb_value.h"
-
 #define NODE_BYTES_MIN 4096    /* limit -1; each step doubles */
 #define LIMIT_LOWEST (-5)      /* 64 KiB */
 #define COUNTED_BYTES_MAX 8192 /* of a node, when the limit counts elements */
@@ -223,7 +221,7 @@ uint64_t quicklist_allocated(const struct quicklist *q, uint64_t node_samples)
 
 /* ---- the serialised form ---- */
 
-bool quicklist_try_freeze(const struct quicklist *q, struct buf *out)
+bool quicklist_try_freeze(const struct quicklist *q, struct rdb_writer *out)
 {
     if (!rdb_try_append_length(out, q->node_count)) return false;
     for (const struct quicklist_node *node = q->first; node; node = node->next) {

@@ -16,6 +16,7 @@
  */
 #pragma once
 
+#include "persist/rdb.h"
 #include "shard/type/listpack.h"
 
 struct quicklist_node {
@@ -56,7 +57,7 @@ MUST_USE struct quicklist *quicklist_try_copy(struct mem *mem, const struct quic
  */
 uint64_t quicklist_allocated(const struct quicklist *q, uint64_t node_samples);
 /* Appends the count of nodes and the nodes. */
-MUST_USE bool quicklist_try_freeze(const struct quicklist *q, struct buf *out);
+MUST_USE bool quicklist_try_freeze(const struct quicklist *q, struct rdb_writer *out);
 /* NULL if that is malformed, empty, or there is no memory. */
 MUST_USE struct quicklist *quicklist_try_thaw(struct mem *mem, struct bytes *in);
 void quicklist_validate(const struct quicklist *q);

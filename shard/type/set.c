@@ -1,12 +1,9 @@
 #include "shard/type/set.h"
 
 #include "base/text.h"
-#include "shard/rdb_value.h"
 #include "shard/shard.h"
 #include "shard/type/intset.h"
 #include "shard/type/listpack.h"
-
-enum { RDB_TYPE_SET = 2, RDB_TYPE_SET_INTSET = 11, RDB_TYPE_SET_LISTPACK = 20 };
 
 /* A drain that has not begun is a table: freeing in slices then needs no memory. */
 struct set_table {
@@ -395,19 +392,17 @@ static bool freeze_member(void *context, struct bytes member)
 }
 
 /* A listpack is written member by member: redis-server 7.0 knows no listpacks of sets. */
-static bool freeze(const void *root, enum encoding encoding, struct buf *out)
+static bool freeze(const void *root, enum encoding encoding, struct rdb_writer *out)
 {
-    char *type = buf_try_reserve(out, 1);
-    if (!type) return false;
-    out->size++;
     if (encoding == ENCODING_INTSET) {
-        *type = (char)(RDB_TYPE_SET_INTSET | OBJECT_FROZEN_COMPACT);
-        return rdb_try_append_string(out, intset_view(root));
+        return rdb_try_append_type(out, RDB_TYPE_SET_INTSET | OBJECT_FROZEN_COMPACT) &&
+               rdb_try_append_string(out, intset_view(root));
     }
     bool is_table = encoding == ENCODING_HASHTABLE;
-    *type = (char)(RDB_TYPE_SET | (is_table ? OBJECT_FROZEN_TABLE : OBJECT_FROZEN_COMPACT));
+    uint8_t type = RDB_TYPE_SET | (is_table ? OBJECT_FROZEN_TABLE : OBJECT_FROZEN_COMPACT);
     struct set s = view(root, encoding);
-    return rdb_try_append_length(out, set_size(&s)) && set_each(&s, freeze_member, out);
+    return rdb_try_append_type(out, type) && rdb_try_append_length(out, set_size(&s)) &&
+           set_each(&s, freeze_member, out);
 }
 
 /* One member, which must be new. `exact`: without a look at thresholds. */

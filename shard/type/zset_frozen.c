@@ -6,11 +6,8 @@
  */
 #include <math.h>
 
-#include "shard/rdb_value.h"
 #include "shard/shard.h"
 #include "shard/type/zset.h"
-
-enum { RDB_TYPE_ZSET_2 = 5, RDB_TYPE_ZSET_LISTPACK = 17 };
 
 /* What loading goes by: Redis's defaults where there is no shard. */
 static const struct shard_config *config_here(void)
@@ -88,36 +85,24 @@ static uint64_t bytes(const void *root, enum encoding encoding, uint64_t samples
 
 /* ---- writing ---- */
 
-static bool freeze_element(struct buf *out, struct bytes member, double score)
-{
-    if (!rdb_try_append_string(out, member)) return false;
-    char *p = buf_try_reserve(out, sizeof score);
-    if (!p) return false;
-    memcpy(p, &score, sizeof score);
-    out->size += sizeof score;
-    return true;
-}
-_Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "scores are stored as they are");
-
 /* Backwards, as redis-server does: whoever loads it puts each element at the front. */
-static bool freeze(const void *root, enum encoding encoding, struct buf *out)
+static bool freeze(const void *root, enum encoding encoding, struct rdb_writer *out)
 {
-    char *type = buf_try_reserve(out, 1);
-    if (!type) return false;
-    out->size++;
     if (encoding == ENCODING_LISTPACK) {
-        *type = (char)(RDB_TYPE_ZSET_LISTPACK | OBJECT_FROZEN_COMPACT);
-        return rdb_try_append_string(out, listpack_view(root));
+        return rdb_try_append_type(out, RDB_TYPE_ZSET_LISTPACK | OBJECT_FROZEN_COMPACT) &&
+               rdb_try_append_string(out, listpack_view(root));
     }
-    *type = (char)(RDB_TYPE_ZSET_2 | OBJECT_FROZEN_TABLE);
     struct zset z = view(root, encoding);
     struct zset_iterator it;
     struct bytes member;
     double score;
-    if (!rdb_try_append_length(out, zset_size(&z))) return false;
+    if (!rdb_try_append_type(out, RDB_TYPE_ZSET_2 | OBJECT_FROZEN_TABLE) ||
+        !rdb_try_append_length(out, zset_size(&z))) {
+        return false;
+    }
     zset_iterator_init(&it, &z, (struct zset_slice){0, zset_size(&z)}, true);
     while (zset_iterator_next(&it, &member, &score)) {
-        if (!freeze_element(out, member, score)) return false;
+        if (!rdb_try_append_string(out, member) || !rdb_try_append_double(out, score)) return false;
     }
     return true;
 }

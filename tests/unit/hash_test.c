@@ -193,7 +193,7 @@ Test(hash, every_field_is_chosen_at_random_sooner_or_later)
 static void expect_same_after_a_journey(void)
 {
     struct buf frozen = {.mem = &mem};
-    cr_assert(hash_ops.freeze(h.root, h.encoding, &frozen));
+    cr_assert(hash_ops.freeze(h.root, h.encoding, &(struct rdb_writer){.out = &frozen}));
     uint8_t type = (uint8_t)frozen.data[0];
     struct hash other;
     for (size_t cut = 0; cut + 1 < frozen.size; cut += 1 + cut / 20) {
@@ -212,7 +212,7 @@ static void expect_same_after_a_journey(void)
     cr_assert_eq(hash_volatile_count(&other), hash_volatile_count(&h));
     hash_validate(&other);
     struct buf again = {.mem = &mem};
-    cr_assert(hash_ops.freeze(other.root, other.encoding, &again));
+    cr_assert(hash_ops.freeze(other.root, other.encoding, &(struct rdb_writer){.out = &again}));
     cr_assert_eq(again.size, frozen.size); /* Fields of a table may come in another order. */
     cr_assert_eq(again.data[0], frozen.data[0]);
     hash_free(&mem, &other);

@@ -160,7 +160,7 @@ static void use_shard_config(const struct shard_config *config)
 static void expect_same_after_a_journey(void)
 {
     struct buf frozen = {.mem = &mem};
-    cr_assert(list_ops.freeze(l.root, l.encoding, &frozen));
+    cr_assert(list_ops.freeze(l.root, l.encoding, &(struct rdb_writer){.out = &frozen}));
     struct bytes in = bytes_make(frozen.data + 1, frozen.size - 1);
     struct list other;
     other.root = list_ops.thaw(&mem, (uint8_t)frozen.data[0], &in, &other.encoding);
@@ -177,7 +177,7 @@ static void expect_same_after_a_journey(void)
         free(exact);
     }
     struct buf again = {.mem = &mem};
-    cr_assert(list_ops.freeze(other.root, other.encoding, &again));
+    cr_assert(list_ops.freeze(other.root, other.encoding, &(struct rdb_writer){.out = &again}));
     cr_assert(bytes_equal(buf_view(&again), buf_view(&frozen)));
     list_free(&mem, &other);
     buf_clear(&again);

@@ -85,7 +85,8 @@ Test(object, a_frozen_string_is_what_redis_writes_to_an_rdb_file)
         struct bytes text = bytes_of(cases[i].text);
         struct entry *e = object_try_make_string(&mem, key, text, 0);
         struct buf out = {.mem = &mem};
-        cr_assert(object_try_freeze(e, &out));
+        struct rdb_writer writer = {.out = &out, .packing = RDB_PACK_INTEGERS};
+        cr_assert(object_try_freeze(e, &writer));
         cr_assert(bytes_equal(buf_view(&out), cases[i].frozen), "%s", cases[i].text);
         expect_thawed(buf_view(&out), text, entry_encoding(e));
         buf_clear(&out);
@@ -105,7 +106,7 @@ Test(object, strings_of_every_length_form_come_back_with_their_encoding)
         memset(text, '1', size + 1); /* Looks like an integer while short. */
         struct entry *e = entry_try_make_string(&mem, key, bytes_make(text, size), encoding, 0);
         struct buf out = {.mem = &mem};
-        cr_assert(object_try_freeze(e, &out));
+        cr_assert(object_try_freeze(e, &(struct rdb_writer){.out = &out}));
         expect_thawed(buf_view(&out), bytes_make(text, size), encoding);
         for (size_t cut = 0; cut < out.size; cut += 1 + out.size / 200) {
             cr_assert_null(thaw(bytes_make(out.data, cut)));
@@ -221,7 +222,7 @@ Test(object, copying_and_freezing_fail_cleanly_without_memory)
     }
     struct buf out = {.mem = &mem};
     fault_set("mem_try_alloc", 1);
-    cr_assert_not(object_try_freeze(e, &out));
+    cr_assert_not(object_try_freeze(e, &(struct rdb_writer){.out = &out}));
     fault_set("mem_try_alloc", 0);
     cr_assert_eq(mem_live_bytes(&mem), before);
     object_free(&mem, e);

@@ -1,8 +1,8 @@
 #include <criterion/criterion.h>
 
 #include "base/text.h"
+#include "persist/rdb.h"
 #include "random.h"
-#include "shard/rdb_value.h"
 #include "shard/shard.h"
 #include "shard/type/intset.h"
 #include "shard/type/set.h"
@@ -281,7 +281,7 @@ Test(set, a_frozen_set_comes_back_with_its_encoding)
     for (size_t i = 0; i < ARRAY_LEN(encodings); i++) {
         struct set s = with_encoding(encodings[i], 10);
         struct buf out = {.mem = &mem};
-        cr_assert(set_ops.freeze(s.root, s.encoding, &out));
+        cr_assert(set_ops.freeze(s.root, s.encoding, &(struct rdb_writer){.out = &out}));
         struct bytes in = bytes_make(out.data + 1, out.size - 1);
         struct set back;
         back.root = set_ops.thaw(&mem, (uint8_t)out.data[0], &in, &back.encoding);

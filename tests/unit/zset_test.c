@@ -329,7 +329,7 @@ Test(zset, a_frozen_set_comes_back_with_its_encoding)
     for (unsigned is_table = 0; is_table < 2; is_table++) {
         struct zset z = with_encoding(is_table), back;
         struct buf out = {.mem = &mem};
-        cr_assert(zset_ops.freeze(z.root, z.encoding, &out));
+        cr_assert(zset_ops.freeze(z.root, z.encoding, &(struct rdb_writer){.out = &out}));
         struct bytes in = bytes_make(out.data + 1, out.size - 1);
         back.root = zset_ops.thaw(&mem, (uint8_t)out.data[0], &in, &back.encoding);
         cr_assert(back.root);

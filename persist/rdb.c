@@ -1,6 +1,9 @@
-#include "shard/rdb_value.h"
+#include "persist/rdb.h"
+
+#include <math.h>
 
 #include "base/text.h"
+#include "persist/lzf.h"
 
 enum {
     RDB_LENGTH_6,
@@ -9,6 +12,14 @@ enum {
     RDB_LENGTH_SPECIAL
 }; /* top 2 bits of a byte */
 enum { RDB_LENGTH_32 = 0x80, RDB_LENGTH_64 = 0x81 };
+
+#define INT32_TEXT_BYTES_MAX 11 /* "-2147483648" */
+#define LZF_TEXT_BYTES_MIN 20   /* only longer text is packed */
+#define LZF_GAIN_BYTES_MIN 4    /* and only if that saves so much */
+#define LZF_HEAD_BYTES_MAX (1 + 2 * RDB_LENGTH_BYTES_MAX)
+#define DOUBLE_NAN 253
+#define DOUBLE_INFINITE 254
+#define DOUBLE_MINUS_INFINITE 255
 
 static size_t put_big_endian(char *out, uint64_t value, unsigned byte_count)
 {
@@ -35,22 +46,89 @@ size_t rdb_put_integer(char *out, int64_t value)
     return 1 + (1u << form);
 }
 
-bool rdb_try_append_length(struct buf *out, uint64_t length)
+/* ---- appending ---- */
+
+void rdb_writer_deinit(struct rdb_writer *w)
 {
-    char *p = buf_try_reserve(out, RDB_LENGTH_BYTES_MAX);
+    lzf_destroy(w->out->mem, w->packer);
+    w->packer = NULL;
+}
+
+bool rdb_try_append_raw(struct rdb_writer *w, const void *data, size_t size)
+{
+    char *p = buf_try_reserve(w->out, size);
     if (!p) return false;
-    out->size += rdb_put_length(p, length);
+    if (size) memcpy(p, data, size);
+    w->out->size += size;
     return true;
 }
 
-bool rdb_try_append_string(struct buf *out, struct bytes text)
+bool rdb_try_append_type(struct rdb_writer *w, uint8_t type)
 {
+    return rdb_try_append_raw(w, &type, sizeof type);
+}
+
+bool rdb_try_append_double(struct rdb_writer *w, double value)
+{
+    return rdb_try_append_raw(w, &value, sizeof value);
+}
+
+bool rdb_try_append_ms(struct rdb_writer *w, int64_t ms)
+{
+    return rdb_try_append_raw(w, &ms, sizeof ms);
+}
+_Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "numbers are written as they are");
+
+bool rdb_try_append_length(struct rdb_writer *w, uint64_t length)
+{
+    char head[RDB_LENGTH_BYTES_MAX];
+    return rdb_try_append_raw(w, head, rdb_put_length(head, length));
+}
+
+/* False: it takes as many bytes as before, or there is no memory for trying. */
+static bool append_packed(struct rdb_writer *w, struct bytes text)
+{
+    if (!w->packer) w->packer = lzf_try_create(w->out->mem);
+    size_t room = text.size - LZF_GAIN_BYTES_MIN;
+    char *p = w->packer ? buf_try_reserve(w->out, LZF_HEAD_BYTES_MAX + room) : NULL;
+    if (!p) return false;
+    /* It lies behind the longest head until the head is known. */
+    char *packed = p + LZF_HEAD_BYTES_MAX;
+    size_t size = lzf_pack(w->packer, text, packed, room);
+    if (size == 0) return false;
+    size_t head = 1;
+    p[0] = (char)(uint8_t)RDB_LZF;
+    head += rdb_put_length(p + head, size);
+    head += rdb_put_length(p + head, text.size);
+    memmove(p + head, packed, size);
+    w->out->size += head + size;
+    return true;
+}
+
+/* True if the text is an integer that has a form of its own; then it is written. */
+static bool append_integer(struct rdb_writer *w, struct bytes text, bool *failed)
+{
+    int64_t value;
+    char form[RDB_LENGTH_BYTES_MAX];
+    if (text.size > INT32_TEXT_BYTES_MAX || !text_to_i64(text, &value)) return false;
+    if (value != (int32_t)value) return false;
+    *failed = !rdb_try_append_raw(w, form, rdb_put_integer(form, value));
+    return true;
+}
+
+bool rdb_try_append_string(struct rdb_writer *w, struct bytes text)
+{
+    bool failed;
+    if (w->packing != RDB_PACK_NONE && append_integer(w, text, &failed)) return !failed;
+    if (w->packing == RDB_PACK_ALL && text.size > LZF_TEXT_BYTES_MIN && append_packed(w, text)) {
+        return true;
+    }
     if (text.size > SIZE_MAX - RDB_LENGTH_BYTES_MAX) return false;
-    char *p = buf_try_reserve(out, RDB_LENGTH_BYTES_MAX + text.size);
+    char *p = buf_try_reserve(w->out, RDB_LENGTH_BYTES_MAX + text.size);
     if (!p) return false;
     size_t head = rdb_put_length(p, text.size);
     if (text.size) memcpy(p + head, text.data, text.size);
-    out->size += head + text.size;
+    w->out->size += head + text.size;
     return true;
 }
 
@@ -108,33 +186,24 @@ bool rdb_take_integer(struct bytes *in, unsigned byte_count, int64_t *out)
     return true;
 }
 
-/* LZF: a control byte below 32 starts that many + 1 literal bytes, others a repetition of earlier
- * output. True if exactly out_size bytes come out. */
-static bool lzf_decompress(struct bytes in, char *out, size_t out_size)
+bool rdb_take_double(struct bytes *in, double *out)
 {
-    size_t n = 0;
     struct bytes b;
-    while (in.size) {
-        if (!rdb_take(&in, 1, &b)) return false;
-        size_t control = byte_at(b, 0);
-        if (control < 32) {
-            if (!rdb_take(&in, control + 1, &b) || out_size - n < b.size) return false;
-            memcpy(out + n, b.data, b.size);
-            n += b.size;
-            continue;
-        }
-        size_t count = control >> 5;
-        if (count == 7) {
-            if (!rdb_take(&in, 1, &b)) return false;
-            count += byte_at(b, 0);
-        }
-        if (!rdb_take(&in, 1, &b)) return false;
-        size_t distance = ((control & 31) << 8 | byte_at(b, 0)) + 1;
-        count += 2;
-        if (distance > n || out_size - n < count) return false;
-        for (size_t i = 0; i < count; i++, n++) out[n] = out[n - distance];
-    }
-    return n == out_size;
+    if (!rdb_take(in, sizeof *out, &b)) return false;
+    memcpy(out, b.data, sizeof *out);
+    return true;
+}
+
+bool rdb_take_double_text(struct bytes *in, double *out)
+{
+    struct bytes b;
+    if (!rdb_take(in, 1, &b)) return false;
+    uint8_t size = byte_at(b, 0);
+    if (size == DOUBLE_NAN) *out = (double)NAN;
+    if (size == DOUBLE_INFINITE) *out = (double)INFINITY;
+    if (size == DOUBLE_MINUS_INFINITE) *out = -(double)INFINITY;
+    if (size >= DOUBLE_NAN) return true;
+    return rdb_take(in, size, &b) && text_to_double(b, out);
 }
 
 bool rdb_take_length(struct bytes *in, uint64_t *length)
@@ -145,20 +214,20 @@ bool rdb_take_length(struct bytes *in, uint64_t *length)
 
 /* ---- strings ---- */
 
+/* What comes out is measured before a byte is reserved for it. */
 static bool take_packed(struct mem *mem, struct bytes *in, struct rdb_string *out)
 {
-    uint64_t packed_size, size;
+    uint64_t packed_size, size, measured;
     struct bytes packed;
     if (!rdb_take_length(in, &packed_size) || !rdb_take_length(in, &size)) return false;
-    /* Three bytes give at most 264: a claim beyond that reserves nothing. */
-    if (!rdb_take(in, packed_size, &packed) || size == 0 || size > packed_size * 264) return false;
+    if (!rdb_take(in, packed_size, &packed) || !lzf_unpacked_size(packed, &measured)) return false;
+    if (measured != size || size == 0) return false;
     out->owned = mem_try_alloc(mem, size);
     if (!out->owned) return false;
     out->owned_bytes = size;
     out->text = bytes_make(out->owned, size);
-    if (lzf_decompress(packed, out->owned, size)) return true;
-    rdb_string_free(mem, out);
-    return false;
+    lzf_unpack(packed, out->owned);
+    return true;
 }
 
 bool rdb_take_string(struct mem *mem, struct bytes *in, struct rdb_string *out)
