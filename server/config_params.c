@@ -181,7 +181,7 @@ const struct config_param config_params[] = {
     /* ---- snapshots and append only file ---- */
     SPECIAL("save", NULL, save, MULTI | UNUSED_HERE, AREA(PERSIST), save, "3600 1 300 100 60 10000"),
     BOOLEAN("stop-writes-on-bgsave-error", NULL, stop_writes_on_bgsave_error, UNUSED_HERE, AREA(PERSIST), "yes"),
-    BOOLEAN("rdbcompression", NULL, rdbcompression, UNUSED_HERE, AREA(PERSIST), "yes"),
+    BOOLEAN("rdbcompression", NULL, rdbcompression, 0, AREA(SHARDS), "yes"),
     BOOLEAN("rdbchecksum", NULL, rdbchecksum, IMMUTABLE | UNUSED_HERE, AREA(PERSIST), "yes"),
     BOOLEAN("rdb-del-sync-files", NULL, rdb_del_sync_files, UNUSED_HERE, AREA(PERSIST), "no"),
     BOOLEAN("rdb-save-incremental-fsync", NULL, rdb_save_incremental_fsync, UNUSED_HERE, AREA(PERSIST), "yes"),

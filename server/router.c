@@ -11,7 +11,7 @@ static const struct command_family *const families[] = {
     &connection_family, &client_family, &command_info_family, &admin_family,       &info_family,
     &string_family,     &lcs_family,    &generic_family,      &expire_family,      &scan_family,
     &server_family,     &list_family,   &hash_family,         &hash_expire_family, &set_family,
-    &zset_family,       &bits_family,   &hyperloglog_family,
+    &zset_family,       &dump_family,   &bits_family,         &hyperloglog_family,
 };
 
 static uint64_t name_hash(struct bytes name)

@@ -45,6 +45,7 @@ static void shard_config_fill(struct shard_config *out, const struct config *c)
 {
     *out = (struct shard_config){.proto_max_bulk_bytes = c->proto_bulk_bytes_max,
                                  .hz = (uint32_t)c->hz,
+                                 .rdb_compression = c->rdbcompression,
                                  .active_expire = true,
                                  .maxmemory_bytes = c->maxmemory_bytes,
                                  .evict_policy = policies[c->maxmemory_policy].policy,

@@ -156,6 +156,19 @@ static void start_clock(struct shard *sh, const struct key *k, struct entry *e,
     }
 }
 
+void keyspace_set_access(const struct shard *sh, struct entry *e, int64_t idle_s, int64_t frequency)
+{
+    enum evict_policy policy = sh->config->evict_policy;
+    if (policy == EVICT_LFU) {
+        uint32_t counter = frequency < 0 ? LFU_COUNTER_INIT : (uint32_t)frequency;
+        write_clock(e, lfu_minutes(sh) | MIN(counter, (uint32_t)LFU_COUNTER_MAX) << 16);
+    } else if (policy != EVICT_S3FIFO) {
+        uint64_t idle_ticks = MIN((uint64_t)MAX(idle_s, 0), (uint64_t)LRU_CLOCK_MASK) * 16;
+        write_clock(e,
+                    (lru_clock(sh) - MIN(idle_ticks, (uint64_t)LRU_CLOCK_MASK)) & LRU_CLOCK_MASK);
+    }
+}
+
 /* ---- finding ---- */
 
 bool keyspace_is_expired(const struct shard *sh, const struct entry *e)

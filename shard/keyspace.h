@@ -137,6 +137,10 @@ static inline unsigned keyspace_deadline_mark(int64_t deadline_ms)
 
 /* Notes an access: LRU clock or LFU counter, by the configuration. */
 void keyspace_touch(struct shard *sh, struct entry *e);
+/* What RESTORE says of the last access, in place of what the entry has: seconds since then, or
+ * under LFU the counter. Negative: as of a new key. */
+void keyspace_set_access(const struct shard *sh, struct entry *e, int64_t idle_s,
+                         int64_t frequency);
 /* Time since the last access, in ticks of the access clock. */
 #define ACCESS_TICK_MS 62.5
 uint64_t keyspace_idle_ticks(const struct shard *sh, const struct entry *e);

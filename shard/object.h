@@ -54,6 +54,11 @@ MUST_USE struct entry *object_try_copy(struct mem *mem, const struct entry *e, s
 #define OBJECT_FROZEN_TABLE 0x80
 #define OBJECT_FROZEN_COMPACT 0x40
 #define OBJECT_FROZEN_EXACT (OBJECT_FROZEN_TABLE | OBJECT_FROZEN_COMPACT)
+/* The type byte without marks. */
+static inline uint8_t object_plain_type(uint8_t type)
+{
+    return type >= OBJECT_FROZEN_STRING ? RDB_TYPE_STRING : type & (uint8_t)~OBJECT_FROZEN_EXACT;
+}
 MUST_USE bool object_try_freeze(const struct entry *e, struct rdb_writer *out);
 MUST_USE struct entry *object_try_thaw(struct mem *mem, struct bytes frozen, struct bytes key,
                                        int64_t deadline_ms);

@@ -25,6 +25,7 @@ struct shard_config {
     uint64_t proto_max_bulk_bytes;
     uint32_t hz;
     uint32_t notify_classes; /* enum notify_class: which keyspace events anybody gets */
+    bool rdb_compression;    /* of DUMP */
     bool active_expire;
     uint64_t maxmemory_bytes; /* of all shards and everything else; 0: no limit */
     enum evict_policy evict_policy;

@@ -12,6 +12,7 @@ extern const struct command_family lcs_family;
 extern const struct command_family generic_family;
 extern const struct command_family expire_family;
 extern const struct command_family scan_family;
+extern const struct command_family dump_family;
 extern const struct command_family
     server_family; /* the commands of Redis's group "server" that a shard runs */
 extern const struct command_family bits_family;

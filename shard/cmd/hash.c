@@ -14,7 +14,7 @@
 
 /* ---- opening and closing ---- */
 
-static enum err open_entry(struct shard *sh, struct hash_target *t, enum hash_sweep sweep)
+enum err hash_open_entry(struct shard *sh, enum hash_sweep sweep, struct hash_target *t)
 {
     t->hash = hash_of(t->entry);
     if (likely(!hash_has_expired(&t->hash, sh->now_ms))) return OK;
@@ -31,7 +31,7 @@ enum err hash_open_read(struct shard *sh, const struct request *rq, enum hash_sw
 {
     t->key = request_key(sh, rq, 1);
     enum err err = keyspace_find(sh, &t->key, TYPE_HASH, &t->entry);
-    return likely(err == OK) ? open_entry(sh, t, sweep) : err;
+    return likely(err == OK) ? hash_open_entry(sh, sweep, t) : err;
 }
 
 enum err hash_open_write(struct shard *sh, const struct request *rq, enum hash_sweep sweep,
@@ -41,7 +41,7 @@ enum err hash_open_write(struct shard *sh, const struct request *rq, enum hash_s
     enum err err = keyspace_peek_typed(sh, &t->key, TYPE_HASH, &t->entry);
     if (err != OK) return err;
     keyspace_touch(sh, t->entry);
-    return open_entry(sh, t, sweep);
+    return hash_open_entry(sh, sweep, t);
 }
 
 enum err hash_open_or_create(struct shard *sh, const struct request *rq, struct hash_target *t)

@@ -27,6 +27,8 @@ MUST_USE enum err hash_open_write(struct shard *sh, const struct request *rq, en
 /* The same, a new hash if there is none; ERR_ALLOC. */
 MUST_USE enum err hash_open_or_create(struct shard *sh, const struct request *rq,
                                       struct hash_target *t);
+/* The same for a key and an entry that have been found already. */
+MUST_USE enum err hash_open_entry(struct shard *sh, enum hash_sweep sweep, struct hash_target *t);
 /* After a change: back into its entry, or under its key; away with it if it is empty. */
 MUST_USE enum err hash_commit(struct shard *sh, struct hash_target *t);
 /* After a failure: what is there stays, a new hash goes. */

@@ -21,6 +21,7 @@
  */
 #pragma once
 
+#include "shard/dict.h"
 #include "shard/object.h"
 #include "shard/type/listpack.h"
 
@@ -97,3 +98,20 @@ bool hash_has_expired(const struct hash *h, int64_t now_ms);
 uint64_t hash_drop_expired(struct mem *mem, struct hash *h, int64_t now_ms);
 
 extern const struct type_ops hash_ops;
+
+/* ---- for hash_frozen.c ---- */
+
+#define HASH_NO_DEADLINE INT64_MAX
+
+/* A drain that has not begun is a table: freeing in slices then needs no memory. */
+struct hash_table {
+    struct dict_drain fields;
+    int64_t next_deadline_ms; /* no field's deadline is before it; HASH_NO_DEADLINE */
+};
+
+MUST_USE bool hash_try_create_table(struct mem *mem, struct hash *out);
+/* A table of the pairs of a listpack, which has an even count of elements; false if a field stands
+ * there twice, or there is no memory. */
+MUST_USE bool hash_try_make_table(struct mem *mem, const struct listpack *lp, struct hash *out);
+/* A field that is not in the table yet. */
+void hash_insert_entry(const struct hash *table, struct entry *e);

@@ -273,8 +273,12 @@ static void *thaw(struct mem *mem, uint8_t rdb_type, struct bytes *in, enum enco
     struct quicklist *q = NULL;
     uint8_t exact = rdb_type & OBJECT_FROZEN_EXACT;
     rdb_type &= (uint8_t)~OBJECT_FROZEN_EXACT;
-    if (rdb_type == RDB_TYPE_LIST_QUICKLIST_2) q = quicklist_try_thaw(mem, in);
-    if (rdb_type == RDB_TYPE_LIST) q = try_thaw_strings(mem, in);
+    if (rdb_type == RDB_TYPE_LIST) {
+        q = try_thaw_strings(mem, in);
+    } else if (rdb_type == RDB_TYPE_LIST_ZIPLIST || rdb_type == RDB_TYPE_LIST_QUICKLIST ||
+               rdb_type == RDB_TYPE_LIST_QUICKLIST_2) {
+        q = quicklist_try_thaw(mem, (enum rdb_type)rdb_type, in);
+    }
     if (!q) return NULL;
     struct list l = {q, ENCODING_QUICKLIST};
     bool can_be_listpack = is_single_node(q) && exact != OBJECT_FROZEN_TABLE;

@@ -1,5 +1,7 @@
 #include "shard/type/quicklist.h"
 
+#include "shard/type/ziplist.h"
+
 #define NODE_BYTES_MIN 4096    /* limit -1; each step doubles */
 #define LIMIT_LOWEST (-5)      /* 64 KiB */
 #define COUNTED_BYTES_MAX 8192 /* of a node, when the limit counts elements */
@@ -235,44 +237,57 @@ bool quicklist_try_freeze(const struct quicklist *q, struct rdb_writer *out)
     return true;
 }
 
-/* Empty containers, which no server writes, are malformed. */
-static struct quicklist_node *try_thaw_node(struct mem *mem, struct bytes *in)
+/* Links a node of that listpack, which it takes over. Old servers have left nodes without elements
+ * in their files: those are passed over. */
+static bool link_packed(struct mem *mem, struct quicklist *q, struct listpack *lp)
 {
-    uint64_t container;
-    struct rdb_string text;
-    if (!rdb_take_length(in, &container)) return NULL;
-    if (container != CONTAINER_PLAIN && container != CONTAINER_PACKED) return NULL;
-    if (!rdb_take_string(mem, in, &text)) return NULL;
-    struct quicklist_node *node = NULL;
-    if (container == CONTAINER_PLAIN) {
-        if (text.text.size > 0) node = try_make_plain(mem, text.text);
-    } else {
-        struct listpack *lp = listpack_try_from_bytes(mem, text.text);
-        if (lp && listpack_first(lp)) {
-            node = try_make_node(mem, lp, 0);
-        } else {
-            listpack_free(mem, lp);
-        }
+    if (lp && !listpack_first(lp)) {
+        listpack_free(mem, lp);
+        return true;
     }
-    rdb_string_free(mem, &text);
-    return node;
+    struct quicklist_node *node = lp ? try_make_node(mem, lp, 0) : NULL;
+    if (node) link_node(q, q->last, node);
+    return node != NULL;
 }
 
-struct quicklist *quicklist_try_thaw(struct mem *mem, struct bytes *in)
+static bool link_plain(struct mem *mem, struct quicklist *q, struct bytes value)
 {
-    uint64_t node_count;
-    if (!rdb_take_length(in, &node_count) || node_count == 0) return NULL;
-    struct quicklist *q = quicklist_try_create(mem);
-    for (uint64_t i = 0; q && i < node_count; i++) {
-        struct quicklist_node *node = try_thaw_node(mem, in);
-        if (node) {
-            link_node(q, q->last, node);
-        } else {
-            free_all(mem, q);
-            q = NULL;
-        }
+    struct quicklist_node *node = value.size > 0 ? try_make_plain(mem, value) : NULL;
+    if (node) link_node(q, q->last, node);
+    return node != NULL;
+}
+
+static bool thaw_node(struct mem *mem, enum rdb_type rdb_type, struct bytes *in,
+                      struct quicklist *q)
+{
+    bool is_ziplist = rdb_type != RDB_TYPE_LIST_QUICKLIST_2;
+    uint64_t container = CONTAINER_PACKED;
+    struct rdb_string image;
+    if (!is_ziplist && !rdb_take_length(in, &container)) return false;
+    if (container != CONTAINER_PLAIN && container != CONTAINER_PACKED) return false;
+    if (!rdb_take_string(mem, in, &image)) return false;
+    bool done;
+    if (container == CONTAINER_PLAIN) {
+        done = link_plain(mem, q, image.text);
+    } else {
+        done = link_packed(mem, q,
+                           is_ziplist ? ziplist_try_to_listpack(mem, image.text)
+                                      : listpack_try_from_bytes(mem, image.text));
     }
-    return q;
+    rdb_string_free(mem, &image);
+    return done;
+}
+
+struct quicklist *quicklist_try_thaw(struct mem *mem, enum rdb_type rdb_type, struct bytes *in)
+{
+    uint64_t node_count = 1;
+    if (rdb_type != RDB_TYPE_LIST_ZIPLIST && !rdb_take_length(in, &node_count)) return NULL;
+    struct quicklist *q = quicklist_try_create(mem);
+    bool is_good = q != NULL;
+    for (uint64_t i = 0; is_good && i < node_count; i++) is_good = thaw_node(mem, rdb_type, in, q);
+    if (is_good && q->length > 0) return q;
+    if (q) free_all(mem, q);
+    return NULL;
 }
 
 void quicklist_validate(const struct quicklist *q)

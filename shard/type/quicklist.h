@@ -12,7 +12,8 @@
  *            quicklist_remove says.
  * Limits     Nodes of up to 64 KiB, plain ones of any size.
  * Errors     Functions with `try` change nothing that a reader could see when there is no memory.
- * Source     Stancliff's quicklist (2014); the serialised form is type 18 of RDB version 10.
+ * Source     Stancliff's quicklist (2014); the serialised form is
+ *            RDB_TYPE_LIST_QUICKLIST_2.
  */
 #pragma once
 
@@ -58,8 +59,10 @@ MUST_USE struct quicklist *quicklist_try_copy(struct mem *mem, const struct quic
 uint64_t quicklist_allocated(const struct quicklist *q, uint64_t node_samples);
 /* Appends the count of nodes and the nodes. */
 MUST_USE bool quicklist_try_freeze(const struct quicklist *q, struct rdb_writer *out);
-/* NULL if that is malformed, empty, or there is no memory. */
-MUST_USE struct quicklist *quicklist_try_thaw(struct mem *mem, struct bytes *in);
+/* The value of a type whose nodes are ziplists or listpacks: RDB_TYPE_LIST_ZIPLIST, …_QUICKLIST,
+ * …_QUICKLIST_2. NULL if it is malformed, empty, or there is no memory. */
+MUST_USE struct quicklist *quicklist_try_thaw(struct mem *mem, enum rdb_type rdb_type,
+                                              struct bytes *in);
 void quicklist_validate(const struct quicklist *q);
 
 /* ---- reading ---- */

@@ -1,12 +1,15 @@
 /* zset_frozen.c: sorted sets for the rest of the shard: freeing, measuring, copying, and the RDB
  * form.
  *
- *     type 5   count, then for each element: string member, score as 8 bytes, little endian
- *     type 17  the listpack as one string
+ *     types 3, 5    count, then for each element: string member, score (as text, as 8 bytes)
+ *     types 12, 17  the ziplist or listpack as one string
+ *
+ * 5 and 17 are what is written.
  */
 #include <math.h>
 
 #include "shard/shard.h"
+#include "shard/type/ziplist.h"
 #include "shard/type/zset.h"
 
 /* What loading goes by: Redis's defaults where there is no shard. */
@@ -110,27 +113,27 @@ static bool freeze(const void *root, enum encoding encoding, struct rdb_writer *
 /* ---- reading ---- */
 
 /* One element, whose member must be new. */
-static bool thaw_element(struct mem *mem, struct bytes *in, struct zset *z)
+static bool thaw_element(struct mem *mem, uint8_t rdb_type, struct bytes *in, struct zset *z)
 {
     struct rdb_string member;
-    struct bytes number;
     if (!rdb_take_string(mem, in, &member)) return false;
     struct zset_place place;
-    double score = (double)NAN;
-    if (rdb_take(in, sizeof score, &number)) memcpy(&score, number.data, sizeof score);
-    bool is_good = !isnan(score) && !zset_find(z, member.text, &place) &&
-                   zset_try_append(mem, z, member.text, score);
+    double score;
+    bool is_good =
+        rdb_type == RDB_TYPE_ZSET ? rdb_take_double_text(in, &score) : rdb_take_double(in, &score);
+    is_good = is_good && !isnan(score) && !zset_find(z, member.text, &place) &&
+              zset_try_append(mem, z, member.text, score);
     rdb_string_free(mem, &member);
     return is_good;
 }
 
-static bool thaw_table(struct mem *mem, struct bytes *in, struct zset *out)
+static bool thaw_table(struct mem *mem, uint8_t rdb_type, struct bytes *in, struct zset *out)
 {
     uint64_t count;
     if (!rdb_take_length(in, &count) || count == 0) return false;
     if (!zset_try_create_as(mem, ENCODING_SKIPLIST, out)) return false;
     for (uint64_t i = 0; i < count; i++) {
-        if (thaw_element(mem, in, out)) continue;
+        if (thaw_element(mem, rdb_type, in, out)) continue;
         zset_free(mem, out);
         return false;
     }
@@ -193,7 +196,9 @@ static bool thaw_listpack(struct mem *mem, uint8_t rdb_type, struct bytes *in, s
 {
     struct rdb_string image;
     if (!rdb_take_string(mem, in, &image)) return false;
-    struct listpack *lp = listpack_try_from_bytes(mem, image.text);
+    bool is_ziplist = rdb_type == RDB_TYPE_ZSET_ZIPLIST;
+    struct listpack *lp = is_ziplist ? ziplist_try_to_listpack(mem, image.text)
+                                     : listpack_try_from_bytes(mem, image.text);
     rdb_string_free(mem, &image);
     if (!lp) return false;
     *out = (struct zset){lp, ENCODING_LISTPACK};
@@ -213,10 +218,12 @@ static void *thaw(struct mem *mem, uint8_t rdb_type, struct bytes *in, enum enco
 {
     struct zset z;
     switch (rdb_type & ~OBJECT_FROZEN_EXACT) {
+    case RDB_TYPE_ZSET:
     case RDB_TYPE_ZSET_2:
-        if (!thaw_table(mem, in, &z)) return NULL;
+        if (!thaw_table(mem, rdb_type, in, &z)) return NULL;
         if (!(rdb_type & OBJECT_FROZEN_TABLE)) zset_compact(mem, config_here(), &z);
         break;
+    case RDB_TYPE_ZSET_ZIPLIST:
     case RDB_TYPE_ZSET_LISTPACK:
         if (!thaw_listpack(mem, rdb_type, in, &z)) return NULL;
         break;

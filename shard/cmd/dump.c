@@ -1,0 +1,165 @@
+/* dump.c: DUMP and RESTORE: values that travel between servers. */
+#include "shard/dump.h"
+
+#include "shard/cmd/families.h"
+#include "shard/cmd/hash.h"
+#include "shard/notify.h"
+
+/* The entry without the fields of a hash that have expired; NULL if there is none, or no field is
+ * left. */
+static struct entry *find_live(struct shard *sh, const struct key *k)
+{
+    struct entry *e = keyspace_find_any(sh, k);
+    if (!e || entry_type(e) != TYPE_HASH) return e;
+    struct hash_target t = {.key = *k, .entry = e};
+    return hash_open_entry(sh, HASH_SWEEP_ALL, &t) == OK ? e : NULL;
+}
+
+static enum err cmd_dump(struct shard *sh, struct request *rq, struct reply *out)
+{
+    struct key k = request_key(sh, rq, 1);
+    struct entry *e = find_live(sh, &k);
+    if (!e) {
+        reply_null(out);
+        return OK;
+    }
+    struct buf payload = {.mem = &sh->mem};
+    bool done = dump_try_append(e, sh->config->rdb_compression, &payload);
+    if (done) reply_bulk(out, buf_view(&payload));
+    buf_clear(&payload);
+    return done ? OK : ERR_ALLOC;
+}
+
+struct restore_options {
+    bool replace, absolute_ttl;
+    int64_t idle_s, frequency; /* -1: not given */
+};
+
+static bool arg_access_or_reply(const struct request *rq, uint32_t index, int64_t max,
+                                const char *text, struct reply *out, int64_t *value)
+{
+    enum err e = arg_i64(rq, index, value);
+    if (e != OK) {
+        reply_err(out, e);
+    } else if (*value < 0 || *value > max) {
+        reply_error(out, "%s", text);
+    } else {
+        return true;
+    }
+    return false;
+}
+
+static bool parse_options_or_reply(const struct request *rq, struct reply *out,
+                                   struct restore_options *o)
+{
+    for (uint32_t i = 4; i < rq->argc; i++) {
+        bool has_value = i + 1 < rq->argc;
+        if (arg_is(rq, i, "replace")) {
+            o->replace = true;
+        } else if (arg_is(rq, i, "absttl")) {
+            o->absolute_ttl = true;
+        } else if (arg_is(rq, i, "idletime") && has_value && o->frequency < 0) {
+            if (!arg_access_or_reply(rq, ++i, INT64_MAX, "ERR Invalid IDLETIME value, must be >= 0",
+                                     out, &o->idle_s)) {
+                return false;
+            }
+        } else if (arg_is(rq, i, "freq") && has_value && o->idle_s < 0) {
+            if (!arg_access_or_reply(rq, ++i, UINT8_MAX,
+                                     "ERR Invalid FREQ value, must be >= 0 and <= 255", out,
+                                     &o->frequency)) {
+                return false;
+            }
+        } else {
+            reply_err(out, ERR_SYNTAX);
+            return false;
+        }
+    }
+    return true;
+}
+
+/* The deadline, 0 for none. One beyond the end of time has passed, as in Redis, where it wraps. */
+static bool arg_ttl_or_reply(const struct shard *sh, const struct request *rq, bool is_absolute,
+                             struct reply *out, int64_t *deadline_ms)
+{
+    int64_t ttl;
+    enum err e = arg_i64(rq, 2, &ttl);
+    if (e != OK) {
+        reply_err(out, e);
+        return false;
+    }
+    if (ttl < 0) {
+        reply_error(out, "ERR Invalid TTL value, must be >= 0");
+        return false;
+    }
+    *deadline_ms = ttl;
+    if (ttl == 0 || is_absolute) return true;
+    if (__builtin_add_overflow(ttl, sh->now_ms, deadline_ms)) *deadline_ms = 1;
+    return true;
+}
+
+/* True of a hash all of whose fields have expired on the way. */
+static bool is_spent(const struct entry *e)
+{
+    if (entry_type(e) != TYPE_HASH) return false;
+    struct hash h = hash_of(e);
+    return hash_length(&h) == 0;
+}
+
+/* Puts the value under its key; what was there goes. */
+static enum err restore_entry(struct shard *sh, const struct key *k, struct entry *e,
+                              int64_t deadline_ms, const struct restore_options *o)
+{
+    if ((deadline_ms && deadline_ms <= sh->now_ms) || is_spent(e)) {
+        object_free(&sh->mem, e);
+        if (keyspace_delete(sh, k)) notify(sh, NOTIFY_GENERIC, "del", k);
+        return OK;
+    }
+    if (deadline_ms) {
+        struct entry *with = entry_try_rebuild(&sh->mem, e, k->name, deadline_ms);
+        if (!with) {
+            object_free(&sh->mem, e);
+            return ERR_ALLOC;
+        }
+        e = with;
+    }
+    keyspace_put_entry(sh, k, e);
+    keyspace_set_access(sh, e, o->idle_s, o->frequency);
+    notify(sh, NOTIFY_GENERIC, "restore", k);
+    return OK;
+}
+
+static enum err cmd_restore(struct shard *sh, struct request *rq, struct reply *out)
+{
+    struct restore_options o = {.idle_s = -1, .frequency = -1};
+    int64_t deadline_ms;
+    struct bytes value;
+    if (!parse_options_or_reply(rq, out, &o)) return OK;
+    struct key k = request_key(sh, rq, 1);
+    if (!o.replace && peek_touched(sh, &k)) return ERR_BUSY_KEY;
+    if (!arg_ttl_or_reply(sh, rq, o.absolute_ttl, out, &deadline_ms)) return OK;
+    if (!dump_is_intact(rq->argv[3], &value)) {
+        reply_error(out, "ERR DUMP payload version or checksum are wrong");
+        return OK;
+    }
+    struct entry *e = dump_try_read(&sh->mem, value, k.name, sh->now_ms);
+    if (!e) {
+        reply_error(out, "ERR Bad data format");
+        return OK;
+    }
+    enum err err = restore_entry(sh, &k, e, deadline_ms, &o);
+    if (err == OK) reply_ok(out);
+    return err;
+}
+
+/* clang-format off */
+static const char *const tips_nondeterministic_output[] = {"nondeterministic_output", NULL};
+static const struct command commands[] = {
+    {.name = "dump", .on_shard = cmd_dump, .arity = 2, .plan = PLAN_ONE_SHARD, .flags = CMD_READ, .acl = ACL_KEYSPACE, .keys = KEYS_FIRST(KEY_RO | KEY_ACCESS),
+     .since = "2.6.0", .group = "generic", .complexity = "O(n) for n elements and their bytes",
+     .summary = "The value of a key as bytes that RESTORE reads.", .tips = tips_nondeterministic_output},
+    {.name = "restore", .on_shard = cmd_restore, .arity = -4, .plan = PLAN_ONE_SHARD, .flags = CMD_WRITE | CMD_DENY_OOM, .acl = ACL_KEYSPACE | ACL_DANGEROUS, .keys = KEYS_FIRST(KEY_OW | KEY_UPDATE),
+     .since = "2.6.0", .group = "generic", .complexity = "O(n) for n elements and their bytes; O(n log n) for a sorted set",
+     .summary = "Creates a key from the bytes that DUMP gave."},
+};
+/* clang-format on */
+const struct command_family dump_family = {"dump", commands, ARRAY_LEN(commands)};
