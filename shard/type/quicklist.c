@@ -6,6 +6,9 @@
 #define LIMIT_LOWEST (-5)      /* 64 KiB */
 #define COUNTED_BYTES_MAX 8192 /* of a node, when the limit counts elements */
 
+/* What Redis reckons that an element takes beyond its text: with it nodes are as full as Redis's. */
+#define OVERHEAD_BYTES 8
+
 enum { CONTAINER_PLAIN = 1, CONTAINER_PACKED = 2 };
 
 /* ---- list-max-listpack-size ---- */
@@ -111,7 +114,7 @@ static struct quicklist_node *try_make_single(struct mem *mem, int32_t limit, st
 static bool can_take(const struct quicklist_node *node, int32_t limit, struct bytes value)
 {
     if (!node || is_plain(node) || is_large(limit, value)) return false;
-    size_t bytes = listpack_bytes(packed(node)) + LISTPACK_ELEMENT_BYTES_MAX(value.size);
+    size_t bytes = listpack_bytes(packed(node)) + value.size + OVERHEAD_BYTES;
     return quicklist_limit_allows(limit, bytes, node_length(node) + 1);
 }
 
