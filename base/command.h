@@ -36,6 +36,7 @@ enum merge_rule {
     MERGE_KEYS, /* one reply per key, in the order of the keys: each part is one single-key request
                  */
     MERGE_CURSOR, /* of ONE_SHARD: the cursor in argv[1] says which */
+    MERGE_DIGEST, /* parts [database and digest …]: DEBUG DIGEST */
     MERGE_RANDOM, /* parts [weight, value]: one of the values by weight */
 };
 

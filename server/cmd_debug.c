@@ -1,5 +1,5 @@
-/* cmd_debug.c: DEBUG SLEEP, OBJECT, SET-ACTIVE-EXPIRE. Who may use it: enable-debug-command,
- * checked before a handler runs. */
+/* cmd_debug.c: DEBUG SLEEP, DIGEST, DIGEST-VALUE, OBJECT, SET-ACTIVE-EXPIRE. Who may use it:
+ * enable-debug-command, checked before a handler runs. */
 
 #include <stdlib.h>
 #include <time.h>
@@ -53,6 +53,11 @@ static enum err cmd_debug_object_checked(struct shard *sh, struct request *rq, s
     return rq->argc == 3 ? cmd_debug_object(sh, rq, out) : reply_unknown(rq, out);
 }
 
+static enum err cmd_debug_digest(struct shard *sh, struct request *rq, struct reply *out)
+{
+    return rq->argc == 2 ? cmd_debug_digest_part(sh, rq, out) : reply_unknown(rq, out);
+}
+
 static void set_active_expire(struct thread *at, uint64_t argument)
 {
     if (thread_is_main(at)) return;
@@ -77,6 +82,10 @@ static enum err cmd_debug_help(struct session *s, struct request *rq, struct rep
 {
     static const char *const lines[] = {
         "DEBUG <subcommand> [<arg> [value] [opt] ...]. Subcommands are:",
+        "DIGEST",
+        "    Output a hex signature representing the current DB content.",
+        "DIGEST-VALUE <key> [<key> ...]",
+        "    Output a hex signature of the values of all the specified keys.",
         "OBJECT <key>",
         "    Show low level info about `key` and associated value.",
         "SET-ACTIVE-EXPIRE <0|1>",
@@ -100,6 +109,10 @@ static enum err cmd_debug_help(struct session *s, struct request *rq, struct rep
 const struct command debug_subcommands[] = {
     {.name = "sleep", .on_shard = cmd_debug_sleep, .arity = -2, .plan = PLAN_ALL_SHARDS, .merge = MERGE_OK, .flags = DEBUG_FLAGS, .keys = KEYS_NONE,
      .since = "1.0.0", .group = "server", .complexity = "O(1)", .summary = "Stops every shard for some seconds."},
+    {.name = "digest", .on_shard = cmd_debug_digest, .arity = -2, .plan = PLAN_ALL_SHARDS, .merge = MERGE_DIGEST, .flags = DEBUG_FLAGS, .keys = KEYS_NONE,
+     .since = "1.0.0", .group = "server", .complexity = "O(N): N elements in all databases", .summary = "A digest of all keys and values."},
+    {.name = "digest-value", .on_shard = cmd_debug_digest_value, .arity = -2, .plan = PLAN_FAN_OUT, .merge = MERGE_KEYS, .flags = DEBUG_FLAGS, .keys = {{.flags = KEY_RO, .begin = 2, .last = -1, .step = 1}},
+     .since = "1.0.0", .group = "server", .complexity = "O(N): N elements of the values", .summary = "A digest of each value."},
     {.name = "object", .on_shard = cmd_debug_object_checked, .arity = -2, .plan = PLAN_ONE_SHARD, .flags = DEBUG_FLAGS, .keys = {{.flags = KEY_RO, .begin = 2, .last = 0, .step = 1}},
      .since = "1.0.0", .group = "server", .complexity = "O(N): N elements of the value", .summary = "Shows how a value is stored."},
     {.name = "set-active-expire", .on_net = cmd_debug_set_active_expire, .arity = -2, .plan = PLAN_NET, .flags = DEBUG_FLAGS | CMD_BARRIER, .keys = KEYS_NONE,

@@ -115,12 +115,12 @@ bool coord_reject_full(struct session *s, const struct route *route)
 /* How the keys of the present request fall on shards. Lives in the worker's scratch memory during
  * the dispatch. */
 struct placement {
-    uint32_t key_count, step;
-    uint16_t *shards;      /* by key */
-    uint64_t *hashes;      /* by key */
-    uint32_t *counts;      /* by shard: keys */
-    uint16_t *parts;       /* by shard: its part */
-    uint16_t *part_shards; /* by part */
+    uint32_t key_count, first, step; /* `first`: arguments before the keys */
+    uint16_t *shards;                /* by key */
+    uint64_t *hashes;                /* by key */
+    uint32_t *counts;                /* by shard: keys */
+    uint16_t *parts;                 /* by shard: its part */
+    uint16_t *part_shards;           /* by part */
     uint16_t part_count;
 };
 
@@ -147,11 +147,13 @@ static bool placement_make(struct session *s, const struct route *route, struct 
     struct worker *w = session_worker(s);
     const struct resp_reader *r = &s->conn.reader;
     p->step = (uint32_t)route->command->keys[0].step;
-    p->key_count = (r->argc - 1) / p->step;
+    p->first = (uint32_t)route->command->keys[0].begin;
+    p->key_count = (r->argc - p->first) / p->step;
     p->part_count = 0;
     if (!placement_alloc(w, p)) return false;
     for (uint32_t k = 0; k < p->key_count; k++) {
-        uint16_t shard = router_shard(&w->server->router, r->argv[1 + k * p->step], &p->hashes[k]);
+        uint16_t shard =
+            router_shard(&w->server->router, r->argv[p->first + k * p->step], &p->hashes[k]);
         p->shards[k] = shard;
         if (p->counts[shard]++ > 0) continue;
         p->parts[shard] = p->part_count;
@@ -160,8 +162,8 @@ static bool placement_make(struct session *s, const struct route *route, struct 
     return true;
 }
 
-/* One argv per part, in the payload: the name, then the part's keys (with what belongs to them) in
- * their order. */
+/* One argv per part, in the payload: what stands before the keys, then the part's keys (with what
+ * belongs to them) in their order. */
 static void split_argv(const struct session *s, const struct placement *p, struct payload *payload,
                        struct bytes **part_argv, uint32_t *part_argc)
 {
@@ -169,14 +171,14 @@ static void split_argv(const struct session *s, const struct placement *p, struc
     struct bytes *at = payload->argv;
     for (uint16_t i = 0; i < p->part_count; i++) {
         part_argv[i] = at;
-        part_argc[i] = 1;
-        at[0] = r->argv[0];
-        at += 1 + p->counts[p->part_shards[i]] * p->step;
+        part_argc[i] = p->first;
+        memcpy(at, r->argv, p->first * sizeof *at);
+        at += p->first + p->counts[p->part_shards[i]] * p->step;
     }
     for (uint32_t k = 0; k < p->key_count; k++) {
         uint16_t part = p->parts[p->shards[k]];
         for (uint32_t i = 0; i < p->step; i++)
-            part_argv[part][part_argc[part]++] = r->argv[1 + k * p->step + i];
+            part_argv[part][part_argc[part]++] = r->argv[p->first + k * p->step + i];
     }
 }
 
@@ -214,7 +216,7 @@ static void fan_out_parts(struct session *s, const struct route *route, const st
                                              .command_id = route->id,
                                              .db = (uint16_t)s->db,
                                              .hash = first_hash_of(p, p->part_shards[i]),
-                                             .hashed_index = 1,
+                                             .hashed_index = p->first,
                                              .resp = s->resp,
                                              .flags = REQUEST_PART,
                                              .input = input,
@@ -225,18 +227,21 @@ bool coord_fan_out(struct session *s, const struct route *route)
 {
     struct netloop *nl = s->conn.netloop;
     const struct resp_reader *r = &s->conn.reader;
+    const struct key_spec *keys = &route->command->keys[0];
     struct placement p;
     /* A count of arguments that does not fit the keys is the handler's to refuse, before anything
      * is split. */
     if (session_worker(s)->server->router.shard_count == 1 ||
-        (r->argc - 1) % (uint32_t)route->command->keys[0].step != 0)
+        (r->argc - keys->begin) % (uint32_t)keys->step != 0)
         return session_dispatch_to_shard_of_key(s, route);
     if (!placement_make(s, route, &p)) return reject_no_memory(s, route);
-    if (p.part_count == 1) return session_dispatch_to_shard_of_key(s, route);
+    if (p.part_count <= 1) return session_dispatch_to_shard_of_key(s, route);
     if (coord_reject_full(s, route)) return true;
     if (!turn_reserve(nl, p.part_shards, p.part_count)) return false;
     struct input_ref input;
-    if (conn_hold_request(&s->conn, p.part_count + (uint64_t)p.key_count * p.step, &input) != OK)
+    if (conn_hold_request(&s->conn,
+                          p.part_count * (uint64_t)p.first + (uint64_t)p.key_count * p.step,
+                          &input) != OK)
         return reject_no_memory(s, route);
     fan_out_parts(s, route, &p, &input);
     return true;

@@ -3,6 +3,8 @@
 #include <stdlib.h>
 
 #include "net/netloop.h"
+#include "shard/cmd/families.h"
+#include "shard/digest.h"
 
 /* Replies come from our own shards, so a form that does not fit is a bug of ours. */
 
@@ -139,6 +141,57 @@ static void merge_random(const struct merge_input *in, struct buf *scratch, stru
     reply_null(out);
 }
 
+/* ---- DEBUG DIGEST ---- */
+
+struct database_digest {
+    uint32_t db;
+    struct digest digest;
+};
+
+/* Takes one "$24\r\n<database><digest>\r\n" off. */
+static void take_digest(struct bytes *in, struct database_digest *out)
+{
+    size_t header = line_bytes(*in), size = DIGEST_PART_BYTES;
+    CHECK(line_number(*in) == (int64_t)size);
+    const char *p = in->data + header;
+    memcpy(&out->db, p, sizeof out->db);
+    memcpy(out->digest.bytes, p + sizeof out->db, sizeof out->digest.bytes);
+    *in = bytes_make(p + size + 2, in->size - header - size - 2);
+}
+
+/* The sum over all shards for the first database from `*db` on that has keys; false if none has. */
+static bool sum_database(const struct merge_input *in, struct buf *scratch, uint32_t *db,
+                         struct digest *sum)
+{
+    struct database_digest d, found = {.db = UINT32_MAX};
+    for (uint32_t i = 0; i < in->gather->part_count; i++) {
+        struct bytes part = gather_part_bytes(in->gather, i, scratch);
+        int64_t count = line_number(part);
+        part = bytes_make(part.data + line_bytes(part), part.size - line_bytes(part));
+        for (; count > 0; count--) {
+            take_digest(&part, &d);
+            if (d.db < *db || d.db > found.db) continue;
+            if (d.db < found.db) found = (struct database_digest){.db = d.db};
+            digest_xor(&found.digest, &d.digest);
+        }
+    }
+    *db = found.db;
+    *sum = found.digest;
+    return found.db != UINT32_MAX;
+}
+
+static void merge_digest(const struct merge_input *in, struct buf *scratch, struct reply *out)
+{
+    struct digest all = {0}, sum;
+    for (uint32_t db = 0; sum_database(in, scratch, &db, &sum); db++) {
+        digest_mix_u32(&all, db);
+        digest_xor(&all, &sum);
+    }
+    char hex[2 * SHA1_BYTES + 1] = "";
+    sha1_to_hex(all.bytes, hex);
+    reply_status(out, hex);
+}
+
 void merge_parts(const struct merge_input *in, struct reply *out)
 {
     struct buf *scratch = &in->gather->netloop->flatten;
@@ -160,6 +213,9 @@ void merge_parts(const struct merge_input *in, struct reply *out)
         return;
     case MERGE_KEYS:
         merge_keys(in, out);
+        return;
+    case MERGE_DIGEST:
+        merge_digest(in, scratch, out);
         return;
     case MERGE_RANDOM:
         merge_random(in, scratch, out);

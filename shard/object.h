@@ -11,6 +11,7 @@
 #pragma once
 
 #include "persist/rdb.h"
+#include "shard/digest.h"
 #include "shard/entry.h"
 
 struct type_ops {
@@ -27,6 +28,8 @@ struct type_ops {
     /* A root from the value behind the type byte, `*in` moved past it; NULL if it is malformed, of
      * another type, or there is no memory. */
     void *(*thaw)(struct mem *mem, uint8_t rdb_type, struct bytes *in, enum encoding *encoding);
+    /* Mixes the elements into a digest that does not depend on the encoding. */
+    void (*digest)(const void *root, enum encoding encoding, struct digest *out);
 };
 
 /* Of the collections; NULL for a string, which the entry itself holds. */

@@ -1,8 +1,10 @@
-/* dump.c: DUMP and RESTORE: values that travel between servers. */
+/* dump.c: DUMP and RESTORE, values that travel between servers; DEBUG DIGEST and DIGEST-VALUE,
+ * which tell whether they arrived. */
 #include "shard/dump.h"
 
 #include "shard/cmd/families.h"
 #include "shard/cmd/hash.h"
+#include "shard/digest.h"
 #include "shard/notify.h"
 
 /* The entry without the fields of a hash that have expired; NULL if there is none, or no field is
@@ -149,6 +151,52 @@ static enum err cmd_restore(struct shard *sh, struct request *rq, struct reply *
     enum err err = restore_entry(sh, &k, e, deadline_ms, &o);
     if (err == OK) reply_ok(out);
     return err;
+}
+
+/* ---- digests ---- */
+
+enum err cmd_debug_digest_value(struct shard *sh, struct request *rq, struct reply *out)
+{
+    if (!(rq->flags & REQUEST_PART)) reply_array(out, rq->argc - 2);
+    for (uint32_t i = 2; i < rq->argc; i++) {
+        struct key k = request_key(sh, rq, i);
+        struct entry *e = keyspace_peek(sh, &k);
+        struct digest digest = {0};
+        char hex[2 * SHA1_BYTES + 1] = "";
+        if (e) digest_mix_value(&digest, e);
+        sha1_to_hex(digest.bytes, hex);
+        reply_status(out, hex);
+    }
+    return OK;
+}
+
+static void add_key(void *context, struct entry *e, uint64_t position)
+{
+    (void)position;
+    struct digest digest = {0};
+    digest_mix(&digest, entry_key(e));
+    digest_mix_value(&digest, e);
+    digest_add(context, digest_view(&digest));
+}
+
+enum err cmd_debug_digest_part(struct shard *sh, struct request *rq, struct reply *out)
+{
+    (void)rq;
+    uint32_t used = 0;
+    for (uint32_t db = 0; db < sh->keys.database_count; db++) used += keyspace_size(sh, db) > 0;
+    reply_array(out, used);
+    for (uint32_t db = 0; db < sh->keys.database_count; db++) {
+        if (keyspace_size(sh, db) == 0) continue;
+        struct digest sum = {0};
+        uint64_t cursor = 0;
+        do cursor = keyspace_scan(sh, db, cursor, UINT64_MAX, add_key, &sum);
+        while (cursor != 0);
+        char part[DIGEST_PART_BYTES];
+        memcpy(part, &db, sizeof db);
+        memcpy(part + sizeof db, sum.bytes, sizeof sum.bytes);
+        reply_bulk(out, bytes_make(part, sizeof part));
+    }
+    return OK;
 }
 
 /* clang-format off */

@@ -31,6 +31,12 @@ uint16_t scan_cursor_shard(uint64_t cursor);
 
 /* [shard] DEBUG OBJECT key: argv[2] is the key. The row of DEBUG is the server's. */
 enum err cmd_debug_object(struct shard *sh, struct request *rq, struct reply *out);
+/* [shard] DEBUG DIGEST-VALUE key …: an array with a status for each key. */
+enum err cmd_debug_digest_value(struct shard *sh, struct request *rq, struct reply *out);
+/* [shard] DEBUG DIGEST on one shard: an array with one string per database that has keys: its
+ * number, 4 bytes as they are in memory, and the digest of its keys. For MERGE_DIGEST. */
+enum err cmd_debug_digest_part(struct shard *sh, struct request *rq, struct reply *out);
+#define DIGEST_PART_BYTES (sizeof(uint32_t) + 20)
 
 /* [any] LCS of two values that lie anywhere: for a coordinator whose keys live on two shards. The
  * options are read from rq->argv[3] on; only argv and argc are looked at. A missing key is an empty

@@ -336,6 +336,27 @@ static void *thaw(struct mem *mem, uint8_t rdb_type, struct bytes *in, enum enco
     return h.root;
 }
 
+static struct bytes text_of(const struct listpack_value *v, char *scratch)
+{
+    if (v->text) return bytes_make(v->text, v->size);
+    return bytes_make(scratch, text_from_i64(scratch, v->integer));
+}
+
+static void digest_field(void *context, const struct hash_field *field)
+{
+    char scratch[TEXT_I64_BYTES_MAX];
+    struct digest pair = {0};
+    digest_mix(&pair, text_of(&field->name, scratch));
+    digest_mix(&pair, text_of(&field->value, scratch));
+    digest_add(context, digest_view(&pair));
+}
+
+static void digest(const void *root, enum encoding encoding, struct digest *out)
+{
+    struct hash h = {(void *)(uintptr_t)root, encoding};
+    hash_each(&h, digest_field, out);
+}
+
 const struct type_ops hash_ops = {
     .free_some = free_some,
     .effort = effort,
@@ -343,4 +364,5 @@ const struct type_ops hash_ops = {
     .bytes = bytes,
     .freeze = freeze,
     .thaw = thaw,
+    .digest = digest,
 };

@@ -289,4 +289,22 @@ static void *thaw(struct mem *mem, uint8_t rdb_type, struct bytes *in, enum enco
     return l.root;
 }
 
-const struct type_ops list_ops = {free_some, effort, copy, bytes, freeze, thaw};
+static void digest(const void *root, enum encoding encoding, struct digest *out)
+{
+    struct list l = {(void *)(uintptr_t)root, encoding};
+    struct quicklist_place place = list_seek(&l, 0);
+    for (; list_place_exists(place); place = list_next(&l, place)) {
+        char scratch[TEXT_I64_BYTES_MAX];
+        digest_mix(out, list_text(&l, place, scratch));
+    }
+}
+
+const struct type_ops list_ops = {
+    .free_some = free_some,
+    .effort = effort,
+    .copy = copy,
+    .bytes = bytes,
+    .freeze = freeze,
+    .thaw = thaw,
+    .digest = digest,
+};

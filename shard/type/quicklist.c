@@ -6,7 +6,8 @@
 #define LIMIT_LOWEST (-5)      /* 64 KiB */
 #define COUNTED_BYTES_MAX 8192 /* of a node, when the limit counts elements */
 
-/* What Redis reckons that an element takes beyond its text: with it nodes are as full as Redis's. */
+/* What Redis reckons that an element takes beyond its text: with it nodes are as full as Redis's.
+ */
 #define OVERHEAD_BYTES 8
 
 enum { CONTAINER_PLAIN = 1, CONTAINER_PACKED = 2 };

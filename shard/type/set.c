@@ -508,6 +508,18 @@ static void *thaw(struct mem *mem, uint8_t rdb_type, struct bytes *in, enum enco
     return s.root;
 }
 
+static bool digest_member(void *context, struct bytes member)
+{
+    digest_add(context, member);
+    return true;
+}
+
+static void digest(const void *root, enum encoding encoding, struct digest *out)
+{
+    struct set s = view(root, encoding);
+    CHECK(set_each(&s, digest_member, out));
+}
+
 const struct type_ops set_ops = {
     .free_some = free_some,
     .effort = effort,
@@ -515,6 +527,7 @@ const struct type_ops set_ops = {
     .bytes = bytes,
     .freeze = freeze,
     .thaw = thaw,
+    .digest = digest,
 };
 
 /* ---- invariants ---- */

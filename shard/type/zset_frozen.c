@@ -234,6 +234,22 @@ static void *thaw(struct mem *mem, uint8_t rdb_type, struct bytes *in, enum enco
     return z.root;
 }
 
+static void digest(const void *root, enum encoding encoding, struct digest *out)
+{
+    struct zset z = view(root, encoding);
+    struct zset_iterator it;
+    struct bytes member;
+    double score;
+    zset_iterator_init(&it, &z, (struct zset_slice){0, zset_size(&z)}, false);
+    while (zset_iterator_next(&it, &member, &score)) {
+        char text[TEXT_DOUBLE_BYTES_MAX];
+        struct digest element = {0};
+        digest_mix(&element, member);
+        digest_mix(&element, bytes_make(text, text_from_double(text, score)));
+        digest_add(out, digest_view(&element));
+    }
+}
+
 const struct type_ops zset_ops = {
     .free_some = free_some,
     .effort = effort,
@@ -241,4 +257,5 @@ const struct type_ops zset_ops = {
     .bytes = bytes,
     .freeze = freeze,
     .thaw = thaw,
+    .digest = digest,
 };
