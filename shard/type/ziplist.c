@@ -157,7 +157,7 @@ struct listpack *zipmap_try_to_listpack(struct mem *mem, struct bytes bytes)
         listpack_free(mem, lp);
         return NULL;
     }
-    if (!lp || claimed >= ZIPMAP_COUNT_UNKNOWN || claimed == count) return lp;
+    if (!lp || claimed == ZIPMAP_COUNT_UNKNOWN || claimed == count) return lp;
     listpack_free(mem, lp);
     return NULL;
 }

@@ -14,11 +14,12 @@
  *       1111xxxx                           0 … 12, plus 1
  *     A count of 65535 says that only a walk can tell.
  *
- *     zipmap: ┌───────┬────────────┬───────┬────────────┬──────────┬───────┬────────┬─────┬──────┐
- *               │ count │ length 1,5 │ field │ length 1,5 │ unused 1 │ value │ unused │  …  │ 0xff
- * │ └───────┴────────────┴───────┴────────────┴──────────┴───────┴────────┴─────┴──────┘ A length
- * is a byte below 254, or 254 and 4 bytes, little endian. A count of 254 or more says that only a
- * walk can tell.
+ *     zipmap:   ┌───────┬────────┬───────┬────────┬────────┬───────┬────────┬─────┬──────┐
+ *               │ count │ length │ field │ length │ unused │ value │ unused │  …  │ 0xff │
+ *               │ 1     │ 1 or 5 │       │ 1 or 5 │ 1      │       │        │     │      │
+ *               └───────┴────────┴───────┴────────┴────────┴───────┴────────┴─────┴──────┘
+ *     A length is a byte below 254, or 254 and 4 bytes, little endian. A count of 254 says that
+ *     only a walk can tell.
  *
  * Thread     [shard]
  * Errors     NULL if the bytes are not what they should be in every detail, or there is no memory.

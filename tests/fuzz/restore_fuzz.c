@@ -5,10 +5,9 @@
  * the same payload again and again once it has been read, and the same digest; what it refuses
  * leaves no memory behind. The input lies in a block of exactly its size.
  *
- * With -DSHOAL_LIBFUZZER this is a target for clang's fuzzer; else main() makes inputs itself:
- * mutated payloads of every type. SHOAL_SEED and SHOAL_RUNS say which and how many; arguments are
- * files to replay. SHOAL_SEEDS names a directory to write the unspoilt inputs to, for the fuzzer's
- * corpus.
+ * With -DSHOAL_LIBFUZZER this is a target for clang's fuzzer, which starts from values of every
+ * type made here; else main() makes such inputs itself and spoils them. SHOAL_SEED and SHOAL_RUNS
+ * say which and how many; arguments are files to replay.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -125,15 +124,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
 /* ---- inputs ---- */
 
-#ifndef SHOAL_LIBFUZZER
-
 #define INPUT_BYTES_MAX (64 * 1024)
-
-static uint64_t setting(const char *name, uint64_t otherwise)
-{
-    const char *text = getenv(name);
-    return text ? strtoull(text, NULL, 10) : otherwise;
-}
 
 static bool append_text(struct rdb_writer *w, struct random *r)
 {
@@ -284,6 +275,39 @@ static void make_input(struct buf *out, struct random *r)
     rdb_writer_deinit(&w);
 }
 
+#ifdef SHOAL_LIBFUZZER
+
+#define NEW_VALUE_ODDS 50
+
+size_t LLVMFuzzerMutate(uint8_t *data, size_t size, size_t max_size);
+size_t LLVMFuzzerCustomMutator(uint8_t *data, size_t size, size_t max_size, unsigned int seed);
+
+/* Now and then a new value of any type, so that no corpus is needed. */
+size_t LLVMFuzzerCustomMutator(uint8_t *data, size_t size, size_t max_size, unsigned int seed)
+{
+    struct random random = {seed};
+    if (size > 1 && random_below(&random, NEW_VALUE_ODDS) > 0) {
+        return LLVMFuzzerMutate(data, size, max_size);
+    }
+    struct mem mem;
+    mem_init(&mem, "inputs");
+    struct buf input = {.mem = &mem};
+    make_input(&input, &random);
+    size = MIN(input.size, max_size);
+    memcpy(data, input.data, size);
+    buf_clear(&input);
+    mem_deinit(&mem);
+    return size;
+}
+
+#else
+
+static uint64_t setting(const char *name, uint64_t otherwise)
+{
+    const char *text = getenv(name);
+    return text ? strtoull(text, NULL, 10) : otherwise;
+}
+
 static void spoil(struct buf *input, struct random *r)
 {
     for (uint64_t i = random_below(r, 4); i > 0; i--) {
@@ -295,17 +319,6 @@ static void spoil(struct buf *input, struct random *r)
         input->data[at] = (char)byte;
     }
     if (random_below(r, 8) == 0) input->size = random_below(r, input->size);
-}
-
-static void save(const struct buf *input, uint64_t number)
-{
-    const char *directory = getenv("SHOAL_SEEDS");
-    if (!directory) return;
-    char path[4096];
-    snprintf(path, sizeof path, "%s/%llu", directory, (unsigned long long)number);
-    FILE *file = fopen(path, "wb");
-    CHECK(file && fwrite(input->data, 1, input->size, file) == input->size);
-    fclose(file);
 }
 
 static int run_random(void)
@@ -322,7 +335,6 @@ static int run_random(void)
             fflush(stdout);
         }
         make_input(&input, &random);
-        save(&input, i);
         spoil(&input, &random);
         LLVMFuzzerTestOneInput((const uint8_t *)input.data, input.size);
     }
