@@ -271,7 +271,7 @@ static void make_input(struct buf *out, struct random *r)
     enum rdb_type type = (enum rdb_type)random_below(r, RDB_TYPE_HASH_LISTPACK_EX + 1);
     struct rdb_writer w = {.out = out, .packing = (enum rdb_packing)random_below(r, 3)};
     out->size = 0;
-    CHECK(rdb_try_append_type(&w, type) && append_value(&w, out->mem, r, type));
+    CHECK(rdb_try_append_type(&w, (uint8_t)type) && append_value(&w, out->mem, r, type));
     rdb_writer_deinit(&w);
 }
 
