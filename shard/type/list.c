@@ -1,6 +1,7 @@
 #include "shard/type/list.h"
 
 #include "shard/shard.h"
+#include "shard/type/ziplist.h"
 
 #define CONTAINER_PACKED 2
 #define LIMIT_DEFAULT (-2) /* of list-max-listpack-size, where there is no shard */
@@ -248,6 +249,13 @@ static bool freeze(const void *root, enum encoding encoding, struct rdb_writer *
            rdb_try_append_string(out, listpack_view(root));
 }
 
+static struct quicklist *try_push(struct mem *mem, struct quicklist *q, struct bytes value)
+{
+    if (quicklist_try_push(mem, q, configured_limit(), true, value)) return q;
+    CHECK(quicklist_free_some(mem, q, UINT64_MAX));
+    return NULL;
+}
+
 /* One string after the other. */
 static struct quicklist *try_thaw_strings(struct mem *mem, struct bytes *in)
 {
@@ -256,16 +264,31 @@ static struct quicklist *try_thaw_strings(struct mem *mem, struct bytes *in)
     struct quicklist *q = quicklist_try_create(mem);
     for (uint64_t i = 0; q && i < count; i++) {
         struct rdb_string s;
-        bool done = rdb_take_string(mem, in, &s);
-        if (done) {
-            done = quicklist_try_push(mem, q, configured_limit(), true, s.text);
+        if (rdb_take_string(mem, in, &s)) {
+            q = try_push(mem, q, s.text);
             rdb_string_free(mem, &s);
-        }
-        if (!done) {
+        } else {
             CHECK(quicklist_free_some(mem, q, UINT64_MAX));
             q = NULL;
         }
     }
+    return q;
+}
+
+/* One ziplist that may be longer than a node may be. */
+static struct quicklist *try_thaw_ziplist(struct mem *mem, struct bytes *in)
+{
+    struct rdb_string image;
+    if (!rdb_take_string(mem, in, &image)) return NULL;
+    struct listpack *lp = ziplist_try_to_listpack(mem, image.text);
+    rdb_string_free(mem, &image);
+    bool is_good = lp && listpack_first(lp);
+    struct quicklist *q = is_good ? quicklist_try_create(mem) : NULL;
+    for (uint32_t at = is_good ? listpack_first(lp) : 0; q && at; at = listpack_next(lp, at)) {
+        char scratch[TEXT_I64_BYTES_MAX];
+        q = try_push(mem, q, listpack_text(lp, at, scratch));
+    }
+    listpack_free(mem, lp);
     return q;
 }
 
@@ -276,8 +299,9 @@ static void *thaw(struct mem *mem, uint8_t rdb_type, struct bytes *in, enum enco
     rdb_type &= (uint8_t)~OBJECT_FROZEN_EXACT;
     if (rdb_type == RDB_TYPE_LIST) {
         q = try_thaw_strings(mem, in);
-    } else if (rdb_type == RDB_TYPE_LIST_ZIPLIST || rdb_type == RDB_TYPE_LIST_QUICKLIST ||
-               rdb_type == RDB_TYPE_LIST_QUICKLIST_2) {
+    } else if (rdb_type == RDB_TYPE_LIST_ZIPLIST) {
+        q = try_thaw_ziplist(mem, in);
+    } else if (rdb_type == RDB_TYPE_LIST_QUICKLIST || rdb_type == RDB_TYPE_LIST_QUICKLIST_2) {
         q = quicklist_try_thaw(mem, (enum rdb_type)rdb_type, in);
     }
     if (!q) return NULL;

@@ -284,8 +284,8 @@ static bool thaw_node(struct mem *mem, enum rdb_type rdb_type, struct bytes *in,
 
 struct quicklist *quicklist_try_thaw(struct mem *mem, enum rdb_type rdb_type, struct bytes *in)
 {
-    uint64_t node_count = 1;
-    if (rdb_type != RDB_TYPE_LIST_ZIPLIST && !rdb_take_length(in, &node_count)) return NULL;
+    uint64_t node_count;
+    if (!rdb_take_length(in, &node_count)) return NULL;
     struct quicklist *q = quicklist_try_create(mem);
     bool is_good = q != NULL;
     for (uint64_t i = 0; is_good && i < node_count; i++) is_good = thaw_node(mem, rdb_type, in, q);

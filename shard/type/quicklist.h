@@ -59,8 +59,8 @@ MUST_USE struct quicklist *quicklist_try_copy(struct mem *mem, const struct quic
 uint64_t quicklist_allocated(const struct quicklist *q, uint64_t node_samples);
 /* Appends the count of nodes and the nodes. */
 MUST_USE bool quicklist_try_freeze(const struct quicklist *q, struct rdb_writer *out);
-/* The value of a type whose nodes are ziplists or listpacks: RDB_TYPE_LIST_ZIPLIST, …_QUICKLIST,
- * …_QUICKLIST_2. NULL if it is malformed, empty, or there is no memory. */
+/* RDB_TYPE_LIST_QUICKLIST, whose nodes are ziplists, or …_QUICKLIST_2. NULL if it is malformed,
+ * empty, or there is no memory. */
 MUST_USE struct quicklist *quicklist_try_thaw(struct mem *mem, enum rdb_type rdb_type,
                                               struct bytes *in);
 void quicklist_validate(const struct quicklist *q);

@@ -5,7 +5,7 @@ A rule is a function of (arguments, reference's raw reply, ours): whether they s
 
 import re
 
-from support import resp
+from support import rdb, resp
 
 TTL_SLACK = {b"TTL": 1, b"EXPIRETIME": 1, b"PTTL": 1000, b"PEXPIRETIME": 1000}
 HELLO_OWN = {b"server", b"version", b"id"}
@@ -60,6 +60,22 @@ def deadline(argv, expected, actual):
         return False
     left, right = int(expected[1:-2]), int(actual[1:-2])
     return left >= 0 and right >= 0 and abs(left - right) <= TTL_SLACK[argv[0].upper()]
+
+
+def payload(_argv, expected, actual):
+    """Sets and hashes that are hash tables there: the same members, or pairs of them, in any order."""
+    def parts(raw):
+        data = resp.text(raw)
+        if data is None or data[:1] not in (b"\x02", b"\x04"):
+            return raw
+        count, at = rdb.read_length(data, 1)
+        strings = []
+        for _ in range(count * (2 if data[0] == 4 else 1)):
+            end = rdb.skip_string(data, at)
+            strings.append(data[at:end])
+            at = end
+        return sorted(zip(strings[::2], strings[1::2])) if data[0] == 4 else sorted(strings), data[at:at + 2]
+    return expected[:1] == actual[:1] and parts(expected) == parts(actual)
 
 
 def hello(_argv, expected, actual):
@@ -126,6 +142,7 @@ RULES = {
     "as-many": (as_many, "how many there are", "the choice is random"),
     "small-encoding": (small_encoding, "hashtable or quicklist there may be listpack here", "small sets and lists are listpacks from Redis 7.2 on, and the reference is 7.0"),
     "pairs": (pairs, "the fields with their values, in any order", "the order follows the hash table, whose seed is random in every server"),
+    "payload": (payload, "sets and hashes that are hash tables: the elements, in any order; all others byte for byte", "the order follows the hash table, whose seed is random in every server"),
     "deadline": (deadline, "the number, ± 1 second", "the two servers execute a command at slightly different times"),
     "hello": (hello, "all fields but server, version and id", "they are the server's identity"),
     "client-line": (client_line, "name, db, sub, psub, ssub, multi, user, resp, redir and cmd of each line", "addresses, ids, ages and buffer sizes are the server's own"),
@@ -156,6 +173,7 @@ BY_COMMAND = {
     (b"HVALS",): "unordered",
     (b"HSCAN",): "scan-collection",
     (b"HRANDFIELD",): "as-many",
+    (b"DUMP",): "payload",
     (b"RANDOMKEY",): "any-key",
     (b"SCAN",): "scan",
     (b"TTL",): "deadline",

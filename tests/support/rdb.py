@@ -42,6 +42,27 @@ def string(text):
     return length(len(text)) + text
 
 
+def read_length(data, at):
+    """The length at that place, and the place behind it."""
+    form = data[at] >> 6
+    if form == 0:
+        return data[at], at + 1
+    if form == 1:
+        return (data[at] & 0x3F) << 8 | data[at + 1], at + 2
+    return int.from_bytes(data[at + 1:at + 5], "big"), at + 5
+
+
+def skip_string(data, at):
+    """The place behind a string, in whatever form."""
+    if data[at] >> 6 != 3:
+        size, at = read_length(data, at)
+        return at + size
+    if data[at] == 0xC3:
+        size, at = read_length(data, at + 1)
+        return read_length(data, at)[1] + size
+    return at + 1 + (1 << (data[at] & 0x3F))
+
+
 def as_integer(text):
     """The integer that the text is in canonical form, or None."""
     try:
