@@ -118,7 +118,7 @@ class Dump(ServerCase):
                 for command in [("SELECT", db), *made, ("SELECT", 0)]:
                     pipe.execute_command(*command)
                 pipe.execute()
-            if i % 10 == 0:
+            if i % (COUNT // 40 + 1) == 0:
                 self.assertEqual(*(c.execute_command("DEBUG", "DIGEST") for c in (self.ours, self.theirs)), f"value {i}")
         keys = self.theirs.keys() + [b"missing"]
         self.assertEqual(*(c.execute_command("DEBUG", "DIGEST-VALUE", *keys) for c in (self.ours, self.theirs)))
