@@ -4,6 +4,7 @@
 
 #include "net/netloop.h"
 #include "server/merge_parts.h"
+#include "shard/digest.h"
 #include "tests/unit/random.h"
 
 #define PARTS_MAX 8
@@ -100,6 +101,32 @@ Test(merge_parts, all_ok_is_ok)
 {
     start();
     expect_merged(PARTS("+OK\r\n", "+OK\r\n"), (struct merge_input){.rule = MERGE_OK}, "+OK\r\n");
+    finish();
+}
+
+/* Sums of the shards are added per database, databases are mixed in the order of their numbers. */
+Test(merge_parts, digests_of_databases_become_one)
+{
+    start();
+    struct merge_input in = {.rule = MERGE_DIGEST};
+    struct digest all = {0}, low, high;
+    memset(low.bytes, 'a' ^ 'b', sizeof low.bytes);
+    memset(high.bytes, 'c', sizeof high.bytes);
+    digest_mix_u32(&all, 0x01010101);
+    digest_xor(&all, &low);
+    digest_mix_u32(&all, 0x01010102);
+    digest_xor(&all, &high);
+    char expected[1 + 2 * SHA1_BYTES + 3] = "+";
+    sha1_to_hex(all.bytes, expected + 1);
+    strcpy(expected + 1 + 2 * SHA1_BYTES, "\r\n");
+#define DATABASE_1 "\1\1\1\1"
+#define DATABASE_2 "\2\1\1\1"
+    const char *one = "*1\r\n$24\r\n" DATABASE_1 "aaaaaaaaaaaaaaaaaaaa\r\n";
+    const char *two = "*2\r\n$24\r\n" DATABASE_1 "bbbbbbbbbbbbbbbbbbbb\r\n$24\r\n" DATABASE_2
+                      "cccccccccccccccccccc\r\n";
+    expect_merged(PARTS(one, two), in, expected);
+    expect_merged(PARTS(two, "*0\r\n", one), in, expected);
+    expect_merged(PARTS("*0\r\n", "*0\r\n"), in, "+0000000000000000000000000000000000000000\r\n");
     finish();
 }
 
