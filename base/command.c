@@ -46,6 +46,7 @@ static bool spec_range(const struct key_spec *spec, const struct bytes *argv, ui
 bool command_each_key(const struct command *command, const struct bytes *argv, uint32_t argc,
                       command_key_fn *fn, void *context)
 {
+    if (command->each_key) return command->each_key(command, argv, argc, fn, context);
     for (uint32_t i = 0; i < KEY_SPECS_MAX && command->keys[i].flags != 0; i++) {
         const struct key_spec *spec = &command->keys[i];
         if (spec->flags & KEY_NOT_KEY) continue;

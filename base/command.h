@@ -141,6 +141,11 @@ struct key_spec {
         }                                                                                          \
     }
 
+struct command;
+
+/* Called for the index of a key among the arguments, and what the command does to it. */
+typedef void command_key_fn(void *context, uint32_t index, const struct key_spec *spec);
+
 struct command {
     const char *name; /* lower case; "get", and for a row of `subcommands` only its own part: "list"
                          of CLIENT LIST */
@@ -153,6 +158,10 @@ struct command {
     uint32_t flags; /* enum command_flags */
     uint32_t acl;   /* enum acl_category beyond those that follow from flags */
     struct key_spec keys[KEY_SPECS_MAX];
+    /* How the keys are found where specifications cannot tell: as command_each_key. NULL: by
+     * `keys`. */
+    bool (*each_key)(const struct command *command, const struct bytes *argv, uint32_t argc,
+                     command_key_fn *fn, void *context);
     const char *since, *group, *complexity, *summary;
     const char *const *tips;           /* NULL-terminated; NULL: none */
     const struct command *subcommands; /* ended by a row without a name; NULL: none */
@@ -167,7 +176,6 @@ struct command_family {
 /* Calls `fn` for the index of every key among the arguments, by specification. False if the
  * arguments do not fit (a count of keys that is no number or too big): the command itself will say
  * what is wrong. [any] */
-typedef void command_key_fn(void *context, uint32_t index, const struct key_spec *spec);
 bool command_each_key(const struct command *command, const struct bytes *argv, uint32_t argc,
                       command_key_fn *fn, void *context);
 bool command_has_keys(const struct command *command);

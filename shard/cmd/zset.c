@@ -7,6 +7,7 @@
 #include "shard/cmd/families.h"
 #include "shard/cmd/zset_args.h"
 #include "shard/cmd/zset_commands.h"
+#include "shard/notify.h"
 #include "shard/type/set.h"
 
 /* Elements that one ZRANDMEMBER with a negative count may ask for. */
@@ -16,24 +17,7 @@
 
 /* ---- ZADD, ZINCRBY ---- */
 
-struct add_options {
-    bool if_absent, if_present; /* NX, XX */
-    bool if_greater, if_less;   /* GT, LT */
-    bool count_changed;         /* CH */
-    bool increment;             /* INCR */
-};
-
-struct addition {
-    const struct add_options *options;
-    uint32_t first; /* index of the first score; members stand behind them */
-    uint32_t count;
-    uint64_t added, updated;
-    bool is_skipped; /* the last element was left alone by an option */
-    bool is_nan;
-    double score; /* of the last element */
-};
-
-static bool read_add_option(const struct request *rq, uint32_t index, struct add_options *o)
+static bool read_add_option(const struct request *rq, uint32_t index, struct zset_add_options *o)
 {
     const struct {
         const char *word;
@@ -50,7 +34,7 @@ static bool read_add_option(const struct request *rq, uint32_t index, struct add
     return false;
 }
 
-static bool check_add_options_or_reply(const struct add_options *o, uint32_t words_left,
+static bool check_add_options_or_reply(const struct zset_add_options *o, uint32_t words_left,
                                        struct reply *out)
 {
     if (words_left == 0 || words_left % 2 != 0) {
@@ -69,10 +53,10 @@ static bool check_add_options_or_reply(const struct add_options *o, uint32_t wor
 }
 
 /* One element. False when there is no memory. */
-static bool add_element(struct shard *sh, struct addition *a, struct zset *z, struct bytes member,
-                        double score)
+static bool add_element(struct shard *sh, struct zset_addition *a, struct zset *z,
+                        struct bytes member, double score)
 {
-    const struct add_options *o = a->options;
+    const struct zset_add_options *o = a->options;
     struct zset_place place;
     a->score = score;
     if (!zset_find(z, member, &place)) {
@@ -91,41 +75,46 @@ static bool add_element(struct shard *sh, struct addition *a, struct zset *z, st
     return zset_try_move(&sh->mem, z, &place, score);
 }
 
-static bool add_elements(struct shard *sh, const struct request *rq, struct addition *a,
+static bool add_elements(struct shard *sh, const struct request *rq, struct zset_addition *a,
                          const double *scores, struct zset *z)
 {
     for (uint32_t i = 0; i < a->count; i++) {
-        struct bytes member = rq->argv[a->first + 2 * i + 1];
+        struct bytes member = rq->argv[a->first_member + a->step * i];
         if (!add_element(sh, a, z, member, scores[i])) return false;
     }
     return true;
 }
 
-static enum err add_to_key(struct shard *sh, const struct request *rq, struct addition *a,
-                           const double *scores)
+enum err zset_add(struct shard *sh, const struct request *rq, struct zset_addition *a,
+                  const double *scores)
 {
     struct zset_target t;
+    const char *event = a->options->increment ? "zincr" : "zadd";
     enum err e = zset_target_find(sh, rq, 1, &t);
     if (e != OK) return e;
     if (t.e) {
         bool done = add_elements(sh, rq, a, scores, &t.zset);
         zset_store(t.e, &t.zset);
         if (a->added + a->updated > 0) keyspace_touch_changed(sh, &t.key, t.e);
+        if (a->added + a->updated > 0) notify(sh, NOTIFY_ZSET, event, &t.key);
         return done ? OK : ERR_ALLOC;
     }
     a->is_skipped = a->options->if_present;
     if (a->is_skipped) return OK;
-    if (!zset_try_create(&sh->mem, sh->config, rq->argv[a->first + 1], &t.zset)) return ERR_ALLOC;
+    if (!zset_try_create(&sh->mem, sh->config, rq->argv[a->first_member], &t.zset))
+        return ERR_ALLOC;
     if (!add_elements(sh, rq, a, scores, &t.zset)) {
         zset_free(&sh->mem, &t.zset);
         return ERR_ALLOC;
     }
-    return keyspace_put_object(sh, &t.key, TYPE_ZSET, t.zset.encoding, t.zset.root, DEADLINE_NONE);
+    e = keyspace_put_object(sh, &t.key, TYPE_ZSET, t.zset.encoding, t.zset.root, DEADLINE_NONE);
+    if (e == OK) notify(sh, NOTIFY_ZSET, event, &t.key);
+    return e;
 }
 
-static void reply_addition(const struct addition *a, struct reply *out)
+void zset_reply_addition(const struct zset_addition *a, struct reply *out)
 {
-    const struct add_options *o = a->options;
+    const struct zset_add_options *o = a->options;
     if (a->is_nan) {
         reply_error(out, "ERR resulting score is not a number (NaN)");
     } else if (!o->increment) {
@@ -138,10 +127,11 @@ static void reply_addition(const struct addition *a, struct reply *out)
 }
 
 /* All scores are read before anything is changed. */
-static enum err add_pairs(struct shard *sh, struct request *rq, const struct add_options *o,
+static enum err add_pairs(struct shard *sh, struct request *rq, const struct zset_add_options *o,
                           uint32_t first, struct reply *out)
 {
-    struct addition a = {.options = o, .first = first, .count = (rq->argc - first) / 2};
+    struct zset_addition a = {
+        .options = o, .first_member = first + 1, .step = 2, .count = (rq->argc - first) / 2};
     double room[SCORES_SHORT], *scores = room;
     size_t scores_bytes = a.count * sizeof *scores;
     if (a.count > SCORES_SHORT) scores = mem_try_alloc(&sh->mem, scores_bytes);
@@ -150,13 +140,13 @@ static enum err add_pairs(struct shard *sh, struct request *rq, const struct add
     for (uint32_t i = 0; i < a.count && e == OK; i++) {
         if (!text_to_double(rq->argv[first + 2 * i], &scores[i])) e = ERR_NOT_FLOAT;
     }
-    if (e == OK) e = add_to_key(sh, rq, &a, scores);
+    if (e == OK) e = zset_add(sh, rq, &a, scores);
     if (scores != room) mem_free(&sh->mem, scores, scores_bytes);
-    if (e == OK) reply_addition(&a, out);
+    if (e == OK) zset_reply_addition(&a, out);
     return e;
 }
 
-static enum err read_and_add(struct shard *sh, struct request *rq, struct add_options *o,
+static enum err read_and_add(struct shard *sh, struct request *rq, struct zset_add_options *o,
                              struct reply *out)
 {
     uint32_t first = 2;
@@ -167,7 +157,7 @@ static enum err read_and_add(struct shard *sh, struct request *rq, struct add_op
 
 static enum err cmd_zadd(struct shard *sh, struct request *rq, struct reply *out)
 {
-    struct add_options o = {0};
+    struct zset_add_options o = {0};
     return read_and_add(sh, rq, &o, out);
 }
 
@@ -175,7 +165,7 @@ static enum err cmd_zadd(struct shard *sh, struct request *rq, struct reply *out
  * missing. */
 static enum err cmd_zincrby(struct shard *sh, struct request *rq, struct reply *out)
 {
-    struct add_options o = {.increment = true};
+    struct zset_add_options o = {.increment = true};
     return read_and_add(sh, rq, &o, out);
 }
 
