@@ -119,6 +119,7 @@ struct key_spec {
                             begin */
     int8_t first;        /* KEYNUM: index of the first key, relative to begin */
     const char *keyword; /* NULL: by index */
+    bool is_unknown;     /* for COMMAND only: `each_key` of the row knows where */
 };
 #define KEY_SPECS_MAX 4
 

@@ -6,6 +6,7 @@
  */
 #include "base/text.h"
 
+#include <float.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -203,6 +204,25 @@ bool text_to_double(struct bytes text, double *out)
     if (end != copy + text.size || isnan(value)) return false;
     if (isinf(value) && !says_infinity(copy)) return false;
     if (value == 0 && !says_zero(copy)) return false;
+    *out = value;
+    return true;
+}
+
+bool text_to_loose_double(struct bytes text, double *out)
+{
+    if (short_decimal(text, out)) return true;
+    char copy[FLOAT_TEXT_BYTES_MAX + 1], *end;
+    if (text.size > 0 && memchr(text.data, '\0', text.size)) {
+        text.size = strnlen(text.data, text.size);
+    }
+    while (text.size > 0 && is_space(*text.data)) text = bytes_make(text.data + 1, text.size - 1);
+    if (text.size > FLOAT_TEXT_BYTES_MAX) return false;
+    if (text.size > 0) memcpy(copy, text.data, text.size);
+    copy[text.size] = '\0';
+    double value = strtod(copy, &end);
+    if (*end != '\0' || isnan(value)) return false;
+    if (isinf(value) && !says_infinity(copy)) return false;
+    if (fabs(value) < DBL_MIN && !says_zero(copy)) return false;
     *out = value;
     return true;
 }

@@ -18,6 +18,9 @@ MUST_USE bool text_to_u64(struct bytes text, uint64_t *out);
  * bytes, no NaN, no spaces, and neither too large nor so small that it would become 0. Hexadecimal
  * is allowed. */
 MUST_USE bool text_to_double(struct bytes text, double *out);
+/* What SORT takes for a number: as C's strtod reads, up to the end or a zero byte. Spaces may stand
+ * in front, nothing is 0, and what is too large or too small for a normal double is none. */
+MUST_USE bool text_to_loose_double(struct bytes text, double *out);
 MUST_USE bool text_to_long_double(struct bytes text, long double *out);
 /* "100", "1k", "4gb", "10MB" …: as sizes in redis.conf; no digits are 0. False on overflow, where
  * Redis wraps. */

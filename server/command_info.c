@@ -79,7 +79,7 @@ struct command_range command_range_of(const struct command *c)
     struct command_range range = {0};
     for (unsigned i = 0; i < KEY_SPECS_MAX && c->keys[i].flags; i++) {
         const struct key_spec *spec = &c->keys[i];
-        if (spec->keyword || spec->first > 0) continue;
+        if (spec->keyword || spec->first > 0 || spec->is_unknown) continue;
         int last = spec->last < 0 ? spec->last : spec->begin + spec->last;
         bool is_first = range.step == 0;
         range.first = is_first ? spec->begin : MIN(range.first, spec->begin);
@@ -103,6 +103,16 @@ static void reply_number(struct reply *out, const char *name, int64_t value)
 {
     reply_bulk_text(out, name);
     reply_i64(out, value);
+}
+
+static void reply_unknown(const char *name, struct reply *out)
+{
+    reply_bulk_text(out, name);
+    reply_map(out, 2);
+    reply_bulk_text(out, "type");
+    reply_bulk_text(out, "unknown");
+    reply_bulk_text(out, "spec");
+    reply_map(out, 0);
 }
 
 static void reply_begin_search(const struct key_spec *spec, struct reply *out)
@@ -152,6 +162,11 @@ static void reply_key_specs(const struct command *c, struct reply *out)
         reply_map(out, 3);
         reply_bulk_text(out, "flags");
         command_key_flags_reply(c->keys[i].flags, out);
+        if (c->keys[i].is_unknown) {
+            reply_unknown("begin_search", out);
+            reply_unknown("find_keys", out);
+            continue;
+        }
         reply_begin_search(&c->keys[i], out);
         reply_find_keys(&c->keys[i], out);
     }

@@ -4,31 +4,34 @@
 #include "server/coord.h"
 #include "server/merge_parts.h"
 #include "server/server.h"
+#include "server/sort_external.h"
 #include "server/worker.h"
 #include "shard/cmd/families.h"
+#include "shard/cmd/sort_args.h"
 
 static void round_send(struct locked *op);
 
 /* ---- memory ---- */
 
-static void locked_free(struct locked *op)
+void locked_free(struct locked *op)
 {
     struct mem *mem = op->mem;
     gather_release_parts(&op->gather);
     mem_free(mem, op->gather.parts, op->gather.part_count * sizeof *op->gather.parts);
     if (op->input) payload_unref(op->input);
     mem_free(mem, op->keys, op->key_capacity * sizeof *op->keys);
-    mem_free(mem, op->participants, op->key_count * sizeof *op->participants);
+    mem_free(mem, op->participants, op->participant_capacity * sizeof *op->participants);
     mem_free(mem, op->lock_argv, op->lock_argv_count * sizeof *op->lock_argv);
     mem_free(mem, op->effects, op->effect_capacity * sizeof *op->effects);
     buf_clear(&op->reports);
     buf_clear(&op->departures);
     buf_clear(&op->reply);
+    buf_clear(&op->names);
     op->gather.netloop->errands--;
     mem_free(mem, op, sizeof *op);
 }
 
-static void parts_set(struct locked *op, uint32_t count, void (*on_complete)(struct gather *))
+void parts_set(struct locked *op, uint32_t count, void (*on_complete)(struct gather *))
 {
     struct gather *g = &op->gather;
     gather_release_parts(g);
@@ -38,7 +41,7 @@ static void parts_set(struct locked *op, uint32_t count, void (*on_complete)(str
     g->on_complete = on_complete;
 }
 
-static struct effect *effect_add(struct locked *op, uint16_t shard, const struct command *command)
+struct effect *effect_add(struct locked *op, uint16_t shard, const struct command *command)
 {
     if (op->effect_count == op->effect_capacity) {
         uint32_t grown = op->effect_capacity ? 2 * op->effect_capacity : 8;
@@ -53,14 +56,14 @@ static struct effect *effect_add(struct locked *op, uint16_t shard, const struct
     return e;
 }
 
-static const struct command *internal_row(enum internal_command row)
+const struct command *internal_row(enum internal_command row)
 {
     return &internal_family.commands[row];
 }
 
 /* ---- rounds: effects that are sent, and awaited together ---- */
 
-static void round_begin(struct locked *op, void (*on_complete)(struct gather *))
+void round_begin(struct locked *op, void (*on_complete)(struct gather *))
 {
     parts_set(op, op->effect_count - op->round_start, on_complete);
     op->next_effect = op->round_start;
@@ -161,7 +164,7 @@ static void effects_unlock(struct locked *op)
     }
 }
 
-static bool is_guest(const struct locked *op, const struct locked_key *k)
+bool is_guest(const struct locked *op, const struct locked_key *k)
 {
     return k->shard != op->host && !k->is_repeated;
 }
@@ -218,7 +221,7 @@ static void ran(struct gather *g)
 
 /* ---- run ---- */
 
-static void effects_run(struct locked *op)
+void effects_run(struct locked *op)
 {
     for (uint32_t i = 0; i < op->key_count; i++)
         if (is_guest(op, &op->keys[i]) && report_is_value(op->keys[i].report))
@@ -237,7 +240,7 @@ static void effects_run(struct locked *op)
 }
 
 /* Nothing happens but the unlocks. */
-static void effects_fail(struct locked *op, struct bytes error)
+void effects_fail(struct locked *op, struct bytes error)
 {
     buf_append(&op->reply, error.data, error.size);
     effects_unlock(op);
@@ -261,9 +264,9 @@ static void reports_split(struct locked *op, struct participant *p, struct bytes
     }
 }
 
-static void locked_now(struct gather *g)
+void reports_read(struct locked *op)
 {
-    struct locked *op = container_of(g, struct locked, gather);
+    struct gather *g = &op->gather;
     size_t *ends = mem_alloc(op->mem, g->part_count * sizeof *ends);
     uint32_t count = g->part_count;
     for (uint32_t i = 0; i < count; i++) {
@@ -278,6 +281,12 @@ static void locked_now(struct gather *g)
         start = ends[i];
     }
     mem_free(op->mem, ends, count * sizeof *ends);
+}
+
+static void locked_now(struct gather *g)
+{
+    struct locked *op = container_of(g, struct locked, gather);
+    reports_read(op);
     for (uint32_t k = 0; k < op->key_count; k++) {
         if (op->keys[k].report.data[0] != '-') continue;
         effects_fail(op, op->keys[k].report);
@@ -317,7 +326,7 @@ static void lock_turn(struct locked *op)
 
 /* ---- which keys, and who is the host ---- */
 
-static void key_found(void *context, uint32_t index, const struct key_spec *spec)
+void key_found(void *context, uint32_t index, const struct key_spec *spec)
 {
     struct locked *op = context;
     if (op->key_count == op->key_capacity) {
@@ -348,7 +357,7 @@ static bool copy_target_database(struct locked *op)
 }
 
 /* A name that stands twice is one guest; it is written if any of its places is. */
-static void keys_merge_repeated(struct locked *op)
+void keys_merge_repeated(struct locked *op)
 {
     uint32_t mask = 1;
     while (mask < 2 * op->key_count) mask *= 2;
@@ -387,6 +396,7 @@ static bool locked_plan(struct locked *op)
         op->key_count < 2)
         return false;
     if (strcmp(op->route->command->name, "copy") == 0 && !copy_target_database(op)) return false;
+    op->participant_capacity = op->key_count;
     op->participants = mem_alloc_zeroed(op->mem, op->key_count * sizeof *op->participants);
     for (uint32_t k = 0; k < op->key_count; k++)
         if (!is_participant(op, op->keys[k].shard))
@@ -406,18 +416,18 @@ static bool locked_plan(struct locked *op)
 
 /* ---- entry ---- */
 
-static bool reserve_participants(struct locked *op)
+bool reserve_participants(struct locked *op)
 {
     uint16_t shards[ROUTER_SHARDS_MAX];
     for (uint16_t i = 0; i < op->participant_count; i++) shards[i] = op->participants[i].shard;
     return turn_reserve(op->gather.netloop, shards, op->participant_count);
 }
 
-static struct locked *locked_create(struct session *s, const struct route *route)
+struct locked *locked_create(struct session *s, const struct route *route)
 {
     struct netloop *nl = s->conn.netloop;
     struct locked *op = mem_alloc_zeroed(&nl->mem, sizeof *op);
-    op->mem = op->reports.mem = op->departures.mem = op->reply.mem = &nl->mem;
+    op->mem = op->reports.mem = op->departures.mem = op->reply.mem = op->names.mem = &nl->mem;
     op->worker = session_worker(s);
     op->route = route;
     op->gather.netloop = nl;
@@ -431,7 +441,7 @@ static struct locked *locked_create(struct session *s, const struct route *route
 }
 
 /* Takes over the request's arguments. */
-static enum err locked_hold(struct locked *op, struct session *s)
+enum err locked_hold(struct locked *op, struct session *s)
 {
     struct input_ref input;
     enum err e = conn_hold_request(&s->conn, op->argc, &input);
@@ -449,6 +459,8 @@ bool coord_locked(struct session *s, const struct route *route)
 {
     if (session_worker(s)->server->router.shard_count == 1)
         return session_dispatch_to_shard_of_key(s, route);
+    if (sort_has_external_keys(route->command, s->conn.reader.argv, s->conn.reader.argc))
+        return coord_sort_external(s, route);
     struct locked *op = locked_create(s, route);
     if (!locked_plan(op)) {
         locked_free(op);

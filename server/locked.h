@@ -21,6 +21,7 @@
 #pragma once
 
 #include "server/session.h"
+#include "shard/cmd/families.h"
 
 #define EFFECT_ARGS_MAX 4
 
@@ -69,9 +70,11 @@ struct locked {
     uint32_t key_count, key_capacity;
     struct participant *participants;
     uint16_t participant_count;
+    uint32_t participant_capacity;
     struct buf reports;    /* of the lock turn */
     struct buf departures; /* of the run */
     struct buf reply;
+    struct buf names; /* of the keys that a SORT leads to */
     struct bytes *lock_argv;
     uint32_t lock_argv_count;
     struct effect *effects;
@@ -80,3 +83,27 @@ struct locked {
         next_effect;         /* effects of this round from round_start on; sent up to next_effect */
     uint32_t command_effect; /* the command itself */
 };
+
+/* ---- for sort_external.c ---- */
+
+struct locked *locked_create(struct session *s, const struct route *route);
+void locked_free(struct locked *op);
+MUST_USE bool reserve_participants(struct locked *op);
+/* Takes over the request's arguments. */
+MUST_USE enum err locked_hold(struct locked *op, struct session *s);
+/* Awaits `count` parts. */
+void parts_set(struct locked *op, uint32_t count, void (*on_complete)(struct gather *));
+/* The tokens of the participants, and the reports of the keys that the operation has by now. */
+void reports_read(struct locked *op);
+const struct command *internal_row(enum internal_command row);
+struct effect *effect_add(struct locked *op, uint16_t shard, const struct command *command);
+/* Sends the effects from round_start on. */
+void round_begin(struct locked *op, void (*on_complete)(struct gather *));
+/* A command_key_fn: adds the key at that index of op->argv. */
+void key_found(void *context, uint32_t index, const struct key_spec *spec);
+void keys_merge_repeated(struct locked *op);
+/* Whether a copy of the key is to stand beside the host's own. */
+bool is_guest(const struct locked *op, const struct locked_key *k);
+/* The last steps: the command with its guests, or an error; then the unlocks and the reply. */
+void effects_run(struct locked *op);
+void effects_fail(struct locked *op, struct bytes error);

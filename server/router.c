@@ -29,6 +29,7 @@ static const struct command_family *const families[] = {
     &bits_family,
     &hyperloglog_family,
     &geo_family,
+    &sort_family,
 };
 /* clang-format on */
 
@@ -45,7 +46,8 @@ static uint64_t name_hash(struct bytes name)
 static bool row_is_plain(const struct command *c)
 {
     for (unsigned i = 0; i < KEY_SPECS_MAX && c->keys[i].flags; i++)
-        if (c->keys[i].keyword || c->keys[i].first > 0 || c->keys[i].flags & KEY_NOT_KEY)
+        if (c->keys[i].keyword || c->keys[i].first > 0 || c->keys[i].flags & KEY_NOT_KEY ||
+            c->keys[i].is_unknown)
             return false;
     return c->keys[0].flags && c->keys[0].begin == 1;
 }

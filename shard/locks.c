@@ -336,6 +336,7 @@ static void gate_open(struct shard *sh)
     struct locks *l = &sh->locks;
     while (!dlist_is_empty(&l->gate)) {
         struct ticket *t = container_of(l->gate.next, struct ticket, link);
+        if (t->is_holding) break; /* the whole keyspace */
         bool has_keys = command_has_keys(t->request.command);
         if (!has_keys && l->entry_count > 0) break;
         dlist_remove(&t->link);
@@ -358,6 +359,7 @@ uint64_t locks_take(struct shard *sh, struct request *rq)
         CHECK(t->missing == 0);
     }
     t->is_holding = true;
+    if (!command_has_keys(rq->command)) dlist_push_back(l->gate.next, &t->link); /* its head */
     locks_count(l);
     counter_set(&sh->counters.locks_held, l->entry_count);
     return (uint64_t)(uintptr_t)t;
@@ -370,6 +372,7 @@ void locks_release(struct shard *sh, uint64_t token)
     CHECK(t->is_holding && !l->running);
     struct dlist ready;
     dlist_init(&ready);
+    dlist_remove(&t->link); /* from the gate, if it held the whole keyspace */
     ticket_leave(sh, t, &ready);
     ticket_free(sh, t);
     run_ready(sh, &ready);

@@ -3,7 +3,8 @@
  * A LOCKED command holds its keys from its lock turn to its commit turn. A later request that
  * touches a locked key waits in that key's queue, in turn order; all others go on. A request for
  * the whole keyspace waits at the gate until no lock is left, and whatever comes after it waits
- * behind it.
+ * behind it. A request without keys may hold, too: it holds the whole keyspace, and stays at the
+ * head of the gate until it lets go.
  *
  *     key ─▶ [holder] [waiter] [waiter] …      a waiter with several keys runs when it is first in
  *                                              all its queues

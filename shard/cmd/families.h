@@ -21,6 +21,7 @@ extern const struct command_family list_family;
 extern const struct command_family set_family;
 extern const struct command_family zset_family;
 extern const struct command_family geo_family;
+extern const struct command_family sort_family;
 extern const struct command_family hash_family;
 extern const struct command_family hash_expire_family;
 extern const struct command_family stream_family;
@@ -53,4 +54,15 @@ enum err lcs_reply_wrong_type(struct reply *out);
 /* Not for clients: rows by index, for coordinators. */
 extern const struct command_family internal_family;
 #define LOCK_MODE_BYTES 3 /* of an argument: the mode and the database */
-enum internal_command { INTERNAL_LOCK, INTERNAL_THAW, INTERNAL_DEPART, INTERNAL_UNLOCK };
+enum internal_command {
+    INTERNAL_LOCK,
+    INTERNAL_THAW,
+    INTERNAL_DEPART,
+    INTERNAL_UNLOCK,
+    INTERNAL_HOLD,
+    INTERNAL_REPORT,
+    INTERNAL_SORT_KEYS
+};
+/* [shard] For SORT with the arguments of the request: the names of the keys that BY and GET lead
+ * to, as an array, in any order, maybe repeated; more than LIMIT needs. */
+enum err cmd_sort_keys(struct shard *sh, struct request *rq, struct reply *out);

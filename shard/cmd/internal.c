@@ -4,6 +4,9 @@
  *     THAW key deadline frozen   puts a value that was frozen on another shard; replies +OK
  *     DEPART key mode            removes a key; replies its value as LOCK does
  *     UNLOCK token               ends the holding; replies +OK
+ *     HOLD                       holds the whole keyspace of the shard; replies as LOCK
+ *     REPORT key                 replies its value as LOCK does in mode "d"
+ *     SORT_KEYS key …            the arguments of a SORT: which keys its patterns lead to
  *
  * Mode "d" reports the value and its deadline (array of two, or null if there is none), "-"
  * nothing (null). In LOCK two bytes follow: the database that it looks at. Numbers travel as the
@@ -92,6 +95,21 @@ static enum err cmd_unlock(struct shard *sh, struct request *rq, struct reply *o
     return OK;
 }
 
+static enum err cmd_hold(struct shard *sh, struct request *rq, struct reply *out)
+{
+    uint64_t token = locks_take(sh, rq);
+    reply_array(out, 1);
+    reply_u64_bytes(out, token);
+    return OK;
+}
+
+static enum err cmd_report(struct shard *sh, struct request *rq, struct reply *out)
+{
+    struct key k = request_key(sh, rq, 1);
+    report_value(sh, keyspace_peek(sh, &k), out);
+    return OK;
+}
+
 /* clang-format off */
 static const struct command commands[] = {
     {.name = "lock", .on_shard = cmd_lock, .arity = -3, .plan = PLAN_ONE_SHARD, .flags = CMD_WRITE,
@@ -102,6 +120,12 @@ static const struct command commands[] = {
      .keys = KEYS_FIRST(KEY_RM), .group = "internal", .summary = "Takes a guest's value away again."},
     {.name = "unlock", .on_shard = cmd_unlock, .arity = 2, .plan = PLAN_ONE_SHARD, .flags = CMD_WRITE,
      .keys = KEYS_NONE, .group = "internal", .summary = "Ends a commit turn."},
+    {.name = "hold", .on_shard = cmd_hold, .arity = 1, .plan = PLAN_ONE_SHARD, .flags = CMD_WRITE,
+     .keys = KEYS_NONE, .group = "internal", .summary = "Holds the whole keyspace for a commit turn."},
+    {.name = "report", .on_shard = cmd_report, .arity = 2, .plan = PLAN_ONE_SHARD, .flags = CMD_READ,
+     .keys = KEYS_FIRST(KEY_RO), .group = "internal", .summary = "Copies a value for another shard."},
+    {.name = "sort_keys", .on_shard = cmd_sort_keys, .arity = -2, .plan = PLAN_ONE_SHARD, .flags = CMD_READ,
+     .keys = KEYS_FIRST(KEY_RO), .group = "internal", .summary = "Tells which keys a SORT needs besides its own."},
 };
 /* clang-format on */
 const struct command_family internal_family = {"internal", commands, ARRAY_LEN(commands)};

@@ -1,0 +1,155 @@
+#include "server/sort_external.h"
+
+#include "base/text.h"
+#include "server/locked.h"
+#include "server/server.h"
+#include "server/worker.h"
+#include "shard/cmd/families.h"
+#include "shard/cmd/sort_args.h"
+
+/* ---- report ---- */
+
+static void reported(struct gather *g)
+{
+    struct locked *op = container_of(g, struct locked, gather);
+    uint32_t count = op->effect_count - op->round_start, part = 0;
+    size_t *ends = mem_alloc(op->mem, count * sizeof *ends);
+    op->reports.size = 0;
+    for (uint32_t i = 0; i < count; i++) {
+        struct bytes report = gather_part_bytes(g, i, &g->netloop->flatten);
+        buf_append(&op->reports, report.data, report.size);
+        ends[i] = op->reports.size;
+    }
+    struct bytes error = {0};
+    for (uint32_t k = 0; k < op->key_count; k++) {
+        if (!is_guest(op, &op->keys[k])) continue;
+        size_t start = part ? ends[part - 1] : 0;
+        op->keys[k].report = bytes_make(op->reports.data + start, ends[part] - start);
+        if (op->keys[k].report.data[0] == '-') error = op->keys[k].report;
+        part++;
+    }
+    mem_free(op->mem, ends, count * sizeof *ends);
+    op->round_start = op->effect_count;
+    if (error.data) {
+        effects_fail(op, error);
+    } else {
+        effects_run(op);
+    }
+}
+
+static void ask_for_reports(struct locked *op)
+{
+    op->round_start = op->effect_count;
+    for (uint32_t k = 0; k < op->key_count; k++) {
+        const struct locked_key *key = &op->keys[k];
+        if (!is_guest(op, key)) continue;
+        struct effect *e = effect_add(op, key->shard, internal_row(INTERNAL_REPORT));
+        e->hash = key->hash;
+        e->argc = 2;
+        e->inline_argv[0] = BYTES_LITERAL("report");
+        e->inline_argv[1] = op->argv[key->argv_index];
+    }
+    if (op->effect_count == op->round_start) {
+        effects_run(op);
+    } else {
+        round_begin(op, reported);
+    }
+}
+
+/* ---- names ---- */
+
+/* One line of RESP behind its sign; `*at` is moved past it. */
+static uint64_t read_number(const char **at)
+{
+    const char *end = strchr(*at, '\r');
+    uint64_t n = 0;
+    CHECK(end && text_to_u64(bytes_make(*at + 1, (size_t)(end - *at - 1)), &n));
+    *at = end + 2;
+    return n;
+}
+
+/* The command's arguments, and the names behind them. */
+static void names_append(struct locked *op)
+{
+    const char *at = op->names.data;
+    uint64_t count = read_number(&at);
+    op->lock_argv_count = op->argc + (uint32_t)count;
+    op->lock_argv = mem_alloc(op->mem, op->lock_argv_count * sizeof *op->lock_argv);
+    memcpy(op->lock_argv, op->argv, op->argc * sizeof *op->argv);
+    for (uint64_t i = 0; i < count; i++) {
+        size_t size = (size_t)read_number(&at);
+        op->lock_argv[op->argc + i] = bytes_make(at, size);
+        at += size + 2;
+    }
+    op->argv = op->lock_argv;
+}
+
+static void named(struct gather *g)
+{
+    static const struct key_spec found = {.flags = KEY_RO | KEY_ACCESS};
+    struct locked *op = container_of(g, struct locked, gather);
+    struct bytes names = gather_part_bytes(g, 0, &g->netloop->flatten);
+    buf_append(&op->names, names.data, names.size);
+    if (op->names.data[0] == '-') {
+        op->round_start = op->effect_count;
+        effects_fail(op, buf_view(&op->names));
+        return;
+    }
+    names_append(op);
+    (void)command_each_key(op->route->command, op->argv, op->argc, key_found, op);
+    for (uint32_t i = op->argc; i < op->lock_argv_count; i++) key_found(op, i, &found);
+    keys_merge_repeated(op);
+    ask_for_reports(op);
+}
+
+/* ---- hold ---- */
+
+static void held(struct gather *g)
+{
+    struct locked *op = container_of(g, struct locked, gather);
+    reports_read(op);
+    uint64_t hash;
+    op->host = router_shard(&op->worker->server->router, op->argv[1], &hash);
+    struct effect *e = effect_add(op, op->host, internal_row(INTERNAL_SORT_KEYS));
+    e->hash = hash;
+    e->argv = op->argv;
+    e->argc = op->argc;
+    round_begin(op, named);
+}
+
+static void hold_turn(struct locked *op)
+{
+    parts_set(op, op->participant_count, held);
+    for (uint16_t i = 0; i < op->participant_count; i++) {
+        turn_add_part(op->gather.netloop, i, &op->gather, i,
+                      &(struct turn_request){.command = internal_row(INTERNAL_HOLD),
+                                             .argv = op->argv,
+                                             .argc = 1,
+                                             .command_id = op->route->id,
+                                             .db = op->db,
+                                             .resp = 2,
+                                             .argv_is_stable = true});
+    }
+}
+
+bool coord_sort_external(struct session *s, const struct route *route)
+{
+    struct locked *op = locked_create(s, route);
+    op->participant_count = op->worker->server->router.shard_count;
+    op->participant_capacity = op->participant_count;
+    op->participants =
+        mem_alloc_zeroed(op->mem, op->participant_capacity * sizeof *op->participants);
+    for (uint16_t i = 0; i < op->participant_count; i++) op->participants[i].shard = i;
+    if (!reserve_participants(op)) {
+        locked_free(op);
+        return false;
+    }
+    enum err e = locked_hold(op, s);
+    if (e != OK) {
+        locked_free(op);
+        session_reject(s, route, e);
+        return true;
+    }
+    hold_turn(op);
+    return true;
+}
