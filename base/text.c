@@ -215,14 +215,15 @@ bool text_to_loose_double(struct bytes text, double *out)
     if (text.size > 0 && memchr(text.data, '\0', text.size)) {
         text.size = strnlen(text.data, text.size);
     }
-    while (text.size > 0 && is_space(*text.data)) text = bytes_make(text.data + 1, text.size - 1);
     if (text.size > FLOAT_TEXT_BYTES_MAX) return false;
     if (text.size > 0) memcpy(copy, text.data, text.size);
     copy[text.size] = '\0';
     double value = strtod(copy, &end);
     if (*end != '\0' || isnan(value)) return false;
-    if (isinf(value) && !says_infinity(copy)) return false;
-    if (fabs(value) < DBL_MIN && !says_zero(copy)) return false;
+    const char *number = copy;
+    while (is_space(*number)) number++;
+    if (isinf(value) && !says_infinity(number)) return false;
+    if (fabs(value) < DBL_MIN && !says_zero(number)) return false;
     *out = value;
     return true;
 }

@@ -357,16 +357,17 @@ static bool read_option_or_reply(const struct request *rq, uint32_t *i, const st
 
 static bool check_or_reply(const struct request *rq, struct reply *out, const struct search *s)
 {
-    const char *name = s->form == FORM_SEARCH_STORE ? "GEOSEARCHSTORE" : "GEOSEARCH";
-    UNUSED const struct request *any_request = rq;
+    struct bytes name = rq->argv[0];
+    int name_size = (int)name.size;
     if (s->store && (s->with_distance || s->with_hash || s->with_point)) {
         reply_error(out, "ERR %s is not compatible with WITHDIST, WITHHASH and WITHCOORD options",
-                    is_radius(s) ? "STORE option in GEORADIUS" : name);
+                    is_radius(s) ? "STORE option in GEORADIUS" : "GEOSEARCHSTORE");
     } else if (!is_radius(s) && s->center_by == CENTER_NONE) {
-        reply_error(out, "ERR exactly one of FROMMEMBER or FROMLONLAT can be specified for %s",
-                    name);
+        reply_error(out, "ERR exactly one of FROMMEMBER or FROMLONLAT can be specified for %.*s",
+                    name_size, name.data);
     } else if (!is_radius(s) && s->shape_by == SHAPE_NONE) {
-        reply_error(out, "ERR exactly one of BYRADIUS and BYBOX can be specified for %s", name);
+        reply_error(out, "ERR exactly one of BYRADIUS and BYBOX can be specified for %.*s",
+                    name_size, name.data);
     } else if (s->any && s->limit == 0) {
         reply_error(out, "ERR the ANY argument requires COUNT argument");
     } else {

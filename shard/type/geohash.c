@@ -172,7 +172,7 @@ static void area_join(struct geo_area *area)
     area->count = kept + 1;
 }
 
-/* The finest step at which no side of the area touches more than three cells. */
+/* The finest step at which no side of the area touches more than three cells, and the limit. */
 static unsigned step_for(const struct reach *r)
 {
     unsigned step = GEO_STEPS_MAX;
@@ -183,26 +183,46 @@ static unsigned step_for(const struct reach *r)
     return step;
 }
 
+/* Columns or rows: the cells that a side of the area touches, and whether the upper limit itself is
+ * among them, which has a cell of its own behind the last one. */
+struct side {
+    int64_t first, last;
+    bool has_limit;
+};
+
+static struct side side_of(double center, double reach, double max, int64_t cells)
+{
+    return (struct side){.first = cell_of(center - reach, max, (double)cells),
+                         .last = cell_of(center + reach, max, (double)cells),
+                         .has_limit = center + reach >= max};
+}
+
+static void area_add_cell(struct geo_area *area, unsigned step, int64_t x, int64_t y)
+{
+    unsigned shift = 2 * (GEO_STEPS_MAX - step);
+    uint64_t hash = spread((uint32_t)y) | spread((uint32_t)x) << 1;
+    area_add(area, hash << shift, (hash + 1) << shift);
+}
+
 void geo_shape_area(const struct geo_shape *shape, struct geo_area *area)
 {
     struct reach r = shape->is_box ? box_reach(shape) : circle_reach(shape);
     r.north += SLACK_DEGREES;
     r.east += SLACK_DEGREES;
-    unsigned step = step_for(&r), shift = 2 * (GEO_STEPS_MAX - step);
-    int64_t cells = 1 << step;
-    struct geo_point c = shape->center;
-    int64_t south = MAX(cell_of(c.latitude - r.north, GEO_LATITUDE_MAX, (double)cells), 0);
-    int64_t north = MIN(cell_of(c.latitude + r.north, GEO_LATITUDE_MAX, (double)cells), cells - 1);
-    int64_t west = cell_of(c.longitude - r.east, GEO_LONGITUDE_MAX, (double)cells);
-    int64_t east = cell_of(c.longitude + r.east, GEO_LONGITUDE_MAX, (double)cells);
-    east = MIN(east, west + cells - 1);
+    unsigned step = step_for(&r);
+    int64_t cells = (int64_t)1 << step;
+    struct side rows = side_of(shape->center.latitude, r.north, GEO_LATITUDE_MAX, cells);
+    struct side columns = side_of(shape->center.longitude, r.east, GEO_LONGITUDE_MAX, cells);
+    columns.has_limit |= columns.first < 0; /* the same meridian, from the other side */
+    columns.last = MIN(columns.last, columns.first + cells - 1);
+    rows.first = MAX(rows.first, 0);
+    rows.last = rows.has_limit ? cells : MIN(rows.last, cells - 1);
     area->count = 0;
-    for (int64_t y = south; y <= north; y++) {
-        for (int64_t x = west; x <= east; x++) {
-            uint64_t column = (uint64_t)(x & (cells - 1));
-            uint64_t hash = spread((uint32_t)y) | spread((uint32_t)column) << 1;
-            area_add(area, hash << shift, (hash + 1) << shift);
+    for (int64_t y = rows.first; y <= rows.last; y++) {
+        for (int64_t x = columns.first; x <= columns.last; x++) {
+            area_add_cell(area, step, x & (cells - 1), y);
         }
+        if (columns.has_limit) area_add_cell(area, step, cells, y);
     }
     area_join(area);
 }

@@ -53,7 +53,7 @@ struct geo_shape {
 bool geo_shape_has(const struct geo_shape *shape, struct geo_point p, double *distance_m);
 
 /* Ranges of scores [first, end) that hold every point of the shape, and others. */
-#define GEO_RANGES_MAX 9
+#define GEO_RANGES_MAX 16 /* 3 by 3 cells, or one more each way at the limits */
 struct geo_range {
     uint64_t first, end;
 };

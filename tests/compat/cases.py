@@ -29,7 +29,8 @@ class Generator:
                 grammar.UNSAFE[m.GROUP] = m.is_unsafe
         self.module = module
         self.own = grammar.CommandTable(module.COMMANDS)
-        self.rest = [grammar.CommandTable(m.COMMANDS) for m in others if m.GROUP != "connection"]
+        is_alone = getattr(module, "ALONE", False)
+        self.rest = [grammar.CommandTable(m.COMMANDS) for m in others if m.GROUP != "connection" and not (is_alone or getattr(m, "ALONE", False))]
         self.preludes = [m.PRELUDE for m in (module, *others)]
 
     def command(self, rng):

@@ -43,8 +43,33 @@ def as_many(_argv, expected, actual):
     return resp.head(expected) == resp.head(actual) if expected[:1] in b"*~%" else any_key(_argv, expected, actual)
 
 
-def small_encoding(_argv, expected, actual):
-    return resp.text(expected) in (b"hashtable", b"quicklist") and resp.text(actual) == b"listpack"
+def small_encoding(argv, expected, actual):
+    was_sorted = argv[-1].startswith((b"sortzset", b"numzset")) and resp.text(expected) == b"skiplist"
+    return (was_sorted or resp.text(expected) in (b"hashtable", b"quicklist")) and resp.text(actual) == b"listpack"
+
+
+def geo_area(argv, expected, actual):
+    """COUNT n ANY stops at any n; without COUNT, ASC or DESC there is no order."""
+    words = {a.upper() for a in argv}
+    if b"ANY" in words:
+        return as_many(argv, expected, actual)
+    return not words & {b"ASC", b"DESC", b"COUNT"} and unordered(argv, expected, actual)
+
+
+def sort_set(argv, expected, actual):
+    """A set that is not sorted: BY without an asterisk, and no STORE."""
+    words = [a.upper() for a in argv]
+    patterns = [argv[i + 1] for i, w in enumerate(words[:-1]) if w == b"BY"]
+    if b"set" not in argv[1] or b"zset" in argv[1] or all(b"*" in p for p in patterns):
+        return False
+    if b"LIMIT" in words:
+        return as_many(argv, expected, actual)
+    size = max(1, words.count(b"GET"))
+
+    def groups(raw):
+        parts = resp.children(raw)
+        return sorted(parts[i:i + size] for i in range(0, len(parts), size))
+    return resp.head(expected) == resp.head(actual) and groups(expected) == groups(actual)
 
 
 def pairs(_argv, expected, actual):
@@ -140,7 +165,9 @@ RULES = {
     "scan": (scan, "the shape; and a whole walk must give exactly the keys of KEYS *", "cursors are private to a server, and so is the number of keys of one step"),
     "scan-collection": (scan_collection, "the elements, in any order, if both servers tell all in one step; else the shape", "cursors are private to a server, and so is the number of elements of one step"),
     "as-many": (as_many, "how many there are", "the choice is random"),
-    "small-encoding": (small_encoding, "hashtable or quicklist there may be listpack here", "small sets and lists are listpacks from Redis 7.2 on, and the reference is 7.0"),
+    "small-encoding": (small_encoding, "hashtable or quicklist there may be listpack here; so may skiplist, if SORT has read the key", "small sets and lists are listpacks from Redis 7.2 on, and the reference is 7.0; and SORT here leaves encodings alone"),
+    "geo-area": (geo_area, "with ANY how many there are; without ASC, DESC and COUNT the elements, in any order", "the order follows the cells into which an area is cut, and any element will do"),
+    "sort-set": (sort_set, "of a set that is not sorted (BY without an asterisk) the elements in any order; with LIMIT how many there are", "the order follows the hash table, whose seed is random in every server"),
     "pairs": (pairs, "the fields with their values, in any order", "the order follows the hash table, whose seed is random in every server"),
     "payload": (payload, "sets and hashes that are hash tables: the elements, in any order; all others byte for byte", "the order follows the hash table, whose seed is random in every server"),
     "deadline": (deadline, "the number, ± 1 second", "the two servers execute a command at slightly different times"),
@@ -168,6 +195,13 @@ BY_COMMAND = {
     (b"ZRANDMEMBER",): "as-many",
     (b"ZSCAN",): "scan-collection",
     (b"OBJECT", b"ENCODING"): "small-encoding",
+    (b"GEOSEARCH",): "geo-area",
+    (b"GEORADIUS",): "geo-area",
+    (b"GEORADIUS_RO",): "geo-area",
+    (b"GEORADIUSBYMEMBER",): "geo-area",
+    (b"GEORADIUSBYMEMBER_RO",): "geo-area",
+    (b"SORT",): "sort-set",
+    (b"SORT_RO",): "sort-set",
     (b"HGETALL",): "pairs",
     (b"HKEYS",): "unordered",
     (b"HVALS",): "unordered",
