@@ -1,10 +1,14 @@
 #include "shard/expire.h"
 
 #include "base/env.h"
+#include "shard/notify.h"
+#include "shard/type/hash.h"
 
 /* Entries that are on their way from memory before their deadlines are read. */
 #define BATCH_ENTRIES 32
 #define BATCH_ENTRIES_MAX 128
+/* Steps through the fields of hashes that a batch may take; one visits some fields at most. */
+#define BATCH_FIELD_STEPS 64
 /* Bounds a slice where the clock stands still, as in the simulator. */
 #define SLICE_BATCHES_MAX 256
 /* The first batches of a slice look at every deadline, as a sample for avg_ttl. */
@@ -18,7 +22,8 @@
 struct batch {
     struct entry *entries[BATCH_ENTRIES_MAX];
     unsigned count;
-    bool overflowed; /* there were more: the sweep must come again */
+    bool overflowed;      /* there were more: the sweep must come again */
+    unsigned field_steps; /* left */
 };
 
 static void collect(void *context, struct entry *e, uint64_t position)
@@ -43,23 +48,45 @@ static unsigned marks_between(int64_t first_second, int64_t last_second)
     return marks;
 }
 
-/* Deletes what has expired among them. */
-static void expire_batch(struct shard *sh, struct database *db, const struct batch *b,
-                         bool is_sample)
+/* Drops what has expired of a hash, and the key with the last field. False: there is more. */
+static bool expire_fields(struct shard *sh, struct entry *e, unsigned *steps)
 {
+    struct hash h = hash_of(e);
+    if (*steps == 0 && hash_has_expired(&h, sh->now_ms)) return false;
+    struct bytes name = entry_key(e);
+    struct key k = {name, bytes_hash(name, sh->keys.seed), sh->expire_db};
+    uint64_t dropped = hash_drop_some_expired(&sh->mem, &h, sh->now_ms, steps);
+    sh->keys.sweep.expired += dropped;
+    if (dropped) notify(sh, NOTIFY_HASH, "hexpired", &k);
+    if (hash_length(&h) == 0) {
+        notify(sh, NOTIFY_GENERIC, "del", &k); /* the name goes with the key */
+        (void)keyspace_delete(sh, &k);
+        return true;
+    }
+    keyspace_mark_again(sh, &k, e);
+    return !hash_has_expired(&h, sh->now_ms);
+}
+
+/* Deletes what has expired among them. False if that was too much for one batch. */
+static bool expire_batch(struct shard *sh, struct database *db, struct batch *b, bool is_sample)
+{
+    bool is_through = true;
     for (unsigned i = 0; i < b->count; i++) {
         struct entry *e = b->entries[i];
-        int64_t ttl_ms = entry_deadline_ms(e) - sh->now_ms;
-        if (ttl_ms < 0) {
+        if (keyspace_is_expired(sh, e)) {
             uint64_t hash = bytes_hash(entry_key(e), sh->keys.seed);
             keyspace_drop_expired(sh, sh->expire_db, hash, e);
             sh->keys.sweep.expired++;
-        } else if (is_sample) {
-            db->sweep.ttl_sum_ms += (uint64_t)ttl_ms;
+            continue;
+        }
+        if (is_sample && entry_has_deadline(e)) {
+            db->sweep.ttl_sum_ms += (uint64_t)(entry_deadline_ms(e) - sh->now_ms);
             db->sweep.ttl_sampled++;
         }
+        if (hash_is_table(e)) is_through &= expire_fields(sh, e, &b->field_steps);
     }
     sh->keys.sweep.touched += b->count;
+    return is_through;
 }
 
 static void begin_database(struct shard *sh, struct database *db)
@@ -79,17 +106,22 @@ static void end_database(struct database *db)
 static bool step_database(struct shard *sh, struct database *db, bool is_sample)
 {
     if (db->sweep.cursor == 0) begin_database(sh, db);
+    uint64_t start = db->sweep.cursor;
     unsigned marks = DICT_MARKS_ALL;
     if (!is_sample) marks = marks_between(db->sweep.done_second, sh->now_ms / 1000);
     struct batch b;
     b.count = 0;
     b.overflowed = false;
+    b.field_steps = BATCH_FIELD_STEPS;
     for (unsigned calls = 0; calls < BATCH_ENTRIES && b.count < BATCH_ENTRIES; calls++) {
         db->sweep.cursor = dict_scan_marked(&db->keys, db->sweep.cursor, marks, collect, &b);
         if (db->sweep.cursor == 0) break;
     }
     if (b.overflowed) db->sweep.next_done_second = db->sweep.done_second;
-    expire_batch(sh, db, &b, is_sample);
+    if (!expire_batch(sh, db, &b, is_sample)) {
+        db->sweep.cursor = start; /* once more */
+        return false;
+    }
     if (db->sweep.cursor != 0) return false;
     end_database(db);
     return true;

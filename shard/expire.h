@@ -1,15 +1,18 @@
-/* expire.h: finds keys whose deadline has passed, in bounded slices, so that they go without being
- * asked for.
+/* expire.h: finds keys, and fields of hashes, whose deadline has passed, in bounded slices, so that
+ * they go without being asked for.
  *
  * A sweep walks the marked slots of every database once, in the order of the scan cursor. A mark is
  * the second of the deadline modulo 15 (keyspace_deadline_mark), so a sweep touches only entries
- * whose second may have come since the sweep before it: a million keys with a TTL cost some ms.
+ * whose second may have come since the sweep before it: a million keys with a TTL cost some ms. A
+ * hash is marked by its next field, too; one with many due fields is worked off over several
+ * slices, during which the sweep stays where it is.
  *
  * Thread     [shard]
  * Limits     A slice takes at most SHARD_SLICE_US, and the next one starts three times as long
  *            after it: 25 % of the CPU. Between sweeps it rests 1/hz of a second or more: so long
  *            that sweeps which find little take at most 2 %, but never over a second.
- * Order      Every key is gone with the first sweep that starts after its deadline.
+ * Order      Every key is gone with the first sweep that starts after its deadline, and so is every
+ *            field.
  */
 #pragma once
 

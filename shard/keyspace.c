@@ -6,6 +6,7 @@
 #include "shard/notify.h"
 #include "shard/object.h"
 #include "shard/shard.h"
+#include "shard/type/hash.h"
 
 /* Expired keys that RANDOMKEY deletes in one go before it calls a database empty. */
 #define RANDOM_TRIES_MAX 1000
@@ -66,7 +67,7 @@ static struct database *make_database(struct shard *sh, uint32_t index)
 static void publish_counts(struct database *db)
 {
     counter_set(&db->key_count, db->keys.count);
-    counter_set(&db->expires_count, db->keys.marked_count);
+    counter_set(&db->expires_count, db->deadline_count);
 }
 
 struct key request_other_key(const struct shard *sh, const struct request *rq, uint32_t index)
@@ -180,6 +181,7 @@ bool keyspace_is_expired(const struct shard *sh, const struct entry *e)
 static void drop(struct shard *sh, struct database *db, uint64_t hash, struct entry *e)
 {
     dict_remove_entry(&db->keys, hash, e);
+    db->deadline_count -= entry_has_deadline(e);
     publish_counts(db);
     free_list_entry(sh, e);
 }
@@ -242,14 +244,33 @@ enum err keyspace_peek_typed(struct shard *sh, const struct key *k, enum type ty
 
 /* ---- putting ---- */
 
+/* When the key, or the first of a hash's fields, is due; 0: never. */
+static int64_t due_next_ms(const struct entry *e)
+{
+    int64_t due_ms = entry_deadline_ms(e), *marked_ms;
+    if (likely(!hash_is_table(e))) return due_ms;
+    int64_t field_ms = hash_next_deadline_ms(e, &marked_ms);
+    return field_ms && (due_ms == 0 || field_ms < due_ms) ? field_ms : due_ms;
+}
+
+/* The mark that the entry gets in the table now. */
+static unsigned take_mark(const struct entry *e)
+{
+    if (unlikely(hash_is_table(e))) {
+        int64_t *marked_ms, next_ms = hash_next_deadline_ms(e, &marked_ms);
+        *marked_ms = next_ms;
+    }
+    return keyspace_deadline_mark(due_next_ms(e));
+}
+
 /* A key has got a deadline: active expiry must not sleep, nor think that its second is done with.
  */
 static void note_deadline(struct shard *sh, struct database *db, const struct entry *e)
 {
-    int64_t deadline_ms = entry_deadline_ms(e);
-    if (likely(deadline_ms == 0)) return;
-    db->sweep.done_second = MIN(db->sweep.done_second, deadline_ms / 1000);
-    db->sweep.next_done_second = MIN(db->sweep.next_done_second, deadline_ms / 1000);
+    int64_t due_ms = due_next_ms(e);
+    if (likely(due_ms == 0)) return;
+    db->sweep.done_second = MIN(db->sweep.done_second, due_ms / 1000);
+    db->sweep.next_done_second = MIN(db->sweep.next_done_second, due_ms / 1000);
     expire_wake(sh);
 }
 
@@ -257,9 +278,11 @@ static void note_deadline(struct shard *sh, struct database *db, const struct en
 static void put(struct shard *sh, const struct key *k, struct entry *old, struct entry *e)
 {
     struct database *db = make_database(sh, k->db);
-    unsigned mark = keyspace_deadline_mark(entry_deadline_ms(e));
+    unsigned mark = take_mark(e);
+    db->deadline_count += entry_has_deadline(e);
     if (old) {
         dict_replace(&db->keys, k->hash, old, e, mark);
+        db->deadline_count -= entry_has_deadline(old);
         free_list_entry(sh, old);
     } else {
         dict_insert(&db->keys, k->hash, e, mark);
@@ -271,12 +294,18 @@ static void put(struct shard *sh, const struct key *k, struct entry *old, struct
 /* The deadline of an entry that stays where it is has changed from `old_ms`. */
 static void mark_again(struct shard *sh, const struct key *k, struct entry *e, int64_t old_ms)
 {
-    unsigned mark = keyspace_deadline_mark(entry_deadline_ms(e));
+    unsigned mark = take_mark(e);
     struct database *db = database_of(sh, k->db);
     note_deadline(sh, db, e);
-    if (likely(mark == keyspace_deadline_mark(old_ms))) return;
+    if (likely(mark == keyspace_deadline_mark(old_ms) && !hash_is_table(e))) return;
     dict_replace(&db->keys, k->hash, e, e, mark);
+    db->deadline_count += (uint64_t)entry_has_deadline(e) - (old_ms != 0);
     publish_counts(db);
+}
+
+void keyspace_mark_again(struct shard *sh, const struct key *k, struct entry *e)
+{
+    mark_again(sh, k, e, entry_deadline_ms(e));
 }
 
 static int64_t resolve_deadline(const struct entry *old, int64_t deadline_ms)
@@ -403,6 +432,10 @@ void keyspace_touch_changed(struct shard *sh, const struct key *k, struct entry 
 {
     DCHECK(entry_has_key(e, k->name));
     keyspace_touch(sh, e);
+    if (likely(!hash_is_table(e))) return;
+    int64_t *marked_ms, next_ms = hash_next_deadline_ms(e, &marked_ms);
+    if (unlikely(next_ms && (*marked_ms == 0 || next_ms < *marked_ms)))
+        keyspace_mark_again(sh, k, e);
 }
 
 /* ---- deleting, moving ---- */
@@ -427,7 +460,8 @@ bool keyspace_set_deadline(struct shard *sh, const struct key *k, int64_t deadli
     struct entry *moved = entry_try_reshell(sh->keys.mem, e, entry_key(e), deadline_ms);
     if (!moved) return false;
     struct database *db = database_of(sh, k->db);
-    dict_replace(&db->keys, k->hash, e, moved, keyspace_deadline_mark(deadline_ms));
+    dict_replace(&db->keys, k->hash, e, moved, take_mark(moved));
+    db->deadline_count += (uint64_t)entry_has_deadline(moved) - (old_ms != 0);
     entry_free_shell(sh->keys.mem, e);
     publish_counts(db);
     note_deadline(sh, db, moved);
@@ -445,6 +479,7 @@ enum err keyspace_move(struct shard *sh, const struct key *from, const struct ke
     if (!moved) return ERR_ALLOC;
     struct database *source = database_of(sh, from->db);
     dict_remove_entry(&source->keys, from->hash, e);
+    source->deadline_count -= entry_has_deadline(e);
     publish_counts(source);
     if (moved != e) entry_free_shell(sh->keys.mem, e);
     put(sh, to, keyspace_peek(sh, to), moved);
@@ -464,6 +499,7 @@ void keyspace_flush(struct shard *sh, uint32_t db)
     struct database *d = database_of(sh, db);
     if (!d) return;
     free_list_dict(sh, &d->keys);
+    d->deadline_count = 0;
     publish_counts(d);
 }
 
@@ -525,11 +561,23 @@ bool keyspace_read_stats(const struct keyspace *ks, uint32_t db, struct keyspace
 
 /* ---- invariants ---- */
 
+struct marks_expected {
+    uint64_t by_mark[DICT_MARK_MAX + 1];
+    uint64_t deadline_count;
+};
+
 static void count_deadline(void *context, struct entry *e, uint64_t position)
 {
     (void)position;
-    uint64_t *by_mark = context;
-    by_mark[keyspace_deadline_mark(entry_deadline_ms(e))]++;
+    struct marks_expected *m = context;
+    int64_t due_ms = entry_deadline_ms(e);
+    m->deadline_count += due_ms != 0;
+    if (hash_is_table(e)) {
+        int64_t *marked_ms, next_ms = hash_next_deadline_ms(e, &marked_ms);
+        CHECK(next_ms == 0 || (*marked_ms && *marked_ms <= next_ms));
+        if (*marked_ms && (due_ms == 0 || *marked_ms < due_ms)) due_ms = *marked_ms;
+    }
+    m->by_mark[keyspace_deadline_mark(due_ms)]++;
 }
 
 static void count_any(void *context, struct entry *e, uint64_t position)
@@ -546,16 +594,17 @@ void keyspace_validate(const struct shard *sh)
         if (!db) continue;
         dict_validate(&db->keys);
         CHECK(counter_read(&db->key_count) == db->keys.count);
-        CHECK(counter_read(&db->expires_count) == db->keys.marked_count);
-        uint64_t by_mark[DICT_MARK_MAX + 1] = {0};
+        CHECK(counter_read(&db->expires_count) == db->deadline_count);
+        struct marks_expected expected = {0};
         uint64_t cursor = 0;
-        do cursor = dict_scan(&db->keys, cursor, count_deadline, by_mark);
+        do cursor = dict_scan(&db->keys, cursor, count_deadline, &expected);
         while (cursor);
+        CHECK(expected.deadline_count == db->deadline_count);
         for (unsigned mark = 1; mark <= DICT_MARK_MAX; mark++) {
             uint64_t marked = 0;
             do cursor = dict_scan_marked(&db->keys, cursor, 1u << mark, count_any, &marked);
             while (cursor);
-            CHECK(marked == by_mark[mark]);
+            CHECK(marked == expected.by_mark[mark]);
         }
     }
 }

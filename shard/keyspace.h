@@ -26,6 +26,7 @@ struct key {
 
 struct database {
     struct dict keys;
+    uint64_t deadline_count; /* keys with a deadline of their own, as opposed to fields with one */
     struct counter key_count, expires_count; /* exact, as published for INFO */
     struct counter ttl_sum_ms, ttl_sampled;  /* avg_ttl: of the last sweep */
     struct {
@@ -126,7 +127,10 @@ bool keyspace_is_expired(const struct shard *sh, const struct entry *e);
 void keyspace_drop_expired(struct shard *sh, uint32_t db, uint64_t hash, struct entry *e);
 /* For eviction: deletes a key. */
 void keyspace_drop_evicted(struct shard *sh, uint32_t db, uint64_t hash, struct entry *e);
-/* The mark of a deadline in the dict: its second modulo 15, plus 1; 0 without a deadline. */
+/* The fields of a hash have lost or got deadlines: the key is marked by the next one. */
+void keyspace_mark_again(struct shard *sh, const struct key *k, struct entry *e);
+/* The mark of a deadline in the dict: its second modulo 15, plus 1; 0 without a deadline. A key is
+ * marked by its deadline or by the next one of a hash's fields, whichever comes first. */
 static inline unsigned keyspace_deadline_mark(int64_t deadline_ms)
 {
     if (deadline_ms == 0) return 0;

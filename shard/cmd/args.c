@@ -152,20 +152,23 @@ static enum err scan_count(const struct request *rq, uint32_t index, uint64_t *c
     return OK;
 }
 
-enum err args_scan_options(const struct request *rq, uint32_t first, bool with_type,
+enum err args_scan_options(const struct request *rq, uint32_t first, enum scan_form form,
                            struct scan_options *out)
 {
     struct scan_options o = {.count = 10, .type = TYPE_COUNT};
     for (uint32_t i = first; i < rq->argc; i += 2) {
         bool has_value = i + 1 < rq->argc;
-        if (has_value && arg_is(rq, i, "count")) {
+        if (form == SCAN_FIELDS && arg_is(rq, i, "novalues")) {
+            o.no_values = true;
+            i--; /* one word, not two */
+        } else if (has_value && arg_is(rq, i, "count")) {
             enum err e = scan_count(rq, i + 1, &o.count);
             if (e != OK) return e;
         } else if (has_value && arg_is(rq, i, "match")) {
             /* "*" is what clients send for everything: no need to match each name with it. */
             o.pattern = rq->argv[i + 1];
             o.has_pattern = !bytes_equal(o.pattern, BYTES_LITERAL("*"));
-        } else if (has_value && with_type && arg_is(rq, i, "type")) {
+        } else if (has_value && form == SCAN_KEYS && arg_is(rq, i, "type")) {
             o.has_type = true;
             o.type = type_by_name(rq->argv[i + 1]);
         } else {

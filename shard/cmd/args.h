@@ -69,14 +69,17 @@ struct scan_options {
     uint64_t count;
     bool has_pattern; /* false: everything matches */
     bool has_type;
+    bool no_values; /* NOVALUES: of HSCAN */
     struct bytes pattern;
     enum type type; /* TYPE_COUNT: a name that no type has, so nothing matches */
 };
 
 /* Digits as C's strtoul takes them, so "" and "+0" are 0. ERR_INVALID_CURSOR. */
 MUST_USE enum err arg_scan_cursor(const struct request *rq, uint32_t index, uint64_t *cursor);
-/* Options from argument `first` on; TYPE is a syntax error unless `with_type`. */
-MUST_USE enum err args_scan_options(const struct request *rq, uint32_t first, bool with_type,
+/* What is scanned: SCAN has TYPE, HSCAN has NOVALUES. */
+enum scan_form { SCAN_ELEMENTS, SCAN_KEYS, SCAN_FIELDS };
+/* Options from argument `first` on. */
+MUST_USE enum err args_scan_options(const struct request *rq, uint32_t first, enum scan_form form,
                                     struct scan_options *out);
 static inline bool scan_options_match(const struct scan_options *o, struct bytes name)
 {

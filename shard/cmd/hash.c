@@ -4,6 +4,7 @@
 #include <math.h>
 
 #include "shard/cmd/families.h"
+#include "shard/notify.h"
 
 /* Up to so many fields with a deadline, every command drops those that have passed. */
 #define SWEEP_CHEAP_MAX 128
@@ -21,8 +22,10 @@ enum err hash_open_entry(struct shard *sh, enum hash_sweep sweep, struct hash_ta
     if (sweep == HASH_SWEEP_CHEAP && hash_volatile_count(&t->hash) > SWEEP_CHEAP_MAX) return OK;
     hash_drop_expired(&sh->mem, &t->hash, sh->now_ms);
     keyspace_touch_changed(sh, &t->key, t->entry);
+    notify(sh, NOTIFY_HASH, "hexpired", &t->key);
     if (hash_length(&t->hash) > 0) return OK;
     keyspace_delete(sh, &t->key);
+    notify(sh, NOTIFY_GENERIC, "del", &t->key);
     return ERR_NO_KEY;
 }
 
@@ -423,7 +426,7 @@ static enum err cmd_hscan(struct shard *sh, struct request *rq, struct reply *ou
     err = unless_missing(hash_open_read(sh, rq, HASH_SWEEP_ALL, &t), &missing);
     if (err != OK) return err;
     struct scan_options options = {.count = 0};
-    if (!missing) err = args_scan_options(rq, 3, false, &options);
+    if (!missing) err = args_scan_options(rq, 3, SCAN_FIELDS, &options);
     if (err != OK) return err;
     struct gathering g = {.fields = {.mem = &sh->mem}, .options = &options};
     uint64_t next = 0;
@@ -432,10 +435,10 @@ static enum err cmd_hscan(struct shard *sh, struct request *rq, struct reply *ou
     }
     if (!g.no_memory) {
         char text[TEXT_I64_BYTES_MAX];
-        struct telling telling = {out, true, true};
+        struct telling telling = {out, true, !options.no_values};
         reply_array(out, 2);
         reply_bulk(out, bytes_make(text, text_from_u64(text, next >> CURSOR_UNUSED_BITS)));
-        reply_array(out, 2 * gathered_count(&g));
+        reply_array(out, (options.no_values ? 1U : 2U) * gathered_count(&g));
         for (uint64_t i = 0; i < gathered_count(&g); i++) tell_field(&telling, &gathered(&g)[i]);
     }
     buf_clear(&g.fields);

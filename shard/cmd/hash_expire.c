@@ -1,6 +1,7 @@
 /* hash_expire.c: the commands that set, read and remove the deadlines of a hash's fields. */
 #include "shard/cmd/families.h"
 #include "shard/cmd/hash.h"
+#include "shard/notify.h"
 
 /* What Redis 7.4 has room for in the deadline of a field: 46 bits of milliseconds. */
 #define FIELD_DEADLINE_MS_MAX ((((int64_t)1 << 48) - 2) >> 2)
@@ -134,6 +135,21 @@ static enum err expire_fields(struct shard *sh, const struct request *rq, struct
     return OK;
 }
 
+static void say_what_happened(struct shard *sh, const struct key *k, const struct buf *results,
+                              bool is_empty)
+{
+    bool updated = false, deleted = false;
+    for (size_t i = 0; i < results->size; i += sizeof(int)) {
+        int result;
+        memcpy(&result, results->data + i, sizeof result);
+        updated |= result == FIELD_DONE;
+        deleted |= result == FIELD_DELETED;
+    }
+    if (updated) notify(sh, NOTIFY_HASH, "hexpire", k);
+    if (deleted) notify(sh, NOTIFY_HASH, "hdel", k);
+    if (is_empty) notify(sh, NOTIFY_GENERIC, "del", k);
+}
+
 static enum err set_deadlines(struct shard *sh, struct request *rq, struct reply *out,
                               enum time_form form)
 {
@@ -150,7 +166,9 @@ static enum err set_deadlines(struct shard *sh, struct request *rq, struct reply
     }
     struct buf results = {.mem = &sh->mem};
     err = expire_fields(sh, rq, &t, &x, &results);
+    bool is_empty = hash_length(&t.hash) == 0;
     enum err committed = hash_commit(sh, &t);
+    say_what_happened(sh, &t.key, &results, is_empty);
     if (err == OK) err = committed;
     if (err == OK) reply_array(out, results.size / sizeof(int));
     for (size_t i = 0; err == OK && i < results.size; i += sizeof(int)) {
@@ -193,6 +211,7 @@ static enum err cmd_hpersist(struct shard *sh, struct request *rq, struct reply 
         reply_missing(rq, first, out);
         return OK;
     }
+    bool persisted = false;
     reply_array(out, rq->argc - first);
     for (uint32_t i = first; i < rq->argc; i++) {
         struct hash_field f;
@@ -201,9 +220,11 @@ static enum err cmd_hpersist(struct shard *sh, struct request *rq, struct reply 
             bool done =
                 f.deadline_ms != 0 && hash_try_set_deadline(&sh->mem, &t.hash, rq->argv[i], 0);
             result = done ? FIELD_DONE : FIELD_NO_DEADLINE;
+            persisted |= done;
         }
         reply_i64(out, result);
     }
+    if (persisted) notify(sh, NOTIFY_HASH, "hpersist", &t.key);
     return hash_commit(sh, &t);
 }
 

@@ -74,7 +74,7 @@ static enum err cmd_scan(struct shard *sh, struct request *rq, struct reply *out
     uint64_t cursor;
     struct scan_options options;
     enum err e = arg_scan_cursor(rq, 1, &cursor);
-    if (e == OK) e = args_scan_options(rq, 2, true, &options);
+    if (e == OK) e = args_scan_options(rq, 2, SCAN_KEYS, &options);
     if (e != OK) return e;
 
     struct selection found = {.options = &options, .entries = {.mem = &sh->mem}};

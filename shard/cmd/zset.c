@@ -526,7 +526,7 @@ static enum err cmd_zscan(struct shard *sh, struct request *rq, struct reply *ou
         return OK;
     }
     struct scan_options options;
-    e = args_scan_options(rq, 3, false, &options);
+    e = args_scan_options(rq, 3, SCAN_ELEMENTS, &options);
     if (e != OK) return e;
     struct scanning scanning = {.options = &options, .zset = &z};
     collection_begin(&scanning.found, sh, out);

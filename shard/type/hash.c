@@ -1,5 +1,7 @@
 #include "shard/type/hash.h"
 
+#include <limits.h>
+
 #include "shard/shard.h"
 
 /* A scan gives up after so many buckets for each field that it should find. */
@@ -41,7 +43,8 @@ bool hash_try_create_table(struct mem *mem, struct hash *out)
 {
     struct hash_table *t = mem_try_alloc(mem, sizeof *t);
     if (!t) return false;
-    *t = (struct hash_table){.next_deadline_ms = HASH_NO_DEADLINE};
+    *t = (struct hash_table){.next_deadline_ms = HASH_NO_DEADLINE,
+                             .sweep_next_ms = HASH_NO_DEADLINE};
     dict_init(&t->fields.dict, mem, shard_here ? shard_here->keys.seed : 0);
     *out = (struct hash){t, ENCODING_HASHTABLE};
     return true;
@@ -176,13 +179,20 @@ void hash_random(const struct hash *h, uint64_t random, struct hash_field *out)
 
 /* ---- the table ---- */
 
+static void note_deadline(struct hash_table *t, int64_t deadline_ms)
+{
+    if (deadline_ms == 0) return;
+    t->next_deadline_ms = MIN(t->next_deadline_ms, deadline_ms);
+    t->sweep_next_ms = MIN(t->sweep_next_ms, deadline_ms);
+}
+
 void hash_insert_entry(const struct hash *h, struct entry *e)
 {
     struct hash_table *t = table_of(h);
     struct dict *d = &t->fields.dict;
     int64_t deadline_ms = entry_deadline_ms(e);
     dict_insert(d, bytes_hash(entry_key(e), d->seed), e, keyspace_deadline_mark(deadline_ms));
-    if (deadline_ms) t->next_deadline_ms = MIN(t->next_deadline_ms, deadline_ms);
+    note_deadline(t, deadline_ms);
 }
 
 /* `e` in place of `old`, which may be `e` itself with another deadline; not freed. */
@@ -192,7 +202,7 @@ static void replace_entry(const struct hash *h, const struct entry *old, struct 
     struct dict *d = &t->fields.dict;
     int64_t deadline_ms = entry_deadline_ms(e);
     dict_replace(d, bytes_hash(entry_key(e), d->seed), old, e, keyspace_deadline_mark(deadline_ms));
-    if (deadline_ms) t->next_deadline_ms = MIN(t->next_deadline_ms, deadline_ms);
+    note_deadline(t, deadline_ms);
 }
 
 static struct entry *try_make_field(struct mem *mem, struct bytes field, struct bytes value,
@@ -384,19 +394,45 @@ static void remove_due(struct mem *mem, struct dict *d, struct buf *due)
     due->size = 0;
 }
 
+uint64_t hash_drop_some_expired(struct mem *mem, struct hash *h, int64_t now_ms, unsigned *budget)
+{
+    if (!hash_has_expired(h, now_ms)) return 0;
+    struct hash_table *t = table_of(h);
+    struct dict *d = &t->fields.dict;
+    uint64_t before = d->count;
+    if (t->sweep_cursor == 0) t->sweep_next_ms = HASH_NO_DEADLINE;
+    struct sweep s = {.due = {.mem = mem}, .now_ms = now_ms, .next_deadline_ms = t->sweep_next_ms};
+    while (*budget > 0) {
+        --*budget;
+        t->sweep_cursor = dict_scan_marked(d, t->sweep_cursor, DICT_MARKS_ALL, sweep_entry, &s);
+        remove_due(mem, d, &s.due);
+        if (t->sweep_cursor == 0) break;
+    }
+    buf_clear(&s.due);
+    t->sweep_next_ms = s.next_deadline_ms;
+    if (t->sweep_cursor == 0) t->next_deadline_ms = t->sweep_next_ms;
+    return before - d->count;
+}
+
 uint64_t hash_drop_expired(struct mem *mem, struct hash *h, int64_t now_ms)
 {
     if (!hash_has_expired(h, now_ms)) return 0;
-    struct dict *d = dict_of(h);
-    uint64_t before = d->count, cursor = 0;
-    struct sweep s = {.due = {.mem = mem}, .now_ms = now_ms, .next_deadline_ms = HASH_NO_DEADLINE};
+    unsigned budget;
+    uint64_t dropped = 0;
+    table_of(h)->sweep_cursor = 0;
     do {
-        cursor = dict_scan_marked(d, cursor, DICT_MARKS_ALL, sweep_entry, &s);
-        remove_due(mem, d, &s.due);
-    } while (cursor != 0);
-    buf_clear(&s.due);
-    table_of(h)->next_deadline_ms = s.next_deadline_ms;
-    return before - d->count;
+        budget = UINT_MAX;
+        dropped += hash_drop_some_expired(mem, h, now_ms, &budget);
+    } while (table_of(h)->sweep_cursor != 0);
+    return dropped;
+}
+
+int64_t hash_next_deadline_ms(const struct entry *e, int64_t **marked_ms)
+{
+    struct hash h = hash_of(e);
+    struct hash_table *t = table_of(&h);
+    *marked_ms = &t->marked_ms;
+    return t->next_deadline_ms == HASH_NO_DEADLINE ? 0 : t->next_deadline_ms;
 }
 
 /* ---- invariants ---- */

@@ -96,6 +96,19 @@ uint64_t hash_volatile_count(const struct hash *h);
 bool hash_has_expired(const struct hash *h, int64_t now_ms);
 /* Removes the fields whose deadline has passed; returns how many. O(volatile fields). */
 uint64_t hash_drop_expired(struct mem *mem, struct hash *h, int64_t now_ms);
+/* The same in slices: looks at some fields for each step of `*budget`, and goes on where the last
+ * slice has ended. Until the walk is through, hash_has_expired says that there is more. */
+uint64_t hash_drop_some_expired(struct mem *mem, struct hash *h, int64_t now_ms, unsigned *budget);
+
+/* ---- for the keyspace, which marks a key in its table by what expires next ---- */
+
+static inline bool hash_is_table(const struct entry *e)
+{
+    return e->type_encoding == (TYPE_HASH | ENCODING_HASHTABLE << 4);
+}
+/* Of a table: no field expires before; 0: none has a deadline. `*marked_ms` is the owner's: what
+ * it has marked the key by. */
+int64_t hash_next_deadline_ms(const struct entry *e, int64_t **marked_ms);
 
 extern const struct type_ops hash_ops;
 
@@ -107,6 +120,9 @@ extern const struct type_ops hash_ops;
 struct hash_table {
     struct dict_drain fields;
     int64_t next_deadline_ms; /* no field's deadline is before it; HASH_NO_DEADLINE */
+    int64_t marked_ms;        /* the keyspace's: what the key is marked by; 0: nothing */
+    uint64_t sweep_cursor;    /* of a walk in slices; 0: at the start */
+    int64_t sweep_next_ms;    /* what next_deadline_ms becomes when that walk is through */
 };
 
 MUST_USE bool hash_try_create_table(struct mem *mem, struct hash *out);

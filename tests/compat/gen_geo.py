@@ -21,7 +21,7 @@ COMMANDS = [
     "1 GEOADD edgegeo 180 -85.05112878 se",
     "1 GEOADD edgegeo -180 85.05112878 nw",
     "1 GEOADD edgegeo 0 0 zero",
-    "2 GEOADD polegeo 179.9999 0.5 east -179.9998 0.4 west 0.25 85.05 north 0.3 -85.04 south 179.5 85.05112 ne -179.4 -85.05111 sw -179.3 85.0511 nw",
+    "2 GEOADD polegeo 179.9999 0.5 east -179.9998 0.4 west 0.25 85.05 north 0.3 -85.04 south 100.5 85.0511 ne -90.4 -85.0511 sw -100.3 85.051 nw",
     "2 GEOADD key {lon lat geomember}+",
     "1 GEOADD key {lonlat lonlat geomember}+",
     "1 GEOADD geokey {NX|XX|CH|junk}* lon lat",
@@ -42,17 +42,19 @@ COMMANDS = [
     f"4 GEOSEARCH polegeo FROMMEMBER edgemember BYRADIUS edgeradius km {OPTIONS}",
     f"2 GEOSEARCH geokey {{FROMMEMBER geomember|FROMLONLAT lon lat|BYRADIUS georadius geounit|BYBOX georadius georadius geounit|ASC|COUNT geocount|WITHDIST}}+",
     f"2 GEOSEARCH key FROMLONLAT lon lat BYRADIUS georadius geounit {OPTIONS}",
-    "5 GEOSEARCHSTORE anygeo geokey FROMLONLAT lon lat BYRADIUS georadius geounit {ASC|DESC|COUNT geocount|STOREDIST}*",
-    "5 GEOSEARCHSTORE anygeo geokey FROMMEMBER geomember BYBOX georadius georadius geounit {ASC|DESC|COUNT geocount|STOREDIST}*",
-    "2 GEOSEARCHSTORE key biggeo FROMLONLAT lon lat BYRADIUS georadius geounit {ASC|COUNT geocount|STOREDIST|WITHDIST}*",
+    "5 GEOSEARCHSTORE anygeo geokey FROMLONLAT lon lat BYRADIUS georadius geounit {ASC|DESC|COUNT geocount}*",
+    "5 GEOSEARCHSTORE anygeo geokey FROMMEMBER geomember BYBOX georadius georadius geounit {ASC|DESC|COUNT geocount}*",
+    "2 GEOSEARCHSTORE key biggeo FROMLONLAT lon lat BYRADIUS georadius geounit {ASC|COUNT geocount|WITHDIST}*",
+    "5 GEOSEARCHSTORE distkey geokey FROMMEMBER geomember BYRADIUS georadius geounit {ASC|DESC|COUNT geocount|STOREDIST}* STOREDIST",
+    "1 ZRANGE distkey 0 -1 WITHSCORES",
     f"5 GEORADIUS geokey lon lat georadius geounit {OPTIONS}",
     f"5 GEORADIUS_RO geokey lon lat georadius geounit {OPTIONS}",
     f"5 GEORADIUSBYMEMBER geokey geomember georadius geounit {OPTIONS}",
     f"4 GEORADIUSBYMEMBER_RO geokey geomember georadius geounit {OPTIONS}",
-    "5 GEORADIUS geokey lon lat georadius geounit {ASC|DESC|COUNT geocount}* {STORE|STOREDIST} anygeo",
-    "5 GEORADIUSBYMEMBER geokey geomember georadius geounit {STORE|STOREDIST} anygeo {ASC|DESC|COUNT geocount}*",
-    "3 GEORADIUS geokey lon lat georadius geounit {STORE anygeo|STOREDIST anygeo|COUNT geocount|WITHDIST}*",
-    "2 GEORADIUSBYMEMBER key geomember georadius geounit {STORE key|STOREDIST key|COUNT geocount|WITHDIST}*",
+    "5 GEORADIUS geokey lon lat georadius geounit {ASC|DESC|COUNT geocount}* {STORE anygeo|STOREDIST distkey}",
+    "5 GEORADIUSBYMEMBER geokey geomember georadius geounit {STORE anygeo|STOREDIST distkey} {ASC|DESC|COUNT geocount}*",
+    "3 GEORADIUS geokey lon lat georadius geounit {STORE anygeo|STOREDIST distkey|COUNT geocount|WITHDIST}*",
+    "2 GEORADIUSBYMEMBER key geomember georadius geounit {STORE key|STOREDIST distkey|COUNT geocount|WITHDIST}*",
     "2 ZADD geokey {geoscore geomember}+",
     "2 ZREM geokey geomember+",
     "2 ZSCORE geokey geomember",
@@ -93,6 +95,7 @@ ARGUMENTS = {
     **{word.decode(): grammar.choose(word) for word in FIXED},
     "geokey": lambda rng: b"geo%d" % rng.randrange(4),
     "anygeo": lambda rng: rng.choice((b"geo%d" % rng.randrange(4), b"geo%d" % rng.randrange(4), b"found%d" % rng.randrange(3), b"{t}1", b"store")),
+    "distkey": lambda rng: rng.choice((b"dist0", b"dist1", b"{t}dist", b"storedist")),
     "biggeo": lambda rng: b"biggeo%d" % rng.randrange(2),
     "edgegeo": lambda _: b"edgegeo",
     "polegeo": lambda _: b"polegeo",
@@ -118,6 +121,8 @@ def is_unsafe(argv):
     name, words = argv[0].upper(), [a.upper() for a in argv[1:]]
     if not name.startswith(b"GEO"):
         return b"edgegeo" in argv
+    if b"STOREDIST" in words and not any(a.endswith(b"dist") or a.startswith(b"dist") for a in argv[1:] if a.islower()):
+        return True
     if b"edgegeo" in argv and (b"SEARCH" in name or b"RADIUS" in name):
         return True
     return name == b"GEOADD" or (b"ANY" in words and (b"STORE" in name or b"STORE" in words or b"STOREDIST" in words))
