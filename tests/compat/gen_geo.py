@@ -41,7 +41,9 @@ COMMANDS = [
     "2 GEOSEARCH biggeo FROMLONLAT lon lat BYRADIUS georadius km COUNT geocount ANY",
     f"4 GEOSEARCH polegeo FROMMEMBER edgemember BYRADIUS edgeradius km {OPTIONS}",
     f"2 GEOSEARCH geokey {{FROMMEMBER geomember|FROMLONLAT lon lat|BYRADIUS georadius geounit|BYBOX georadius georadius geounit|ASC|COUNT geocount|WITHDIST}}+",
-    f"2 GEOSEARCH key FROMLONLAT lon lat BYRADIUS georadius geounit {OPTIONS}",
+    "1 SET geostring x",
+    f"1 GEOSEARCH geostring FROMLONLAT lon lat BYRADIUS georadius geounit {OPTIONS}",
+    "1 GEORADIUS geostring lon lat georadius geounit STORE anygeo",
     "5 GEOSEARCHSTORE anygeo geokey FROMLONLAT lon lat BYRADIUS georadius geounit {ASC|DESC|COUNT geocount}*",
     "5 GEOSEARCHSTORE anygeo geokey FROMMEMBER geomember BYBOX georadius georadius geounit {ASC|DESC|COUNT geocount}*",
     "2 GEOSEARCHSTORE key biggeo FROMLONLAT lon lat BYRADIUS georadius geounit {ASC|COUNT geocount|WITHDIST}*",
@@ -54,8 +56,12 @@ COMMANDS = [
     "5 GEORADIUS geokey lon lat georadius geounit {ASC|DESC|COUNT geocount}* {STORE anygeo|STOREDIST distkey}",
     "5 GEORADIUSBYMEMBER geokey geomember georadius geounit {STORE anygeo|STOREDIST distkey} {ASC|DESC|COUNT geocount}*",
     "3 GEORADIUS geokey lon lat georadius geounit {STORE anygeo|STOREDIST distkey|COUNT geocount|WITHDIST}*",
-    "2 GEORADIUSBYMEMBER key geomember georadius geounit {STORE key|STOREDIST distkey|COUNT geocount|WITHDIST}*",
+    "2 GEORADIUSBYMEMBER geokey geomember georadius geounit {STORE key|STOREDIST distkey|COUNT geocount|WITHDIST}*",
     "2 ZADD geokey {geoscore geomember}+",
+    "2 ZADD oddgeo {oddscore geomember}+",
+    "2 GEOPOS oddgeo {geomember}+",
+    "2 GEOHASH oddgeo {geomember}+",
+    "2 GEODIST oddgeo geomember geomember",
     "2 ZREM geokey geomember+",
     "2 ZSCORE geokey geomember",
     "2 ZRANGE geokey 0 -1 WITHSCORES",
@@ -112,8 +118,10 @@ ARGUMENTS = {
     "georadius": radius,
     "edgeradius": lambda rng: b"%.3f" % (10 ** rng.uniform(-1, 4)),
     "geocount": lambda rng: b"%d" % rng.choice((1, 1, 2, 3, 5, 10, 100)) if rng.random() < 0.93 else rng.choice((b"0", b"-1", b"x", b"9223372036854775808")),
-    # A point that only this score has: as a member with another's position, it would be equally far.
-    "geoscore": lambda rng: b"%d" % rng.randrange(2**52) if rng.random() < 0.9 else rng.choice((b"-5", b"1e300", b"inf", b"-inf", b"1e19")),
+    "oddgeo": grammar.choose(b"oddgeo"),
+    "oddscore": lambda rng: grammar.ARGUMENTS["score"](rng) if rng.random() < 0.5 else rng.choice((b"-5", b"1.5", b"1e300", b"inf", b"-inf", b"1e19")),
+    "geostring": grammar.choose(b"geostring"),
+    "geoscore": lambda rng: b"%d" % rng.randrange(2**52),
 }
 
 
@@ -125,6 +133,8 @@ def is_unsafe(argv):
         return True
     if b"edgegeo" in argv and (b"SEARCH" in name or b"RADIUS" in name):
         return True
+    if (b"SEARCH" in name or b"RADIUS" in name) and not any(a.startswith((b"geo", b"biggeo", b"polegeo")) for a in argv[1:3]):
+        return True  # scores that no point has
     return name == b"GEOADD" or (b"ANY" in words and (b"STORE" in name or b"STORE" in words or b"STOREDIST" in words))
 
 

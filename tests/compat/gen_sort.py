@@ -59,11 +59,21 @@ def number(rng):
         return b"%d" % rng.randint(-30, 120)
     if roll < 0.9:
         return repr(rng.uniform(-50, 50)).encode()
-    return rng.choice((b"1.5", b"01", b"+3", b"-0", b"1e3", b"inf", b"-inf", b"0x10", b" 5", b"5.0", b"123456789012345678", b"")) if roll < 0.997 else b"abc"
+    return rng.choice(ODD_NUMBERS) if roll < 0.997 else b"abc"
 
 
 PATTERNS = [b"w_*", b"w_*", b"h_*->f", b"h_*->f", b"{t}w_*", b"w_*_x", b"h_*->n", b"nothing_*", b"h_*->missing", b"nosort", b"w_1"]
-GETTERS = [b"#", b"#", b"w_*", b"w_*", b"h_*->f", b"h_*->n", b"h_*", b"h_*->", b"nothing_*", b"w_1", b"*", b"##", b"#*", b"numlist*", b"w_*->f", b"{t}w_*", b"a*->->"]
+GETTERS = [b"#", b"#", b"w_*", b"w_*", b"h_*->f", b"h_*->n", b"h_*", b"h_*->", b"nothing_*", b"w_1", b"*", b"##", b"#*", b"numlist*", b"w_*->f",
+           b"{t}w_*", b"a*->->"]
+ODD_NUMBERS = (b"1.5", b"01", b"+3", b"-0", b"1e3", b"inf", b"-inf", b"0x10", b" 5", b"5.0", b"123456789012345678", b"")
+
+
+
+def weight_key(rng):
+    if rng.random() < 0.9:
+        return rng.choice((b"w_%d", b"w_%d", b"{t}w_%d", b"w_%d_x")) % rng.randint(-20, 60)
+    return rng.choice((b"w_a", b"w_b", b"w_", b"a", b"#a"))
+
 
 ARGUMENTS = {
     "number": number,
@@ -79,12 +89,12 @@ ARGUMENTS = {
     "sortzset": lambda rng: b"sortzset%d" % rng.randrange(2),
     "numzset": lambda _: b"numzset",
     "sorted": lambda rng: rng.choice((b"sorted0", b"sorted1", b"{t}sorted", b"store", b"numlist2")),
-    "weightkey": lambda rng: rng.choice((b"w_%d", b"w_%d", b"{t}w_%d", b"w_%d_x")) % rng.randint(-20, 60) if rng.random() < 0.9 else rng.choice((b"w_a", b"w_b", b"w_", b"a", b"#a")),
+    "weightkey": weight_key,
     "hashkey": lambda rng: b"h_%d" % rng.randint(-10, 60) if rng.random() < 0.8 else rng.choice((b"h_a", b"h_b", b"h_c")),
     **{word.decode(): grammar.choose(word) for word in (b"f", b"n", b"nosort", b"missing")},
     "weightpattern": lambda rng: rng.choice(PATTERNS),
     "sortget": lambda rng: rng.choice(GETTERS),
-    "sortoffset": lambda rng: rng.choice((b"0", b"0", b"1", b"2", b"5", b"-1", b"100", b"x", b"9223372036854775807", b"9223372036854775808")),
+    "sortoffset": grammar.choose(b"0", b"0", b"1", b"2", b"5", b"-1", b"100", b"x", b"9223372036854775807", b"9223372036854775808"),
     "sortlimit": lambda rng: rng.choice((b"0", b"1", b"2", b"3", b"10", b"100", b"-1", b"-5", b"x", b"9223372036854775807")),
 }
 

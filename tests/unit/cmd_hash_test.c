@@ -6,6 +6,9 @@
 
 #include "random.h"
 #include "shard/cmd/families.h"
+#include "shard/expire.h"
+#include "shard/notify.h"
+#include "shard/type/hash.h"
 #include "tests/unit/shard_fixture.h"
 
 #define WRONG_TYPE "-WRONGTYPE Operation against a key holding the wrong kind of value\r\n"
@@ -262,5 +265,199 @@ Test(cmd_hash, arithmetic_keeps_the_deadline_and_hset_clears_it)
     expect(&f, "HTTL h FIELDS 2 a b", "*2\r\n:100\r\n:-1\r\n");
     expect(&f, "COPY h g", ":1\r\n");
     expect(&f, "HTTL g FIELDS 2 a b", "*2\r\n:100\r\n:-1\r\n");
+    shard_fixture_free(&f);
+}
+
+/* ---- fields that go without being asked for ---- */
+
+static char events[1024];
+
+static void on_event(struct shard *sh, uint32_t class, const char *event, const struct key *k)
+{
+    cr_assert(sh && class);
+    size_t size = strlen(events);
+    snprintf(events + size, sizeof events - size, "%s %.*s;", event, (int)k->name.size,
+             k->name.data);
+}
+
+static const struct shard_hooks hooks = {.notify = on_event};
+
+static void listen_to_events(struct shard_fixture *f)
+{
+    f->config->notify_classes = NOTIFY_HASH | NOTIFY_GENERIC;
+    f->config->active_expire = true;
+    f->shard->hooks = &hooks;
+    events[0] = 0;
+}
+
+/* Lets the clock go on, and expiry run when it is due. */
+static void run_ms(struct shard_fixture *f, int64_t ms)
+{
+    for (int64_t i = 0; i < ms; i++) {
+        shard_fixture_pass_ms(f, 1);
+        if (f->shard->now_ns >= f->shard->expire_next_ns) (void)expire_step(f->shard);
+    }
+    keyspace_validate(f->shard);
+}
+
+static uint64_t field_count(struct shard_fixture *f, const char *name)
+{
+    struct bytes b = bytes_of(name);
+    struct key k = {b, bytes_hash(b, f->shard->keys.seed), f->db};
+    const struct entry *e = keyspace_peek(f->shard, &k);
+    if (!e) return 0;
+    struct hash h = hash_of(e);
+    hash_validate(&h);
+    return hash_length(&h);
+}
+
+Test(cmd_hash, expired_fields_go_within_two_seconds)
+{
+    struct shard_fixture f = make();
+    listen_to_events(&f);
+    expect(&f, "HSET h a 1 b 2 c 3", ":3\r\n");
+    expect(&f, "HPEXPIRE h 500 FIELDS 1 a", "*1\r\n:1\r\n");
+    expect(&f, "HPEXPIRE h 90000 FIELDS 1 b", "*1\r\n:1\r\n");
+    run_ms(&f, 400);
+    cr_assert_eq(field_count(&f, "h"), 3);
+    run_ms(&f, 2100);
+    cr_assert_eq(field_count(&f, "h"), 2);
+    run_ms(&f, 90000);
+    cr_assert_eq(field_count(&f, "h"), 1);
+    cr_assert_not_null(strstr(events, "hexpire h;hexpire h;hexpired h;hexpired h;"), "%s", events);
+    run_ms(&f, 20000);
+    cr_assert_eq(f.shard->expire_next_ns, UINT64_MAX, "nothing is left to look for");
+    shard_fixture_free(&f);
+}
+
+Test(cmd_hash, the_last_field_to_expire_takes_the_key_with_it)
+{
+    struct shard_fixture f = make();
+    listen_to_events(&f);
+    for (unsigned db = 0; db < 2; db++) {
+        f.db = db;
+        expect(&f, "HSET h a 1 b 2", ":2\r\n");
+        expect(&f, "HPEXPIRE h 300 FIELDS 2 a b", "*2\r\n:1\r\n:1\r\n");
+    }
+    run_ms(&f, 2500);
+    cr_assert_eq(keyspace_size(f.shard, 0) + keyspace_size(f.shard, 1), 0);
+    cr_assert_not_null(strstr(events, "hexpired h;del h;"), "%s", events);
+    shard_fixture_free(&f);
+}
+
+Test(cmd_hash, fields_expire_wherever_their_hash_has_been_moved_or_copied)
+{
+    struct shard_fixture f = make();
+    listen_to_events(&f);
+    expect(&f, "HSET h a 1 b 2", ":2\r\n");
+    expect(&f, "HPEXPIRE h 3000 FIELDS 1 a", "*1\r\n:1\r\n");
+    expect(&f, "COPY h copied", ":1\r\n");
+    expect(&f, "RENAME h renamed", "+OK\r\n");
+    expect(&f, "PEXPIRE renamed 100000", ":1\r\n");
+    expect(&f, "PERSIST renamed", ":1\r\n");
+    expect(&f, "PEXPIRE copied 100000", ":1\r\n");
+    keyspace_validate(f.shard);
+    run_ms(&f, 5100);
+    cr_assert_eq(field_count(&f, "copied"), 1);
+    cr_assert_eq(field_count(&f, "renamed"), 1);
+    run_ms(&f, 100000);
+    cr_assert_eq(keyspace_size(f.shard, 0), 1, "the copy had a deadline of its own");
+    shard_fixture_free(&f);
+}
+
+Test(cmd_hash, a_hash_with_very_many_expired_fields_is_worked_off_in_slices)
+{
+    struct shard_fixture f = make();
+    listen_to_events(&f);
+    fill(&f, "h", 20000);
+    for (int i = 0; i < 19999; i++) {
+        char line[64];
+        snprintf(line, sizeof line, "HPEXPIRE h 5000 FIELDS 1 field:%d", i);
+        shard_fixture_run_line(&f, line);
+    }
+    events[0] = 0;
+    run_ms(&f, 4900);
+    cr_assert_eq(field_count(&f, "h"), 20000);
+    for (int i = 0; i < 3000 && field_count(&f, "h") > 1; i++) {
+        shard_fixture_pass_ms(&f, 1);
+        uint64_t before = field_count(&f, "h");
+        if (f.shard->now_ns >= f.shard->expire_next_ns) (void)expire_step(f.shard);
+        if (before == 20000 && field_count(&f, "h") < before)
+            expect(&f, "HGET h field:19998", "$-1\r\n"); /* absent, gone or not */
+    }
+    cr_assert_eq(field_count(&f, "h"), 1);
+    keyspace_validate(f.shard);
+    shard_fixture_free(&f);
+}
+
+Test(cmd_hash, deadlines_that_are_taken_off_or_moved_are_forgotten)
+{
+    struct shard_fixture f = make();
+    listen_to_events(&f);
+    expect(&f, "HSET h a 1 b 2 c 3", ":3\r\n");
+    expect(&f, "HPEXPIRE h 1000 FIELDS 3 a b c", "*3\r\n:1\r\n:1\r\n:1\r\n");
+    expect(&f, "HPERSIST h FIELDS 1 a", "*1\r\n:1\r\n");
+    expect(&f, "HSET h b 5", ":0\r\n");
+    expect(&f, "HPEXPIRE h 60000 FIELDS 1 c", "*1\r\n:1\r\n");
+    run_ms(&f, 20000);
+    cr_assert_eq(field_count(&f, "h"), 3);
+    expect(&f, "HPEXPIRE h 0 FIELDS 1 a", "*1\r\n:2\r\n");
+    cr_assert_str_eq(events, "hexpire h;hpersist h;hexpire h;hdel h;", "%s", events);
+    run_ms(&f, 60000);
+    cr_assert_eq(field_count(&f, "h"), 1);
+    shard_fixture_free(&f);
+}
+
+Test(cmd_hash, random_deadlines_leave_nothing_behind)
+{
+    struct random r = random_make();
+    struct shard_fixture f = make();
+    f.config->active_expire = true;
+    for (int round = 0; round < 3000; round++) {
+        char line[96];
+        unsigned key = (unsigned)random_below(&r, 20), field = (unsigned)random_below(&r, 30);
+        unsigned ms = (unsigned)random_below(&r, 30000);
+        static const char *const forms[] = {"HSET h%1$u f%2$u %3$u",
+                                            "HSET h%1$u f%2$u %3$u",
+                                            "HPEXPIRE h%1$u %3$u FIELDS 1 f%2$u",
+                                            "HPEXPIRE h%1$u %3$u FIELDS 1 f%2$u",
+                                            "HDEL h%1$u f%2$u x%3$u",
+                                            "PEXPIRE h%1$u 1%3$u",
+                                            "RENAME h%1$u h%2$u",
+                                            "COPY h%1$u h%2$u REPLACE",
+                                            "HPERSIST h%1$u FIELDS 1 f%2$u",
+                                            "PERSIST h%1$u",
+                                            "DEL h%1$u"};
+        uint64_t form = random_below(&r, ARRAY_LEN(forms) * 4);
+        form = form >= ARRAY_LEN(forms) ? form % 4 : form;
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wformat-nonliteral"
+        snprintf(line, sizeof line, forms[form], key, field, ms);
+#pragma GCC diagnostic pop
+        shard_fixture_run_line(&f, line);
+        if (round % 10 == 0) run_ms(&f, (int64_t)random_below(&r, 1000));
+    }
+    run_ms(&f, 60000);
+    cr_assert_eq(field_count(&f, "none"), 0);
+    for (unsigned k = 0; k < 20; k++) {
+        char name[8];
+        snprintf(name, sizeof name, "h%u", k);
+        struct bytes b = bytes_of(name);
+        struct key key = {b, bytes_hash(b, f.shard->keys.seed), f.db};
+        const struct entry *e = keyspace_peek(f.shard, &key);
+        if (!e) continue;
+        struct hash h = hash_of(e);
+        cr_assert_eq(hash_volatile_count(&h), 0, "%s still has fields with a deadline", name);
+    }
+    shard_fixture_free(&f);
+}
+
+Test(cmd_hash, a_scan_may_leave_values_out)
+{
+    struct shard_fixture f = make();
+    expect(&f, "HSET h a 1 b 2", ":2\r\n");
+    expect(&f, "HSCAN h 0 NOVALUES", "*2\r\n$1\r\n0\r\n*2\r\n$1\r\na\r\n$1\r\nb\r\n");
+    expect(&f, "HSCAN h 0 MATCH a novalues COUNT 5", "*2\r\n$1\r\n0\r\n*1\r\n$1\r\na\r\n");
+    expect(&f, "HSCAN h 0 NOVALUES MATCH", "-ERR syntax error\r\n");
     shard_fixture_free(&f);
 }

@@ -11,12 +11,12 @@
 
 /* ---- commands that write down when they run ---- */
 
-enum kind { TOUCH, SWEEP, HOLD };
+enum kind { TOUCH, SWEEP, HOLD, HOLD_ALL };
 
 /* A request, by its number; the model of what must come before what. */
 struct item {
     enum kind kind;
-    uint8_t keys; /* a bit each; SWEEP: all */
+    uint8_t keys; /* a bit each; SWEEP, HOLD_ALL: all */
     bool has_run, is_over, has_reply;
     uint64_t token;
 };
@@ -26,7 +26,9 @@ static unsigned item_count, first_open; /* those before first_open are over */
 
 static bool conflict(const struct item *a, const struct item *b)
 {
-    return a->kind == SWEEP || b->kind == SWEEP || (a->keys & b->keys);
+    bool one_is_for_all = a->kind == SWEEP || b->kind == SWEEP;
+    one_is_for_all |= a->kind == HOLD_ALL || b->kind == HOLD_ALL;
+    return one_is_for_all || (a->keys & b->keys);
 }
 
 /* True if some earlier item that shares a key is not over. */
@@ -95,6 +97,7 @@ static enum err on_effect(struct shard *sh, struct request *rq, struct reply *ou
 static const struct command touch = {.name = "touch", .on_shard = on_touch, .keys = ALL_BUT_LAST};
 static const struct command hold = {.name = "hold", .on_shard = on_hold, .keys = ALL_BUT_LAST};
 static const struct command sweep = {.name = "sweep", .on_shard = on_touch, .keys = KEYS_NONE};
+static const struct command hold_all = {.name = "hold_all", .on_shard = on_hold, .keys = KEYS_NONE};
 static const struct command release = {.name = "release", .on_shard = on_release};
 static const struct command effect = {
     .name = "effect", .on_shard = on_effect, .keys = KEYS_FIRST(KEY_RW)};
@@ -159,7 +162,8 @@ static unsigned add(enum kind kind, const char *keys)
         argv[argc++] = bytes_of(names[*k - 'a']);
     }
     argv[argc++] = bytes_make(&number, sizeof number);
-    const struct command *rows[] = {[TOUCH] = &touch, [SWEEP] = &sweep, [HOLD] = &hold};
+    const struct command *rows[] = {
+        [TOUCH] = &touch, [SWEEP] = &sweep, [HOLD] = &hold, [HOLD_ALL] = &hold_all};
     parcel_fixture_add(&p, rows[kind], argc, argv);
     p.parcel->runs[p.parcel->run_count - 1].conn_index = 100u + number % PARCEL_REQUESTS_MAX;
     return number;
@@ -343,6 +347,24 @@ Test(locks, keys_behind_the_gate_wait_in_their_queues_when_it_opens)
     finish();
 }
 
+Test(locks, a_request_may_hold_everything_and_then_all_others_wait)
+{
+    start();
+    unsigned a = send(HOLD, "a"), all = send(HOLD_ALL, "");
+    cr_assert_not(items[all].has_run);
+    unsigned b = send(TOUCH, "b");
+    send_release(a);
+    cr_assert(items[all].has_run);
+    cr_assert_not(items[b].has_run);
+    unsigned sweeping = send(SWEEP, ""), second = send(HOLD_ALL, ""), c = send(TOUCH, "c");
+    send_release(all);
+    cr_assert(items[b].has_run && items[sweeping].has_run && items[second].has_run);
+    cr_assert_not(items[c].has_run);
+    send_release(second);
+    cr_assert(items[c].has_run);
+    finish();
+}
+
 Test(locks, a_parked_request_keeps_its_arguments_after_its_parcel_has_gone)
 {
     start();
@@ -433,7 +455,8 @@ static unsigned held(struct random *r)
 {
     unsigned found = ITEMS_MAX, seen = 0;
     for (unsigned i = first_open; i < item_count; i++) {
-        if (items[i].kind != HOLD || !items[i].has_run || items[i].is_over) continue;
+        bool holds = items[i].kind == HOLD || items[i].kind == HOLD_ALL;
+        if (!holds || !items[i].has_run || items[i].is_over) continue;
         if (random_below(r, ++seen) == 0) found = i;
     }
     return found;
@@ -446,7 +469,7 @@ static void add_random(struct random *r)
     for (unsigned i = 0; i < count; i++) keys[i] = (char)('a' + random_below(r, KEYS_MAX));
     uint64_t what = random_below(r, 20);
     if (what == 0)
-        add(SWEEP, "");
+        add(random_below(r, 2) ? SWEEP : HOLD_ALL, "");
     else
         add(what < 6 ? HOLD : TOUCH, keys);
 }
