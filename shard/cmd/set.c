@@ -11,6 +11,9 @@
 /* Members that one SRANDMEMBER with a negative count may ask for. */
 #define RANDOM_REPEATED_MAX ((int64_t)1 << 24)
 
+/* SADD of fewer arguments needs no memory to remember which members were new. */
+#define MEMBERS_SHORT 256
+
 /* ---- finding ---- */
 
 /* A set to be written; `e` NULL: there is no key. */
@@ -52,16 +55,38 @@ static enum err find_set(struct shard *sh, const struct request *rq, struct set 
 
 /* ---- adding and removing ---- */
 
-/* Short of memory some members may have been added; they stay. */
+/* All or none. `was_new` has a bit for each argument. */
+static enum err try_add_members(struct shard *sh, const struct request *rq, struct set *s,
+                                uint64_t *was_new, uint64_t *added)
+{
+    for (uint32_t i = 2; i < rq->argc; i++) {
+        bool is_new = false;
+        if (set_try_add(&sh->mem, sh->config, s, rq->argv[i], &is_new)) {
+            was_new[i / 64] |= (uint64_t)is_new << (i % 64);
+            *added += is_new;
+            continue;
+        }
+        while (--i >= 2)
+            if (was_new[i / 64] >> (i % 64) & 1) set_remove(&sh->mem, s, rq->argv[i]);
+        *added = 0;
+        return ERR_ALLOC;
+    }
+    return OK;
+}
+
 static enum err add_members(struct shard *sh, const struct request *rq, struct set *s,
                             uint64_t *added)
 {
-    for (uint32_t i = 2; i < rq->argc; i++) {
-        bool is_new;
-        if (!set_try_add(&sh->mem, sh->config, s, rq->argv[i], &is_new)) return ERR_ALLOC;
-        *added += is_new;
+    uint64_t room[MEMBERS_SHORT / 64] = {0}, *was_new = room;
+    size_t bytes = (rq->argc / 64 + 1) * sizeof *was_new;
+    if (rq->argc >= MEMBERS_SHORT) {
+        was_new = mem_try_alloc(&sh->mem, bytes);
+        if (!was_new) return ERR_ALLOC;
+        memset(was_new, 0, bytes);
     }
-    return OK;
+    enum err e = try_add_members(sh, rq, s, was_new, added);
+    if (was_new != room) mem_free(&sh->mem, was_new, bytes);
+    return e;
 }
 
 static enum err cmd_sadd(struct shard *sh, struct request *rq, struct reply *out)

@@ -52,19 +52,22 @@ static bool check_add_options_or_reply(const struct zset_add_options *o, uint32_
     return false;
 }
 
-/* One element. False when there is no memory. */
+/* One element, whose score becomes the one that it had; not a number: it was not there. False when
+ * there is no memory. */
 static bool add_element(struct shard *sh, struct zset_addition *a, struct zset *z,
-                        struct bytes member, double score)
+                        struct bytes member, double *old_score)
 {
     const struct zset_add_options *o = a->options;
     struct zset_place place;
-    a->score = score;
+    double score = a->score = *old_score;
+    *old_score = NAN;
     if (!zset_find(z, member, &place)) {
         a->is_skipped = o->if_present;
         if (a->is_skipped) return true;
         a->added++;
         return zset_try_insert(&sh->mem, sh->config, z, member, score);
     }
+    *old_score = place.score;
     a->is_skipped = o->if_absent;
     if (a->is_skipped) return true;
     if (o->increment) a->score = score += place.score;
@@ -75,18 +78,38 @@ static bool add_element(struct shard *sh, struct zset_addition *a, struct zset *
     return zset_try_move(&sh->mem, z, &place, score);
 }
 
+/* The first `count` elements as they were before. This needs no memory in a table, and in a
+ * listpack no more than it had. */
+static void undo_elements(struct shard *sh, const struct request *rq, const struct zset_addition *a,
+                          const double *old_scores, uint32_t count, struct zset *z)
+{
+    while (count-- > 0) {
+        struct zset_place place;
+        if (!zset_find(z, rq->argv[a->first_member + a->step * count], &place)) continue;
+        if (isnan(old_scores[count])) {
+            zset_remove(&sh->mem, z, &place);
+        } else if (old_scores[count] != place.score) {
+            (void)!zset_try_move(&sh->mem, z, &place, old_scores[count]);
+        }
+    }
+}
+
+/* All or none: false when there is no memory. */
 static bool add_elements(struct shard *sh, const struct request *rq, struct zset_addition *a,
-                         const double *scores, struct zset *z)
+                         double *scores, struct zset *z)
 {
     for (uint32_t i = 0; i < a->count; i++) {
         struct bytes member = rq->argv[a->first_member + a->step * i];
-        if (!add_element(sh, a, z, member, scores[i])) return false;
+        if (add_element(sh, a, z, member, &scores[i])) continue;
+        undo_elements(sh, rq, a, scores, i, z);
+        a->added = a->updated = 0;
+        return false;
     }
     return true;
 }
 
 enum err zset_add(struct shard *sh, const struct request *rq, struct zset_addition *a,
-                  const double *scores)
+                  double *scores)
 {
     struct zset_target t;
     const char *event = a->options->increment ? "zincr" : "zadd";

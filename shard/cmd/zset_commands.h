@@ -47,7 +47,8 @@ struct zset_addition {
     double score; /* of the last element */
 };
 
-/* Adds elements, the scores one by one, to the sorted set at argv[1], and says so ("zadd"). */
+/* Adds elements, the scores one by one, to the sorted set at argv[1], and says so ("zadd"). All or
+ * none; ERR_ALLOC. The scores are overwritten. */
 MUST_USE enum err zset_add(struct shard *sh, const struct request *rq, struct zset_addition *a,
-                           const double *scores);
+                           double *scores);
 void zset_reply_addition(const struct zset_addition *a, struct reply *out);

@@ -41,7 +41,7 @@ COMMANDS = [
     "2 GEOSEARCH biggeo FROMLONLAT lon lat BYRADIUS georadius km COUNT geocount ANY",
     f"4 GEOSEARCH polegeo FROMMEMBER edgemember BYRADIUS edgeradius km {OPTIONS}",
     f"2 GEOSEARCH geokey {{FROMMEMBER geomember|FROMLONLAT lon lat|BYRADIUS georadius geounit|BYBOX georadius georadius geounit|ASC|COUNT geocount|WITHDIST}}+",
-    "1 SET geostring x",
+    "1 SET geostring value",
     f"1 GEOSEARCH geostring FROMLONLAT lon lat BYRADIUS georadius geounit {OPTIONS}",
     "1 GEORADIUS geostring lon lat georadius geounit STORE anygeo",
     "5 GEOSEARCHSTORE anygeo geokey FROMLONLAT lon lat BYRADIUS georadius geounit {ASC|DESC|COUNT geocount}*",

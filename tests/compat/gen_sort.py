@@ -103,7 +103,7 @@ OWN = (b"numlist", b"textlist", b"biglist", b"numset", b"intset", b"textset", b"
 
 
 def is_unsafe(argv):
-    """Equal texts of BY … ALPHA, or behind a zero byte; and what other groups put into keys: numbers out of range, sorted sets whose encoding SORT of Redis changes."""
+    """Equal texts of BY … ALPHA, or behind a zero byte; and what other groups put into keys: sorted sets, whose encoding SORT of Redis changes."""
     name, words = argv[0].upper(), [a.upper() for a in argv[1:]]
     if len(argv) < 2 or (argv[1].startswith(OWN) and any(b"\0" in a for a in argv)):
         return len(argv) >= 2

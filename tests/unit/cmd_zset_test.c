@@ -207,3 +207,65 @@ Test(cmd_zset, an_increment_named_like_an_option_of_zadd_is_a_syntax_error)
     expect(&f, "ZINCRBY z x a", "-ERR value is not a valid float\r\n");
     expect(&f, "ZINCRBY z 1 nx", "$1\r\n1\r\n");
 }
+
+/* A request that is run without memory for its `at`-th block; the reply has some already. */
+static enum err run_short_of_memory(const char *name, uint32_t argc, struct bytes *argv, int at)
+{
+    static union {
+        struct chunk chunk;
+        char room[sizeof(struct chunk) + 256];
+    } lent;
+    struct reply out;
+    lent.chunk = (struct chunk){.capacity = 256, .home = CHUNK_LENT};
+    reply_init(&out, &lent.chunk, &f.shard->mem);
+    struct request rq = {
+        .command = shard_fixture_row(&f, name), .argv = argv, .argc = argc, .resp = 2};
+    fault_set("mem_try_alloc", at);
+    enum err e = rq.command->on_shard(f.shard, &rq, &out);
+    fault_set("mem_try_alloc", 0);
+    return e;
+}
+
+static void all_or_none(const char *name, uint32_t argc, struct bytes *argv, const char *look)
+{
+    struct buf before = {.mem = &f.shard->mem};
+    struct bytes seen = shard_fixture_run_line(&f, look);
+    buf_append(&before, seen.data, seen.size);
+    int at = 1;
+    while (run_short_of_memory(name, argc, argv, at) == ERR_ALLOC) {
+        seen = shard_fixture_run_line(&f, look);
+        cr_assert(bytes_equal(seen, buf_view(&before)), "%s, block %d: %.*s", name, at,
+                  (int)seen.size, seen.data);
+        at++;
+    }
+    cr_assert_gt(at, 1);
+    buf_clear(&before);
+}
+
+Test(cmd_zset, short_of_memory_all_elements_are_added_or_none)
+{
+    for (int size = 5; size <= 200; size += 195) {
+        struct bytes argv[2 + 2 * 20] = {BYTES_LITERAL("zadd"), BYTES_LITERAL("z")};
+        char texts[20][2][64];
+        fill("z", size);
+        for (unsigned i = 0; i < 20; i++) {
+            int score_size = sprintf(texts[i][0], "%u", i * 7);
+            int size_of_name =
+                sprintf(texts[i][1], i % 2 && size > 128 ? "m%u" : "new%u", size > 128 ? i / 4 : i);
+            argv[2 + 2 * i] = bytes_make(texts[i][0], (size_t)score_size);
+            argv[3 + 2 * i] = bytes_make(texts[i][1], (size_t)size_of_name);
+        }
+        all_or_none("zadd", ARRAY_LEN(argv), argv, "ZRANGE z 0 -1 WITHSCORES");
+        expect(&f, "DEL z", ":1\r\n");
+    }
+}
+
+Test(cmd_zset, short_of_memory_all_members_are_added_or_none)
+{
+    struct bytes argv[] = {BYTES_LITERAL("sadd"), BYTES_LITERAL("s"), BYTES_LITERAL("1"),
+                           BYTES_LITERAL("b"),    BYTES_LITERAL("7"), BYTES_LITERAL("c"),
+                           BYTES_LITERAL("b"),    BYTES_LITERAL("d")};
+    expect(&f, "SADD s 1 2 3", ":3\r\n");
+    all_or_none("sadd", ARRAY_LEN(argv), argv, "SCARD s");
+    expect(&f, "SCARD s", ":7\r\n");
+}
