@@ -70,7 +70,7 @@ bool evict_sample(struct shard *sh, uint32_t db, struct evict_sample *s)
     const struct database *d = sh->keys.databases[db];
     bool is_volatile = sh->config->evict_volatile;
     s->count = 0;
-    if (!d || (is_volatile ? d->keys.marked_count : d->keys.count) == 0) return false;
+    if (!d || (is_volatile ? d->deadline_count : d->keys.count) == 0) return false;
     if (is_volatile)
         sample_marked(sh, &d->keys, s);
     else
@@ -79,7 +79,8 @@ bool evict_sample(struct shard *sh, uint32_t db, struct evict_sample *s)
     for (uint32_t i = 0; i < s->count; i++) {
         struct entry *e = s->entries[i];
         uint64_t hash = bytes_hash(entry_key(e), sh->keys.seed);
-        if (is_in_use(sh, e, hash)) continue;
+        bool is_passed_over = is_volatile && !entry_has_deadline(e); /* marked by a field */
+        if (is_passed_over || is_in_use(sh, e, hash)) continue;
         s->entries[kept] = e;
         s->hashes[kept++] = hash;
     }
