@@ -71,6 +71,51 @@ class Order(ServerCase):
         self.client().mset({"first": 0, "second": 0})
         self.together(write, read, read)
 
+    def test_sort_finds_the_value_of_every_element_that_it_finds(self):
+        """The keys of BY and GET are on other shards, and are known only when the elements have been seen."""
+        def write(client, deadline):
+            n = 0
+            while time.monotonic() < deadline:
+                n += 1
+                with client.pipeline(transaction=False) as p:
+                    p.set(f"value:{n}", n)
+                    p.hset(f"record:{n}", "f", n)
+                    p.rpush("elements", n)
+                    p.ltrim("elements", -20, -1)
+                    p.execute()
+
+        def read(client, deadline):
+            while time.monotonic() < deadline:
+                rows = client.sort("elements", by="record:*->f", get=["#", "value:*", "record:*->f"], groups=True)
+                assert all(a == b == c for a, b, c in rows), rows
+                assert [int(r[0]) for r in rows] == sorted(int(r[0]) for r in rows)
+
+        def store(client, deadline):
+            while time.monotonic() < deadline:
+                client.sort("elements", by="nosort", get=["value:*"], store="stored")
+                assert all(v for v in client.lrange("stored", 0, -1))
+        self.together(write, read, read, store)
+
+    def test_sort_sees_no_later_value_beside_an_earlier_element(self):
+        def write(client, deadline):
+            n = 0
+            while time.monotonic() < deadline:
+                n += 1
+                with client.pipeline(transaction=False) as p:
+                    p.lset("counts", 1, n)
+                    for i in range(8):
+                        p.set(f"count{i}:first", n)
+                    p.execute()
+
+        def read(client, deadline):
+            i = 0
+            while time.monotonic() < deadline:
+                i += 1
+                rows = client.sort("counts", by="nosort", get=["#", f"count{i % 8}:*"], groups=True)
+                assert int(rows[0][1] or 0) <= int(rows[1][0]), rows
+        self.client().rpush("counts", "first", 0)
+        self.together(write, read, read, read)
+
     def test_del_of_several_keys_is_atomic(self):
         keys = [f"gone{i}" for i in range(6)]
 
