@@ -47,13 +47,19 @@ static void sample_all(struct shard *sh, const struct dict *keys, struct evict_s
         cursor = dict_scan(keys, cursor, collect, s);
 }
 
+/* A hash may be marked for the deadline of a field. */
+static void collect_volatile(void *context, struct entry *e, uint64_t position)
+{
+    if (entry_has_deadline(e)) collect(context, e, position);
+}
+
 /* Keys with a deadline may be rare: what one call did not reach, the next one does. */
 static void sample_marked(struct shard *sh, const struct dict *keys, struct evict_sample *s)
 {
     uint32_t wanted = MIN(sh->config->evict_samples, (uint32_t)EVICT_SAMPLES_MAX);
     uint64_t cursor = sh->evict.cursor ? sh->evict.cursor : shard_random(sh);
     for (unsigned calls = 0; calls < SCAN_CALLS_MAX && s->count < wanted; calls++)
-        cursor = dict_scan_marked(keys, cursor, DICT_MARKS_ALL, collect, s);
+        cursor = dict_scan_marked(keys, cursor, DICT_MARKS_ALL, collect_volatile, s);
     sh->evict.cursor = s->count ? 0 : cursor;
 }
 
@@ -79,8 +85,7 @@ bool evict_sample(struct shard *sh, uint32_t db, struct evict_sample *s)
     for (uint32_t i = 0; i < s->count; i++) {
         struct entry *e = s->entries[i];
         uint64_t hash = bytes_hash(entry_key(e), sh->keys.seed);
-        bool is_passed_over = is_volatile && !entry_has_deadline(e); /* marked by a field */
-        if (is_passed_over || is_in_use(sh, e, hash)) continue;
+        if (is_in_use(sh, e, hash)) continue;
         s->entries[kept] = e;
         s->hashes[kept++] = hash;
     }

@@ -3,6 +3,7 @@
 #include <criterion/criterion.h>
 #include <stdio.h>
 
+#include "shard/cmd/families.h"
 #include "tests/unit/random.h"
 #include "tests/unit/shard_fixture.h"
 
@@ -142,6 +143,28 @@ Test(evict, only_keys_with_a_deadline_go_under_a_volatile_policy)
     while (set(i, "")) i++; /* until nothing with a deadline is left */
     cr_assert_eq(count_there(0, 2000), 2000);
     cr_assert_eq(counter_read(&f.shard->keys.databases[0]->expires_count), 0);
+    finish();
+}
+
+Test(evict, a_deadline_of_a_field_does_not_make_a_key_volatile)
+{
+    start(1 << 20, EVICT_LRU, true);
+    shard_fixture_add_family(&f, &hash_family);
+    shard_fixture_add_family(&f, &hash_expire_family);
+    for (unsigned i = 0; i < 1000; i++) {
+        char line[64];
+        snprintf(line, sizeof line, "HSET hash:%u f v", i);
+        shard_fixture_run_line(&f, line);
+        snprintf(line, sizeof line, "HEXPIRE hash:%u 1000 FIELDS 1 f", i);
+        expect(&f, line, "*1\r\n:1\r\n");
+    }
+    cr_assert(set(1000000, "EX 1000"));
+    unsigned i = 0;
+    while (set(i, "")) i++;
+    cr_assert_eq(is_there(1000000), false);
+    cr_assert_eq(counter_read(&f.shard->evict.evicted_keys), 1);
+    cr_assert_eq(keyspace_size(f.shard, 0), 1000 + i);
+    keyspace_validate(f.shard);
     finish();
 }
 

@@ -112,6 +112,38 @@ Test(hash, a_field_is_absent_once_its_deadline_has_passed)
     cr_assert_not(hash_has_expired(&h, INT64_MAX - 1));
 }
 
+/* The first field that stays, in the order of walks. */
+static void first_to_stay(void *context, const struct hash_field *f)
+{
+    struct bytes *first = context;
+    if (f->deadline_ms > NOW && !first->data) *first = bytes_make(f->name.text, f->name.size);
+}
+
+Test(hash, a_walk_in_slices_forgets_no_deadline_that_is_set_meanwhile)
+{
+    char text[TEXT_I64_BYTES_MAX];
+    struct bytes first = {0};
+    set_numbers(2000);
+    for (int i = 0; i < 2000; i++) {
+        struct bytes field = bytes_make(text, text_from_i64(text, i));
+        int64_t deadline_ms = i % 2 ? NOW : NOW + 100000;
+        cr_assert(hash_try_set_deadline(&mem, &h, field, deadline_ms));
+    }
+    hash_each(&h, first_to_stay, &first);
+    memcpy(text, first.data, first.size);
+    uint64_t dropped = 0;
+    for (unsigned slices = 0; hash_has_expired(&h, NOW + 1); slices++) {
+        unsigned budget = 1;
+        dropped += hash_drop_some_expired(&mem, &h, NOW + 1, &budget);
+        if (slices == 20)
+            cr_assert(hash_try_set_deadline(&mem, &h, bytes_make(text, first.size), NOW + 50));
+        hash_validate(&h);
+    }
+    cr_assert_eq(dropped, 1000);
+    cr_assert(hash_has_expired(&h, NOW + 51));
+    cr_assert_eq(hash_drop_expired(&mem, &h, NOW + 51), 1);
+}
+
 Test(hash, a_deadline_goes_with_its_removal_and_with_another_value)
 {
     set(B("a"), B("1"), NOW);
