@@ -60,7 +60,7 @@ static bool add_element(struct shard *sh, struct zset_addition *a, struct zset *
     const struct zset_add_options *o = a->options;
     struct zset_place place;
     double score = a->score = *old_score;
-    *old_score = NAN;
+    *old_score = (double)NAN;
     if (!zset_find(z, member, &place)) {
         a->is_skipped = o->if_present;
         if (a->is_skipped) return true;
