@@ -7,7 +7,8 @@
 #include "server/families.h"
 #include "shard/cmd/families.h"
 
-/* clang-format off: one a line, so that additions meet without conflict. */
+/* One a line, so that additions meet without conflict. */
+/* clang-format off */
 static const struct command_family *const families[] = {
     &connection_family,
     &client_family,
