@@ -178,6 +178,7 @@ void rdb_file_reader_deinit(struct rdb_file_reader *r)
 /* What has been read and not yet taken. */
 static struct bytes unread(const struct rdb_file_reader *r)
 {
+    if (!r->window.data) return BYTES_LITERAL("");
     return bytes_make(r->window.data + r->at, r->window.size - r->at);
 }
 
