@@ -51,11 +51,12 @@ bool dump_is_intact(struct bytes payload, struct bytes *value)
     return true;
 }
 
-struct entry *dump_try_read(struct mem *mem, struct bytes value, struct bytes key, int64_t now_ms)
+struct entry *dump_try_read(struct mem *mem, struct bytes value, struct bytes key,
+                            int64_t deadline_ms, int64_t now_ms)
 {
     uint8_t type = value.size > 0 ? (uint8_t)value.data[0] : 0;
     if (type != object_plain_type(type)) return NULL;
-    struct entry *e = object_try_thaw(mem, value, key, 0);
+    struct entry *e = object_try_thaw(mem, value, key, deadline_ms);
     if (!e || entry_type(e) != TYPE_HASH) return e;
     struct hash h = hash_of(e);
     hash_drop_expired(mem, &h, now_ms);

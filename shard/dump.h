@@ -26,4 +26,4 @@ MUST_USE bool dump_is_intact(struct bytes payload, struct bytes *value);
 /* An entry of that value; NULL if it is malformed, or there is no memory. A hash is without the
  * fields whose deadline has passed at `now_ms`: maybe it has none left. */
 MUST_USE struct entry *dump_try_read(struct mem *mem, struct bytes value, struct bytes key,
-                                     int64_t now_ms);
+                                     int64_t deadline_ms, int64_t now_ms);

@@ -108,26 +108,18 @@ static bool is_spent(const struct entry *e)
 }
 
 /* Puts the value under its key; what was there goes. */
-static enum err restore_entry(struct shard *sh, const struct key *k, struct entry *e,
-                              int64_t deadline_ms, const struct restore_options *o)
+static void restore_entry(struct shard *sh, const struct key *k, struct entry *e,
+                          const struct restore_options *o)
 {
-    if ((deadline_ms && deadline_ms <= sh->now_ms) || is_spent(e)) {
+    bool is_late = entry_has_deadline(e) && entry_deadline_ms(e) <= sh->now_ms;
+    if (is_late || is_spent(e)) {
         object_free(&sh->mem, e);
         if (keyspace_delete(sh, k)) notify(sh, NOTIFY_GENERIC, "del", k);
-        return OK;
-    }
-    if (deadline_ms) {
-        struct entry *with = entry_try_rebuild(&sh->mem, e, k->name, deadline_ms);
-        if (!with) {
-            object_free(&sh->mem, e);
-            return ERR_ALLOC;
-        }
-        e = with;
+        return;
     }
     keyspace_put_entry(sh, k, e);
     keyspace_set_access(sh, e, o->idle_s, o->frequency);
     notify(sh, NOTIFY_GENERIC, "restore", k);
-    return OK;
 }
 
 static enum err cmd_restore(struct shard *sh, struct request *rq, struct reply *out)
@@ -143,14 +135,14 @@ static enum err cmd_restore(struct shard *sh, struct request *rq, struct reply *
         reply_error(out, "ERR DUMP payload version or checksum are wrong");
         return OK;
     }
-    struct entry *e = dump_try_read(&sh->mem, value, k.name, sh->now_ms);
+    struct entry *e = dump_try_read(&sh->mem, value, k.name, deadline_ms, sh->now_ms);
     if (!e) {
         reply_error(out, "ERR Bad data format");
         return OK;
     }
-    enum err err = restore_entry(sh, &k, e, deadline_ms, &o);
-    if (err == OK) reply_ok(out);
-    return err;
+    restore_entry(sh, &k, e, &o);
+    reply_ok(out);
+    return OK;
 }
 
 /* ---- digests ---- */

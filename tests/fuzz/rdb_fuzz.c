@@ -49,7 +49,7 @@ static void mix_item(struct digest *d, const struct rdb_item *item)
 
 static void read_value(struct mem *mem, const struct rdb_item *item)
 {
-    struct entry *e = dump_try_read(mem, item->value, item->name, NOW_MS);
+    struct entry *e = dump_try_read(mem, item->value, item->name, 0, NOW_MS);
     if (e) object_free(mem, e);
 }
 

@@ -73,7 +73,7 @@ static void write_and_read_again(struct mem *mem, const struct entry *e)
     struct bytes value;
     CHECK(dump_try_append(e, true, &payload));
     CHECK(dump_is_intact(buf_view(&payload), &value));
-    struct entry *again = dump_try_read(mem, value, KEY, NOW_MS);
+    struct entry *again = dump_try_read(mem, value, KEY, 0, NOW_MS);
     CHECK(again);
     validate(again);
     struct digest a = {0}, b = {0};
@@ -110,7 +110,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     memcpy(payload + size + sizeof version, &crc, sizeof crc);
     struct bytes value;
     CHECK(dump_is_intact(bytes_make(payload, whole), &value));
-    struct entry *e = dump_try_read(&mem, value, KEY, NOW_MS);
+    struct entry *e = dump_try_read(&mem, value, KEY, 0, NOW_MS);
     free(payload);
     if (e) {
         validate(e);

@@ -43,7 +43,7 @@ static struct entry *read_value(struct bytes value)
     /* In a block of its own, so that a sanitizer sees who reads past the end. */
     char *exact = malloc(value.size);
     memcpy(exact, value.data, value.size);
-    struct entry *e = dump_try_read(&mem, bytes_make(exact, value.size), B("key"), NOW_MS);
+    struct entry *e = dump_try_read(&mem, bytes_make(exact, value.size), B("key"), 0, NOW_MS);
     free(exact);
     return e;
 }
