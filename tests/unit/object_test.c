@@ -227,3 +227,13 @@ Test(object, copying_and_freezing_fail_cleanly_without_memory)
     cr_assert_eq(mem_live_bytes(&mem), before);
     object_free(&mem, e);
 }
+
+Test(object, every_collection_answers_all_questions_that_the_shard_asks)
+{
+    for (enum type t = TYPE_STRING; t < TYPE_COUNT; t++) {
+        const struct type_ops *ops = object_ops(t);
+        if (!ops) continue;
+        cr_assert(ops->free_some && ops->effort && ops->copy && ops->bytes, "%s", type_name(t));
+        cr_assert(ops->freeze && ops->thaw && ops->digest, "%s", type_name(t));
+    }
+}
