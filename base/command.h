@@ -37,6 +37,7 @@ enum merge_rule {
                  */
     MERGE_CURSOR, /* of ONE_SHARD: the cursor in argv[1] says which */
     MERGE_DIGEST, /* parts [database and digest …]: DEBUG DIGEST */
+    MERGE_COUNTS, /* the same pairs [name, count] from each: counts are added */
     MERGE_RANDOM, /* parts [weight, value]: one of the values by weight */
 };
 

@@ -67,6 +67,7 @@ static void slot_clear(struct conn *c, struct slot *slot)
     struct mem *mem = &c->netloop->mem;
     if (slot->state == SLOT_READY && slot->parcel) turn_unhold(c->netloop, slot->parcel);
     if (slot->chain) chunk_free_chain(mem, slot->chain);
+    if (slot->behind) chunk_free_chain(mem, slot->behind);
     if (slot->pieces) {
         for (uint32_t i = 0; i < slot->pieces->count; i++)
             if (slot->pieces->chains[i]) chunk_free_chain(mem, slot->pieces->chains[i]);

@@ -40,6 +40,7 @@ struct slot {
     struct parcel *parcel;      /* where the bytes are, or will be; NULL when they are in `chain` */
     struct chunk *chain;        /* bytes of our own memory */
     struct slot_pieces *pieces; /* until all parked replies are in */
+    struct chunk *behind;       /* pushes that may not leave before this slot has */
 };
 
 /* Received bytes that were not parsed yet. */
@@ -67,6 +68,7 @@ struct conn {
     uint8_t queue;           /* enum conn_queue */
     bool is_receiving, is_sending, is_ended /* peer sent its last byte */;
     bool close_after_reply, is_closing, is_reply_off, is_reply_skip;
+    bool is_over_hard_limit; /* pushes have been dropped: it will be cut */
     uint8_t output_class; /* index of net_config.output_limits */
 
     /* ---- input ---- */
@@ -166,6 +168,8 @@ static inline struct slot *conn_slot(struct conn *c, uint32_t sequence)
 void conn_reply(struct conn *c, const struct reply *r);
 /* Fills a waiting slot with bytes. Copied. */
 void conn_fill_slot(struct conn *c, uint32_t sequence, const struct reply *r);
+/* The same with bytes of our own memory, which are taken over. */
+void conn_fill_slot_chain(struct conn *c, uint32_t sequence, struct chunk *chain);
 /* The replies of a run are in its parcel, apart from those that were parked. */
 void conn_run_home(struct conn *c, struct parcel *pc, const struct run *run, bool has_parked);
 /* The reply of request `index` of a slot's run, which had been parked. The chain is copied. */
@@ -175,6 +179,10 @@ struct chunk *chunk_copy_chain(struct mem *mem, const struct chunk *chain);
 /* Bytes outside the request order: pushes, and what is written to a connection that waits for
  * nothing. */
 void conn_send_now(struct conn *c, struct bytes data);
+/* Several such pieces as one, which a client that does not read will not get: over the hard limit
+ * they are dropped and the connection is cut. `behind`: if that slot has not left yet, not before
+ * it; NULL: at once. */
+void conn_push(struct conn *c, const uint32_t *behind, const struct bytes *pieces, unsigned count);
 /* Sends ready slots at the head on their way to the out chain. */
 void conn_drain_slots(struct conn *c);
 /* Starts a send if there is something and none is under way; closes if that was the last. */

@@ -61,6 +61,20 @@ struct chunk *chunk_copy_chain(struct mem *mem, const struct chunk *chain)
     return chunk_copy_range(mem, chain, 0, total);
 }
 
+/* At the end of a chain that is short. */
+static void chain_append(struct mem *mem, struct chunk **chain, struct bytes data)
+{
+    while (*chain && (*chain)->size == (*chain)->capacity) chain = &(*chain)->next;
+    while (data.size > 0) {
+        if (!*chain) *chain = chunk_make(mem, MIN(data.size, (size_t)REPLY_CHUNK_BYTES_MAX));
+        size_t n = MIN(data.size, (size_t)((*chain)->capacity - (*chain)->size));
+        memcpy((*chain)->data + (*chain)->size, data.data, n);
+        (*chain)->size += (uint32_t)n;
+        data = bytes_make(data.data + n, data.size - n);
+        if ((*chain)->size == (*chain)->capacity) chain = &(*chain)->next;
+    }
+}
+
 static void conn_mark_dirty(struct conn *c)
 {
     if (dlist_is_empty(&c->dirty_link)) dlist_push_back(&c->netloop->dirty, &c->dirty_link);
@@ -111,6 +125,21 @@ void conn_send_now(struct conn *c, struct bytes data)
     out_append(c, data.data, data.size);
 }
 
+void conn_push(struct conn *c, const uint32_t *behind, const struct bytes *pieces, unsigned count)
+{
+    const struct output_limit *limit = &c->netloop->config->output_limits[c->output_class];
+    if (c->is_closing || c->is_over_hard_limit) return;
+    bool must_wait = behind && *behind - c->slot_head < c->slot_tail - c->slot_head;
+    if (must_wait) {
+        struct slot *slot = conn_slot(c, *behind);
+        for (unsigned i = 0; i < count; i++)
+            chain_append(&c->netloop->mem, &slot->behind, pieces[i]);
+        return;
+    }
+    for (unsigned i = 0; i < count; i++) out_append(c, pieces[i].data, pieces[i].size);
+    if (limit->hard_bytes && c->out_bytes > limit->hard_bytes) c->is_over_hard_limit = true;
+}
+
 /* ---- slots ---- */
 
 uint32_t conn_push_slot(struct conn *c)
@@ -132,7 +161,7 @@ uint32_t conn_push_slot(struct conn *c)
     return sequence;
 }
 
-static void slot_emit(struct conn *c, struct slot *slot)
+static void slot_emit_reply(struct conn *c, struct slot *slot)
 {
     if (slot->parcel) {
         if (!slot->muted && slot->count > 0) {
@@ -145,6 +174,14 @@ static void slot_emit(struct conn *c, struct slot *slot)
     }
     if (!slot->muted) out_append_chain(c, slot->chain);
     if (slot->chain) chunk_free_chain(&c->netloop->mem, slot->chain);
+}
+
+static void slot_emit(struct conn *c, struct slot *slot)
+{
+    slot_emit_reply(c, slot);
+    if (likely(!slot->behind)) return;
+    out_append_chain(c, slot->behind);
+    chunk_free_chain(&c->netloop->mem, slot->behind);
 }
 
 void conn_drain_slots(struct conn *c)
@@ -177,16 +214,25 @@ void conn_reply(struct conn *c, const struct reply *r)
     slot->state = SLOT_READY;
 }
 
+void conn_fill_slot_chain(struct conn *c, uint32_t sequence, struct chunk *chain)
+{
+    if (c->is_closing) {
+        chunk_free_chain(&c->netloop->mem, chain);
+        return;
+    }
+    struct slot *slot = conn_slot(c, sequence);
+    CHECK(slot->state == SLOT_WAITING);
+    slot->state = SLOT_READY;
+    slot->parcel = NULL;
+    slot->chain = chain;
+    conn_drain_slots(c);
+}
+
 void conn_fill_slot(struct conn *c, uint32_t sequence, const struct reply *r)
 {
     if (c->is_closing) return;
-    struct slot *slot = conn_slot(c, sequence);
-    CHECK(slot->state == SLOT_WAITING);
     r->last->size = (uint32_t)(r->cursor - r->last->data);
-    slot->state = SLOT_READY;
-    slot->parcel = NULL;
-    slot->chain = chunk_copy_chain(&c->netloop->mem, r->first);
-    conn_drain_slots(c);
+    conn_fill_slot_chain(c, sequence, chunk_copy_chain(&c->netloop->mem, r->first));
 }
 
 /* The replies that are there are copied out, so that the parcel need not wait for the parked ones.
@@ -252,6 +298,7 @@ static bool conn_is_over_limit(struct conn *c)
 {
     const struct output_limit *limit = &c->netloop->config->output_limits[c->output_class];
     uint64_t now_ms = c->netloop->thread->now_ns / 1000000;
+    if (c->is_over_hard_limit) return true;
     if (limit->hard_bytes && c->out_bytes > limit->hard_bytes) return true;
     if (!limit->soft_bytes || c->out_bytes <= limit->soft_bytes) {
         c->over_soft_limit_since_ms = 0;

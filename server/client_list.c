@@ -21,6 +21,7 @@ static bool is_blocked(const struct session *s)
 static void append_flags(const struct session *s, bool is_unix, struct buf *out)
 {
     size_t before = out->size;
+    if (s->subscriber.count > 0) buf_append_text(out, "P");
     if (is_blocked(s)) buf_append_text(out, "b");
     if (s->conn.close_after_reply) buf_append_text(out, "c");
     if (is_unix) buf_append_text(out, "U");
@@ -69,7 +70,9 @@ void client_line(struct session *s, struct buf *out)
     buf_printf(out, " age=%lld idle=%lld flags=", (long long)seconds_since(s, c->opened_ms),
                (long long)seconds_since(s, c->last_request_ms));
     append_flags(s, peer[0] == '/', out);
-    buf_printf(out, " db=%u sub=0 psub=0 ssub=0 multi=-1", s->db);
+    const uint32_t *counts = s->subscriber.counts;
+    buf_printf(out, " db=%u sub=%u psub=%u ssub=%u multi=-1", s->db, counts[CHANNEL_PLAIN],
+               counts[CHANNEL_PATTERN], counts[CHANNEL_SHARDED]);
     append_buffers(s, out);
     buf_printf(out, " events=%s%s cmd=%s user=default redir=-1 resp=%u", c->is_receiving ? "r" : "",
                c->is_sending ? "w" : "", s->last_route ? s->last_route->full_name : "NULL",

@@ -63,7 +63,8 @@ bool client_filter_fits(const struct clients_walk *walk, struct session *s)
     uint64_t age_ms = thread_now_ms(&session_worker(s)->thread) - s->conn.opened_ms;
     if (f->is_impossible) return false;
     if (f->has_id && s->conn.id != f->id) return false;
-    if (f->has_type && f->type != CLIENT_NORMAL) return false; /* there are no others */
+    if (f->has_type && f->type != (s->subscriber.count ? CLIENT_PUBSUB : CLIENT_NORMAL))
+        return false; /* there are no others */
     if (f->age_s > 0 && (int64_t)(age_ms / 1000) < f->age_s) return false;
     if (f->skip_asker && s->conn.id == walk->asker_id) return false;
     return addresses_fit(f, s);

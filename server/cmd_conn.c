@@ -11,9 +11,14 @@
 
 static enum err cmd_ping(struct session *s, struct request *rq, struct reply *out)
 {
-    UNUSED struct session *any = s;
     if (rq->argc > 2) {
         reply_error(out, "ERR wrong number of arguments for 'ping' command");
+        return OK;
+    }
+    if (session_is_in_subscribe_mode(s)) {
+        reply_array(out, 2);
+        reply_bulk_text(out, "pong");
+        reply_bulk(out, rq->argc == 2 ? rq->argv[1] : BYTES_LITERAL(""));
         return OK;
     }
     if (rq->argc == 2)
@@ -187,6 +192,7 @@ static enum err cmd_reset(struct session *s, struct request *rq, struct reply *o
     session_reset(s);
     out->resp = 2;
     reply_status(out, "RESET");
+    UNUSED bool is_later = pubsub_reset(s, out);
     return OK;
 }
 

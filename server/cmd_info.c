@@ -146,7 +146,8 @@ static void write_clients(struct info *in)
     NUMBERS(in, {"connected_clients", s->connections}, {"cluster_connections", 0},
             {"maxclients", in->config->maxclients},
             {"client_recent_max_input_buffer", s->input_buffer_max},
-            {"client_recent_max_output_buffer", s->output_buffer_max});
+            {"client_recent_max_output_buffer", s->output_buffer_max},
+            {"pubsub_clients", s->pubsub_clients});
     write_zeros(in, zeros);
 }
 
@@ -287,10 +288,7 @@ static void write_stats(struct info *in)
 {
     const struct stats *s = &in->stats;
     const struct server_samples *m = &in->srv->samples;
-    static const char *const none[] = {"pubsub_channels",
-                                       "pubsub_patterns",
-                                       "pubsubshard_channels",
-                                       "latest_fork_usec",
+    static const char *const none[] = {"latest_fork_usec",
                                        "total_forks",
                                        "migrate_cached_sockets",
                                        "slave_expires_tracked_keys",
@@ -321,7 +319,9 @@ static void write_stats(struct info *in)
     NUMBERS(in, {"evicted_keys", s->evicted_keys}, {"evicted_clients", 0},
             {"total_eviction_exceeded_time", s->eviction_exceeded_us / 1000},
             {"current_eviction_exceeded_time", 0});
-    NUMBERS(in, {"keyspace_hits", s->keyspace_hits}, {"keyspace_misses", s->keyspace_misses});
+    NUMBERS(in, {"keyspace_hits", s->keyspace_hits}, {"keyspace_misses", s->keyspace_misses},
+            {"pubsub_channels", s->pubsub_channels}, {"pubsub_patterns", s->pubsub_patterns},
+            {"pubsubshard_channels", s->pubsub_sharded_channels});
     write_zeros(in, none);
     write_error_totals(in);
     NUMBERS(in, {"dump_payload_sanitizations", 0}, {"total_reads_processed", s->reads},

@@ -90,6 +90,41 @@ static void merge_concat(const struct merge_input *in, struct buf *scratch, stru
     }
 }
 
+/* Each part is the same array of names, with its own counts behind them. */
+static void merge_counts(const struct merge_input *in, struct buf *scratch, struct reply *out)
+{
+    struct mem *mem = &in->gather->netloop->mem;
+    struct bytes first = gather_part_bytes(in->gather, 0, scratch);
+    uint64_t pairs = (uint64_t)line_number(first) / 2;
+    int64_t *sums = mem_try_alloc(mem, pairs * sizeof *sums + 1);
+    if (!sums) {
+        reply_err(out, ERR_ALLOC);
+        return;
+    }
+    memset(sums, 0, pairs * sizeof *sums);
+    for (uint32_t i = 0; i < in->gather->part_count; i++) {
+        struct bytes rest = gather_part_bytes(in->gather, i, scratch);
+        size_t at = line_bytes(rest);
+        for (uint64_t k = 0; k < pairs; k++) {
+            at += reply_value_bytes(bytes_make(rest.data + at, rest.size - at));
+            struct bytes count = bytes_make(rest.data + at, rest.size - at);
+            sums[k] += line_number(count);
+            at += line_bytes(count);
+        }
+    }
+    first = gather_part_bytes(in->gather, 0, scratch);
+    size_t at = line_bytes(first);
+    reply_array(out, 2 * pairs);
+    for (uint64_t k = 0; k < pairs; k++) {
+        size_t size = reply_value_bytes(bytes_make(first.data + at, first.size - at));
+        reply_raw(out, first.data + at, size);
+        reply_i64(out, sums[k]);
+        at += size;
+        at += line_bytes(bytes_make(first.data + at, first.size - at));
+    }
+    mem_free(mem, sums, pairs * sizeof *sums + 1);
+}
+
 /* Every part holds the replies of its keys in their order, so the whole is a merge that follows
  * key_parts. */
 static void merge_keys(const struct merge_input *in, struct reply *out)
@@ -219,6 +254,9 @@ void merge_parts(const struct merge_input *in, struct reply *out)
         return;
     case MERGE_RANDOM:
         merge_random(in, scratch, out);
+        return;
+    case MERGE_COUNTS:
+        merge_counts(in, scratch, out);
         return;
     case MERGE_NONE:
     case MERGE_CURSOR:

@@ -31,6 +31,8 @@ static const struct command_family *const families[] = {
     &hyperloglog_family,
     &geo_family,
     &sort_family,
+    &publish_family,
+    &pubsub_family,
 };
 /* clang-format on */
 

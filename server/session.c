@@ -31,6 +31,7 @@ void session_on_open(struct conn *c)
 {
     struct session *s = session_of(c);
     s->name.mem = s->lib_name.mem = s->lib_version.mem = &c->netloop->mem;
+    dlist_init(&s->subscriber.subscriptions);
     session_reset(s);
 }
 
@@ -38,6 +39,7 @@ void session_on_close(struct conn *c)
 {
     struct session *s = session_of(c);
     wait_cancel(s);
+    pubsub_on_close(s);
     buf_clear(&s->name);
     buf_clear(&s->lib_name);
     buf_clear(&s->lib_version);
@@ -209,6 +211,23 @@ static bool check_protected(struct session *s, const struct route *route)
     return false;
 }
 
+/* What a subscriber of RESP2 may still do. */
+static bool check_subscriber(struct session *s, const struct route *route)
+{
+    static const char *const others[] = {"ping", "quit", "reset"};
+    const struct command *c = route->command;
+    if (c->flags & CMD_PUBSUB && c->plan == PLAN_NET) return true;
+    for (unsigned i = 0; i < ARRAY_LEN(others); i++)
+        if (strcmp(c->name, others[i]) == 0) return true;
+    struct reply out = netloop_reply(s->conn.netloop, s->resp);
+    reply_error(&out,
+                "ERR Can't execute '%s': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / "
+                "RESET are allowed in this context",
+                route->full_name);
+    reject(s, route, &out);
+    return false;
+}
+
 /* True if the command may run; else it has been answered. */
 static inline bool check_allowed(struct session *s, const struct route *route)
 {
@@ -221,6 +240,7 @@ static inline bool check_allowed(struct session *s, const struct route *route)
         session_reject(s, route, ERR_NO_AUTH);
         return false;
     }
+    if (unlikely(session_is_in_subscribe_mode(s)) && !check_subscriber(s, route)) return false;
     return true;
 }
 
@@ -305,6 +325,17 @@ static bool dispatch_keyless(struct session *s, const struct route *route)
     return dispatch_one_shard(s, route, shard, 0, 0);
 }
 
+/* A channel lives where a key of its name would. Publishers wait while the net threads are behind
+ * with what has been published. */
+static bool dispatch_publish(struct session *s, const struct route *route)
+{
+    struct worker *w = session_worker(s);
+    uint64_t hash;
+    uint16_t shard = router_shard(&w->server->router, s->conn.reader.argv[1], &hash);
+    if (pubsub_must_wait(w, shard)) return false;
+    return dispatch_one_shard(s, route, shard, hash, 1);
+}
+
 static void first_key(void *context, uint32_t index, const struct key_spec *spec)
 {
     UNUSED const struct key_spec *any = spec;
@@ -342,6 +373,7 @@ static bool dispatch_by_plan(struct session *s, const struct route *route)
         run_on_net(s, route);
         return true;
     case PLAN_ONE_SHARD:
+        if (route->command->flags & CMD_PUBSUB) return dispatch_publish(s, route);
         return dispatch_by_key(s, route);
     case PLAN_FAN_OUT:
         return coord_fan_out(s, route);

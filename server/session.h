@@ -12,6 +12,7 @@
 #pragma once
 
 #include "net/netloop.h"
+#include "server/pubsub.h"
 #include "server/router.h"
 
 struct wait;
@@ -34,6 +35,7 @@ struct session {
     const struct route *last_route; /* of the last command; NULL: it is unknown */
     uint64_t last_word; /* its name, if that alone tells the route; see name_word. 0: no */
     struct wait *wait;  /* of WAIT; NULL: it does not wait */
+    struct subscriber subscriber;
     uint64_t requests;  /* commands so far: their number in the record of the order */
 };
 
@@ -73,6 +75,12 @@ void session_reject(struct session *s, const struct route *route, enum err e);
 bool session_name_is_valid(struct bytes name);
 /* False: the error has been written. */
 MUST_USE bool session_name_is_short(struct bytes name, struct reply *out);
+
+/* In RESP2 whoever subscribes to something may do little else. */
+static inline bool session_is_in_subscribe_mode(const struct session *s)
+{
+    return s->subscriber.count > 0 && s->resp == 2;
+}
 
 /* Back to the state after the connection was accepted: RESET. */
 void session_reset(struct session *s);

@@ -46,6 +46,7 @@ static void shard_config_fill(struct shard_config *out, const struct config *c)
     *out = (struct shard_config){.proto_max_bulk_bytes = c->proto_bulk_bytes_max,
                                  .hz = (uint32_t)c->hz,
                                  .rdb_compression = c->rdbcompression,
+                                 .notify_classes = c->notify_keyspace_events,
                                  .active_expire = true,
                                  .maxmemory_bytes = c->maxmemory_bytes,
                                  .evict_policy = policies[c->maxmemory_policy].policy,
@@ -217,6 +218,7 @@ static void worker_init_net(struct worker *w)
     w->net.owner = w;
     timer_init(&w->pause_timer.timer);
     w->scratch.mem = w->placement.mem = mem;
+    pubsub_init(w);
     uint16_t shard_count = srv->mesh.shard_count;
     w->part_argv = mem_alloc(mem, shard_count * sizeof(struct bytes *));
     w->part_argc = mem_alloc(mem, shard_count * sizeof *w->part_argc);
@@ -240,7 +242,9 @@ static void worker_init_shard(struct worker *w)
                                                   .random_seed = random_seed,
                                                   .config = &w->shard_config[0],
                                                   .hooks = &shard_hooks,
-                                                  .budget = &srv->budget});
+                                                  .budget = &srv->budget,
+                                                  .net_count = srv->mesh.net_count,
+                                                  .read_feed = pubsub_read_feed});
     merge_init(&w->merge, mesh_to_shard(&srv->mesh, 0, w->shard.id), srv->mesh.net_count);
 }
 
@@ -282,6 +286,7 @@ void worker_deinit(struct worker *w)
         recorder_deinit(w->recorder);
         mem_free(mem, w->recorder, sizeof *w->recorder);
     }
+    pubsub_deinit(w);
     buf_clear(&w->scratch);
     buf_clear(&w->placement);
     mem_free(mem, w->part_argv, srv->mesh.shard_count * sizeof(struct bytes *));
@@ -335,6 +340,7 @@ static bool run_net_input(struct worker *w)
     any |= netloop_take_events(&w->net);
     any |= netloop_run_input(&w->net);
     any |= coord_resume(w);
+    any |= pubsub_resume(w);
     turn_publish(&w->net);
     return any;
 }
@@ -413,7 +419,10 @@ bool worker_step(struct worker *w, uint64_t max_sleep_ns)
     if (w->has_shard) any |= run_shard(w);
     wake_homeward(w);
     if (w->has_net) any |= run_net_output(w);
-    if (w->has_shard) any |= shard_background(&w->shard);
+    if (w->has_shard) {
+        any |= shard_background(&w->shard);
+        channels_flush(&w->shard, &w->thread); /* parcels have gone home before their news */
+    }
     counter_add(&w->steps, 1);
     wait_for_events(w, any, max_sleep_ns);
     /* With the system calls that follow from work; a step without work may have slept in them. */

@@ -254,7 +254,8 @@ bool locks_park(struct shard *sh, struct parcel *pc, uint32_t index)
 {
     struct locks *l = &sh->locks;
     struct request *rq = &pc->requests[index];
-    if (rq->flags & REQUEST_COMMIT) return false;
+    /* Messages and subscriptions touch no key. */
+    if (rq->flags & REQUEST_COMMIT || rq->command->flags & CMD_PUBSUB) return false;
     bool gate_closed = !dlist_is_empty(&l->gate);
     if (!gate_closed && !request_conflicts(sh, rq)) return false;
 

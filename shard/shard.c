@@ -20,6 +20,7 @@ void shard_init(struct shard *sh, const struct shard_options *options)
     locks_init(&sh->locks);
     evict_init(sh, options->budget);
     evict_apply_config(sh);
+    channels_init(sh, options->net_count, options->read_feed);
     dlist_init(&sh->late);
     sh->free_list = free_list_create(&sh->mem);
     sh->per_command =
@@ -30,6 +31,7 @@ void shard_deinit(struct shard *sh)
 {
     locks_deinit(sh);
     evict_deinit(sh);
+    channels_deinit(sh);
     keyspace_deinit(&sh->keys);
     free_list_destroy(sh->free_list);
     mem_free(&sh->mem, sh->per_command, (sh->command_count + 1u) * sizeof *sh->per_command);
@@ -169,7 +171,7 @@ void shard_free_late(struct shard *sh, struct late_reply *late)
 
 bool shard_is_settled(const struct shard *sh)
 {
-    return sh->locks.busy == 0 && sh->late_count == 0;
+    return sh->locks.busy == 0 && sh->late_count == 0 && channels_are_settled(sh);
 }
 
 /* ---- background ---- */

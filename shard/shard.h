@@ -11,6 +11,7 @@
 #include "base/mem.h"
 #include "base/sequencer.h"
 #include "base/wheel.h"
+#include "shard/channels.h"
 #include "shard/evict.h"
 #include "shard/keyspace.h"
 #include "shard/locks.h"
@@ -72,6 +73,7 @@ struct shard {
     struct mem mem;
     struct keyspace keys;
     struct locks locks;
+    struct channels channels;
     struct free_list *free_list;
     struct evict evict;
     const struct shard_config *config;
@@ -105,6 +107,8 @@ struct shard_options {
     const struct shard_config *config;
     const struct shard_hooks *hooks;
     struct budget *budget; /* NULL: maxmemory does not concern this shard */
+    uint16_t net_count;      /* threads that have connections */
+    feed_read_fn *read_feed; /* there: what shards have to say (shard/channels.h) */
 };
 
 extern _Thread_local struct shard *shard_here;

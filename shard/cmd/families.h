@@ -25,6 +25,7 @@ extern const struct command_family sort_family;
 extern const struct command_family hash_family;
 extern const struct command_family hash_expire_family;
 extern const struct command_family stream_family;
+extern const struct command_family publish_family;
 
 /* [any] The shard that a client's SCAN cursor goes on with; the caller takes it modulo its shard
  * count. */
@@ -61,7 +62,8 @@ enum internal_command {
     INTERNAL_UNLOCK,
     INTERNAL_HOLD,
     INTERNAL_REPORT,
-    INTERNAL_SORT_KEYS
+    INTERNAL_SORT_KEYS,
+    INTERNAL_ATTEND
 };
 /* [shard] For SORT with the arguments of the request: the names of the keys that BY and GET lead
  * to, as an array, in any order, maybe repeated; more than LIMIT needs. */

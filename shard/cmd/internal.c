@@ -7,6 +7,8 @@
  *     HOLD                       holds the whole keyspace of the shard; replies as LOCK
  *     REPORT key                 replies its value as LOCK does in mode "d"
  *     SORT_KEYS key …            the arguments of a SORT: which keys its patterns lead to
+ *     ATTEND header name topic … somebody subscribes to these channels, or no longer does: the
+ * header is a struct attend; replies +OK, and acknowledges in the feed
  *
  * Mode "d" reports the value and its deadline (array of two, or null if there is none), "-"
  * nothing (null). In LOCK two bytes follow: the database that it looks at. Numbers travel as the
@@ -110,6 +112,25 @@ static enum err cmd_report(struct shard *sh, struct request *rq, struct reply *o
     return OK;
 }
 
+static enum err cmd_attend(struct shard *sh, struct request *rq, struct reply *out)
+{
+    struct attend a;
+    CHECK(rq->argv[1].size == sizeof a);
+    memcpy(&a, rq->argv[1].data, sizeof a);
+    for (uint32_t i = 2; i + 1 < rq->argc; i += 2) {
+        struct attend_topic topic;
+        CHECK(rq->argv[i + 1].size == sizeof topic);
+        memcpy(&topic, rq->argv[i + 1].data, sizeof topic);
+        if (a.is_leave)
+            channels_leave(sh, a.net_id, &topic, rq->argv[i]);
+        else
+            channels_join(sh, a.net_id, &topic, rq->argv[i]);
+    }
+    channels_acknowledge(sh, &a);
+    reply_ok(out);
+    return OK;
+}
+
 /* clang-format off */
 static const struct command commands[] = {
     {.name = "lock", .on_shard = cmd_lock, .arity = -3, .plan = PLAN_ONE_SHARD, .flags = CMD_WRITE,
@@ -126,6 +147,8 @@ static const struct command commands[] = {
      .keys = KEYS_FIRST(KEY_RO), .group = "internal", .summary = "Copies a value for another shard."},
     {.name = "sort_keys", .on_shard = cmd_sort_keys, .arity = -2, .plan = PLAN_ONE_SHARD, .flags = CMD_READ,
      .keys = KEYS_FIRST(KEY_RO), .group = "internal", .summary = "Tells which keys a SORT needs besides its own."},
+    {.name = "attend", .on_shard = cmd_attend, .arity = -2, .plan = PLAN_ONE_SHARD, .flags = CMD_PUBSUB,
+     .keys = KEYS_NONE, .group = "internal", .summary = "Notes who subscribes to channels."},
 };
 /* clang-format on */
 const struct command_family internal_family = {"internal", commands, ARRAY_LEN(commands)};

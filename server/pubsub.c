@@ -1,0 +1,690 @@
+#include "server/pubsub.h"
+
+#include "base/text.h"
+#include "server/server.h"
+#include "server/worker.h"
+#include "shard/cmd/families.h"
+
+#define DELIVERIES_PER_SLICE 4096
+#define FRAME_INLINE_BYTES 4096 /* longer messages are not copied into the frame */
+#define FEED_WAITING_BYTES_MAX (8 * 1024 * 1024)
+#define CLASS_NORMAL 0
+#define CLASS_PUBSUB 2
+#define SHARD_WORDS (ROUTER_SHARDS_MAX / 64)
+
+/* What somebody on this thread subscribes to. */
+struct topic {
+    struct table_node node;
+    struct dlist subscriptions;
+    struct attend_topic ticket; /* as shards know it */
+    uint16_t shard;
+    bool is_everywhere;
+    size_t name_bytes;
+    char name[];
+};
+
+struct subscription {
+    struct dlist of_topic, of_session;
+    struct table_node node;
+    struct topic *topic;
+    struct session *session; /* NULL: it has gone */
+    uint32_t slot;           /* of the confirmation */
+    uint64_t joined[SHARD_WORDS];
+};
+
+/* Subscriptions that come or go, until all shards know. */
+struct pubsub_change {
+    struct gather gather;
+    struct dlist stuck_link;
+    struct worker *worker;
+    struct session *session; /* NULL: nobody waits for it */
+    struct attend header;
+    uint32_t slot;
+    struct chunk *reply;
+    uint16_t route_id;
+    uint16_t shard_count; /* that it concerns */
+    uint16_t missing;     /* acknowledgements */
+    bool is_home;
+    uint32_t count;
+    struct subscription **subscriptions;
+    uint16_t shards[ROUTER_SHARDS_MAX];
+    uint32_t argc[ROUTER_SHARDS_MAX]; /* by index in `shards` */
+    struct bytes *argv;               /* of all requests, one after the other */
+    size_t argv_count;
+};
+
+/* ---- publishers wait ---- */
+
+static void publishers_resume(struct netloop *nl, struct net_timer *t)
+{
+    UNUSED const struct net_timer *any = t;
+    struct worker *w = nl->owner;
+    w->should_resume = true;
+}
+
+bool pubsub_must_wait(struct worker *w, uint16_t shard)
+{
+    const struct shard *sh = &w->server->shard_workers[shard]->shard;
+    if (likely(counter_read(&sh->channels.waiting_bytes) < FEED_WAITING_BYTES_MAX)) return false;
+    if (!timer_is_armed(&w->pubsub.retry.timer))
+        wheel_arm(&w->net.wheel, &w->pubsub.retry.timer, w->net.wheel.now_ms + 1);
+    return true;
+}
+
+/* ---- life ---- */
+
+void pubsub_init(struct worker *w)
+{
+    struct pubsub *ps = &w->pubsub;
+    struct mem *mem = &w->net.mem;
+    for (unsigned i = 0; i < CHANNEL_KINDS; i++) node_table_init(&ps->topics[i], mem);
+    node_table_init(&ps->subscriptions, mem);
+    dlist_init(&ps->stuck);
+    timer_init(&ps->retry.timer);
+    ps->retry.on_fire = publishers_resume;
+    ps->frames[0].mem = ps->frames[1].mem = mem;
+    ps->leave_route = router_find_row(&w->server->router, "unsubscribe")->id;
+}
+
+void pubsub_deinit(struct worker *w)
+{
+    struct pubsub *ps = &w->pubsub;
+    for (unsigned i = 0; i < CHANNEL_KINDS; i++) node_table_deinit(&ps->topics[i]);
+    node_table_deinit(&ps->subscriptions);
+    buf_clear(&ps->frames[0]);
+    buf_clear(&ps->frames[1]);
+}
+
+/* ---- topics and subscriptions ---- */
+
+static struct bytes topic_name(const struct topic *t)
+{
+    return bytes_make(t->name, t->name_bytes);
+}
+
+static struct topic *topic_find(struct worker *w, enum channel_kind kind, struct bytes name,
+                                uint64_t hash)
+{
+    struct table_node *node = node_table_find(&w->pubsub.topics[kind], hash);
+    for (; node; node = node_table_find_next(node)) {
+        struct topic *t = container_of(node, struct topic, node);
+        if (bytes_equal(topic_name(t), name)) return t;
+    }
+    return NULL;
+}
+
+static struct topic *topic_try_make(struct worker *w, enum channel_kind kind, struct bytes name,
+                                    uint64_t hash, uint16_t shard)
+{
+    struct topic *t = mem_try_alloc(&w->net.mem, sizeof *t + name.size);
+    if (!t) return NULL;
+    *t = (struct topic){.ticket = {.topic = (uint64_t)(uintptr_t)t, .kind = kind},
+                        .shard = shard,
+                        .is_everywhere = kind == CHANNEL_PATTERN ||
+                                         (kind == CHANNEL_PLAIN && channel_is_everywhere(name)),
+                        .name_bytes = name.size};
+    memcpy(t->name, name.data, name.size);
+    dlist_init(&t->subscriptions);
+    node_table_insert(&w->pubsub.topics[kind], &t->node, hash);
+    return t;
+}
+
+static void topic_drop_if_unused(struct worker *w, struct topic *t)
+{
+    if (!dlist_is_empty(&t->subscriptions)) return;
+    node_table_remove(&w->pubsub.topics[t->ticket.kind], &t->node);
+    mem_free(&w->net.mem, t, sizeof *t + t->name_bytes);
+}
+
+static uint64_t pair_hash(const struct worker *w, const struct topic *t, const struct session *s)
+{
+    const void *pair[2] = {t, s};
+    return bytes_hash(bytes_make(pair, sizeof pair), w->server->hash_seed);
+}
+
+static struct subscription *subscription_find(struct session *s, enum channel_kind kind,
+                                              struct bytes name)
+{
+    struct worker *w = session_worker(s);
+    uint64_t hash;
+    router_shard(&w->server->router, name, &hash);
+    const struct topic *t = topic_find(w, kind, name, hash);
+    if (!t) return NULL;
+    struct table_node *node = node_table_find(&w->pubsub.subscriptions, pair_hash(w, t, s));
+    for (; node; node = node_table_find_next(node)) {
+        struct subscription *sub = container_of(node, struct subscription, node);
+        if (sub->topic == t && sub->session == s) return sub;
+    }
+    return NULL;
+}
+
+static struct subscription *subscription_try_make(struct session *s, enum channel_kind kind,
+                                                  struct bytes name)
+{
+    struct worker *w = session_worker(s);
+    uint64_t hash;
+    uint16_t shard = router_shard(&w->server->router, name, &hash);
+    struct topic *t = topic_find(w, kind, name, hash);
+    if (!t) t = topic_try_make(w, kind, name, hash, shard);
+    if (!t) return NULL;
+    struct subscription *sub = mem_alloc_zeroed(&w->net.mem, sizeof *sub);
+    sub->topic = t;
+    sub->session = s;
+    dlist_push_back(&t->subscriptions, &sub->of_topic);
+    dlist_push_back(&s->subscriber.subscriptions, &sub->of_session);
+    node_table_insert(&w->pubsub.subscriptions, &sub->node, pair_hash(w, t, s));
+    s->subscriber.counts[kind]++;
+    return sub;
+}
+
+/* The connection no longer has it; it still gets what shards count it for. */
+static void subscription_detach(struct subscription *sub)
+{
+    struct session *s = sub->session;
+    dlist_remove(&sub->of_session);
+    node_table_remove(&session_worker(s)->pubsub.subscriptions, &sub->node);
+    s->subscriber.counts[sub->topic->ticket.kind]--;
+}
+
+static void subscription_free(struct worker *w, struct subscription *sub)
+{
+    dlist_remove(&sub->of_topic);
+    topic_drop_if_unused(w, sub->topic);
+    mem_free(&w->net.mem, sub, sizeof *sub);
+}
+
+static bool concerns(const struct subscription *sub, uint16_t shard)
+{
+    return sub->topic->is_everywhere || sub->topic->shard == shard;
+}
+
+/* Whether the connection counts as a subscriber has changed, perhaps. */
+static void subscriber_counted(struct session *s)
+{
+    struct subscriber *of = &s->subscriber;
+    struct pubsub *ps = &session_worker(s)->pubsub;
+    bool was = of->count > 0;
+    of->count = 0;
+    for (unsigned i = 0; i < CHANNEL_KINDS; i++) of->count += of->counts[i];
+    if (was == (of->count > 0)) return;
+    counter_set(&ps->clients, counter_read(&ps->clients) + (was ? UINT64_MAX : 1));
+    s->conn.output_class = was ? CLASS_NORMAL : CLASS_PUBSUB;
+}
+
+/* ---- a change ---- */
+
+static void change_free(struct pubsub_change *ch)
+{
+    struct mem *mem = &ch->worker->net.mem;
+    gather_release_parts(&ch->gather);
+    mem_free(mem, ch->gather.parts, ch->shard_count * sizeof *ch->gather.parts);
+    mem_free(mem, ch->argv, ch->argv_count * sizeof *ch->argv);
+    if (ch->subscriptions)
+        mem_free(mem, ch->subscriptions, ch->count * sizeof(struct subscription *));
+    if (ch->reply) chunk_free_chain(mem, ch->reply);
+    ch->worker->net.errands--;
+    mem_free(mem, ch, sizeof *ch);
+}
+
+static void change_answer(struct pubsub_change *ch)
+{
+    struct session *s = ch->session;
+    if (!s) return;
+    s->subscriber.change = NULL;
+    s->is_waiting = false;
+    conn_fill_slot_chain(&s->conn, ch->slot, ch->reply);
+    ch->reply = NULL;
+    ch->worker->should_resume = true;
+}
+
+static void change_end_if_done(struct pubsub_change *ch)
+{
+    if (ch->missing > 0 || !ch->is_home) return;
+    change_answer(ch);
+    for (uint32_t i = 0; ch->header.is_leave && i < ch->count; i++)
+        subscription_free(ch->worker, ch->subscriptions[i]);
+    change_free(ch);
+}
+
+static void change_is_home(struct gather *g)
+{
+    struct pubsub_change *ch = container_of(g, struct pubsub_change, gather);
+    ch->is_home = true;
+    change_end_if_done(ch);
+}
+
+static void change_acknowledged(struct pubsub_change *ch, uint16_t shard)
+{
+    uint64_t bit = UINT64_C(1) << (shard % 64);
+    for (uint32_t i = 0; i < ch->count; i++) {
+        struct subscription *sub = ch->subscriptions[i];
+        if (!concerns(sub, shard)) continue;
+        if (ch->header.is_leave)
+            sub->joined[shard / 64] &= ~bit;
+        else
+            sub->joined[shard / 64] |= bit;
+    }
+    ch->missing--;
+    change_end_if_done(ch);
+}
+
+/* All its requests in one turn. False: no credit. */
+static bool change_try_send(struct pubsub_change *ch)
+{
+    struct netloop *nl = &ch->worker->net;
+    if (!turn_reserve(nl, ch->shards, ch->shard_count)) return false;
+    struct bytes *argv = ch->argv;
+    for (uint16_t i = 0; i < ch->shard_count; i++) {
+        turn_add_part(nl, ch->shards[i], &ch->gather, i,
+                      &(struct turn_request){.command = &internal_family.commands[INTERNAL_ATTEND],
+                                             .argv = argv,
+                                             .argc = ch->argc[i],
+                                             .command_id = ch->route_id,
+                                             .resp = 2,
+                                             .argv_is_stable = true});
+        argv += ch->argc[i];
+    }
+    return true;
+}
+
+bool pubsub_resume(struct worker *w)
+{
+    bool any = false;
+    while (!dlist_is_empty(&w->pubsub.stuck)) {
+        struct pubsub_change *ch =
+            container_of(w->pubsub.stuck.next, struct pubsub_change, stuck_link);
+        if (!change_try_send(ch)) break;
+        dlist_remove(&ch->stuck_link);
+        any = true;
+    }
+    return any;
+}
+
+static void change_start(struct pubsub_change *ch)
+{
+    struct worker *w = ch->worker;
+    /* One connection's changes reach a shard in their order. */
+    if (dlist_is_empty(&w->pubsub.stuck) && change_try_send(ch)) return;
+    dlist_push_back(&w->pubsub.stuck, &ch->stuck_link);
+}
+
+/* ---- the requests of a change ---- */
+
+static size_t arguments_for(const struct pubsub_change *ch, uint16_t shard)
+{
+    size_t names = 0;
+    for (uint32_t i = 0; i < ch->count; i++) names += concerns(ch->subscriptions[i], shard);
+    return names ? 2 + 2 * names : 0;
+}
+
+static bool change_try_plan(struct pubsub_change *ch)
+{
+    struct mem *mem = &ch->worker->net.mem;
+    for (uint16_t shard = 0; shard < ch->worker->server->router.shard_count; shard++) {
+        size_t argc = arguments_for(ch, shard);
+        if (argc == 0) continue;
+        ch->argc[ch->shard_count] = (uint32_t)argc;
+        ch->shards[ch->shard_count++] = shard;
+        ch->argv_count += argc;
+    }
+    ch->argv = mem_try_alloc(mem, ch->argv_count * sizeof *ch->argv);
+    ch->gather.parts = mem_alloc_zeroed(mem, ch->shard_count * sizeof *ch->gather.parts);
+    if (!ch->argv) return false;
+    struct bytes *argv = ch->argv;
+    for (uint16_t i = 0; i < ch->shard_count; i++) {
+        *argv++ = BYTES_LITERAL("attend");
+        *argv++ = bytes_make(&ch->header, sizeof ch->header);
+        for (uint32_t k = 0; k < ch->count; k++) {
+            const struct topic *t = ch->subscriptions[k]->topic;
+            if (!concerns(ch->subscriptions[k], ch->shards[i])) continue;
+            *argv++ = topic_name(t);
+            *argv++ = bytes_make(&t->ticket, sizeof t->ticket);
+        }
+    }
+    return true;
+}
+
+/* Takes the array over, also on failure: NULL, no memory. */
+static struct pubsub_change *change_try_make(struct worker *w, bool is_leave,
+                                             struct subscription **subscriptions, uint32_t count)
+{
+    struct pubsub_change *ch = mem_alloc_zeroed(&w->net.mem, sizeof *ch);
+    ch->worker = w;
+    ch->subscriptions = subscriptions;
+    ch->count = count;
+    ch->route_id = w->pubsub.leave_route;
+    ch->header = (struct attend){
+        .token = (uint64_t)(uintptr_t)ch, .net_id = w->net.id, .is_leave = is_leave};
+    dlist_init(&ch->stuck_link);
+    w->net.errands++;
+    if (!change_try_plan(ch)) {
+        change_free(ch);
+        return NULL;
+    }
+    ch->missing = ch->shard_count;
+    ch->gather.netloop = &w->net;
+    ch->gather.on_complete = change_is_home;
+    ch->gather.part_count = ch->gather.waiting = ch->shard_count;
+    return ch;
+}
+
+/* ---- confirmations ---- */
+
+/* A place in the order of the connection that CLIENT REPLY does not silence, as in Redis. */
+static uint32_t confirmation_slot(struct session *s)
+{
+    uint32_t slot = conn_push_slot(&s->conn);
+    conn_slot(&s->conn, slot)->muted = false;
+    s->is_deferred = true;
+    return slot;
+}
+
+static void confirm_now(struct session *s, const struct reply *out)
+{
+    conn_fill_slot(&s->conn, confirmation_slot(s), out);
+}
+
+static void confirm_later(struct session *s, struct pubsub_change *ch, struct request *rq,
+                          struct reply *out)
+{
+    ch->session = s;
+    ch->route_id = rq->command_id;
+    ch->slot = confirmation_slot(s);
+    out->last->size = (uint32_t)(out->cursor - out->last->data);
+    ch->reply = chunk_copy_chain(&ch->worker->net.mem, out->first);
+    for (uint32_t i = 0; i < ch->count; i++) ch->subscriptions[i]->slot = ch->slot;
+    s->subscriber.change = ch;
+    s->is_waiting = true;
+    change_start(ch);
+}
+
+static const char *const join_words[CHANNEL_KINDS] = {"subscribe", "psubscribe", "ssubscribe"};
+static const char *const leave_words[CHANNEL_KINDS] = {"unsubscribe", "punsubscribe",
+                                                       "sunsubscribe"};
+
+/* Sharded channels are counted for themselves. */
+static void reply_count(const struct session *s, enum channel_kind kind, struct reply *out)
+{
+    const uint32_t *counts = s->subscriber.counts;
+    reply_i64(out, kind == CHANNEL_SHARDED ? counts[CHANNEL_SHARDED]
+                                           : counts[CHANNEL_PLAIN] + counts[CHANNEL_PATTERN]);
+}
+
+static void confirm(const struct session *s, const char *word, enum channel_kind kind,
+                    struct bytes name, struct reply *out)
+{
+    reply_push(out, 3);
+    reply_bulk_text(out, word);
+    reply_bulk(out, name);
+    reply_count(s, kind, out);
+}
+
+static bool reserve_confirmations(const struct request *rq, struct reply *out)
+{
+    uint64_t bytes = 0;
+    for (uint32_t i = 1; i < rq->argc; i++) bytes += 64 + REPLY_STRING_BYTES(rq->argv[i].size);
+    return reply_try_reserve(out, bytes) != NULL;
+}
+
+/* ---- joining ---- */
+
+static void join_undo(struct session *s, struct subscription **made, uint32_t count)
+{
+    for (uint32_t i = 0; i < count; i++) {
+        subscription_detach(made[i]);
+        subscription_free(session_worker(s), made[i]);
+    }
+}
+
+/* What was not there yet, in `made`. False: no memory, and nothing has changed. */
+static bool join_names(struct session *s, enum channel_kind kind, const struct request *rq,
+                       struct subscription **made, uint32_t *count, struct reply *out)
+{
+    *count = 0;
+    for (uint32_t i = 1; i < rq->argc; i++) {
+        if (!subscription_find(s, kind, rq->argv[i])) {
+            struct subscription *sub = subscription_try_make(s, kind, rq->argv[i]);
+            if (!sub) {
+                join_undo(s, made, *count);
+                return false;
+            }
+            made[(*count)++] = sub;
+        }
+        confirm(s, join_words[kind], kind, rq->argv[i], out);
+    }
+    return true;
+}
+
+/* The array of what a change is about is cut to what is in use, because its size is derived from
+ * the count. */
+static struct subscription **cut_list(struct mem *mem, struct subscription **list, uint32_t room,
+                                      uint32_t count)
+{
+    struct subscription **cut = NULL;
+    if (count > 0) {
+        cut = mem_alloc(mem, count * sizeof(struct subscription *));
+        memcpy(cut, list, count * sizeof(struct subscription *));
+    }
+    mem_free(mem, list, room * sizeof(struct subscription *));
+    return cut;
+}
+
+enum err pubsub_subscribe(struct session *s, enum channel_kind kind, struct request *rq,
+                          struct reply *out)
+{
+    struct worker *w = session_worker(s);
+    struct mem *mem = &w->net.mem;
+    uint32_t room = rq->argc - 1, count;
+    if (!reserve_confirmations(rq, out)) return ERR_ALLOC;
+    struct subscription **made = mem_try_alloc(mem, room * sizeof(struct subscription *));
+    if (!made) return ERR_ALLOC;
+    if (!join_names(s, kind, rq, made, &count, out)) {
+        mem_free(mem, made, room * sizeof(struct subscription *));
+        netloop_reply_drop(&w->net, out);
+        *out = netloop_reply(&w->net, s->resp);
+        return ERR_ALLOC;
+    }
+    made = cut_list(mem, made, room, count);
+    subscriber_counted(s);
+    if (count == 0) {
+        confirm_now(s, out);
+        return OK;
+    }
+    struct pubsub_change *ch = change_try_make(w, false, made, count);
+    CHECK(ch); /* a few words for each name that has found its memory */
+    confirm_later(s, ch, rq, out);
+    return OK;
+}
+
+/* ---- leaving ---- */
+
+static void leave_names(struct session *s, enum channel_kind kind, const struct request *rq,
+                        struct subscription **gone, uint32_t *count, struct reply *out)
+{
+    *count = 0;
+    for (uint32_t i = 1; i < rq->argc; i++) {
+        struct subscription *sub = subscription_find(s, kind, rq->argv[i]);
+        if (sub) {
+            subscription_detach(sub);
+            gone[(*count)++] = sub;
+        }
+        confirm(s, leave_words[kind], kind, rq->argv[i], out);
+    }
+}
+
+/* All of one kind; CHANNEL_KINDS: of every kind, without confirmations. */
+static void leave_all(struct session *s, enum channel_kind kind, struct subscription **gone,
+                      uint32_t *count, struct reply *out)
+{
+    *count = 0;
+    dlist_each_safe (link, &s->subscriber.subscriptions) {
+        struct subscription *sub = container_of(link, struct subscription, of_session);
+        if (kind != CHANNEL_KINDS && sub->topic->ticket.kind != kind) continue;
+        subscription_detach(sub);
+        gone[(*count)++] = sub;
+        if (out) confirm(s, leave_words[kind], kind, topic_name(sub->topic), out);
+    }
+}
+
+static void confirm_nothing(struct session *s, enum channel_kind kind, struct reply *out)
+{
+    reply_push(out, 3);
+    reply_bulk_text(out, leave_words[kind]);
+    reply_null(out);
+    reply_count(s, kind, out);
+}
+
+enum err pubsub_unsubscribe(struct session *s, enum channel_kind kind, struct request *rq,
+                            struct reply *out)
+{
+    struct worker *w = session_worker(s);
+    struct mem *mem = &w->net.mem;
+    bool is_all = rq->argc == 1;
+    uint32_t room = is_all ? s->subscriber.counts[kind] : rq->argc - 1, count = 0;
+    if (room == 0) {
+        confirm_nothing(s, kind, out);
+        confirm_now(s, out);
+        return OK;
+    }
+    if (!reserve_confirmations(rq, out)) return ERR_ALLOC;
+    struct subscription **gone = mem_try_alloc(mem, room * sizeof(struct subscription *));
+    if (!gone) return ERR_ALLOC;
+    if (is_all)
+        leave_all(s, kind, gone, &count, out);
+    else
+        leave_names(s, kind, rq, gone, &count, out);
+    gone = cut_list(mem, gone, room, count);
+    subscriber_counted(s);
+    if (count == 0) {
+        confirm_now(s, out);
+        return OK;
+    }
+    struct pubsub_change *ch = change_try_make(w, true, gone, count);
+    CHECK(ch); /* as above */
+    confirm_later(s, ch, rq, out);
+    return OK;
+}
+
+/* No message for it any more. */
+static void forget_session(struct pubsub_change *ch)
+{
+    for (uint32_t i = 0; i < ch->count; i++) ch->subscriptions[i]->session = NULL;
+}
+
+/* NULL: it has none. */
+static struct pubsub_change *leave_everything(struct session *s)
+{
+    struct worker *w = session_worker(s);
+    uint32_t count = s->subscriber.count;
+    if (count == 0) return NULL;
+    struct subscription **gone = mem_alloc(&w->net.mem, count * sizeof(struct subscription *));
+    leave_all(s, CHANNEL_KINDS, gone, &count, NULL);
+    subscriber_counted(s);
+    struct pubsub_change *ch = change_try_make(w, true, gone, count);
+    CHECK(ch);
+    return ch;
+}
+
+bool pubsub_reset(struct session *s, struct reply *out)
+{
+    struct pubsub_change *ch = leave_everything(s);
+    if (!ch) return false;
+    struct request rq = {.command_id = ch->route_id};
+    confirm_later(s, ch, &rq, out);
+    forget_session(ch); /* its protocol is another one now */
+    return true;
+}
+
+void pubsub_on_close(struct session *s)
+{
+    struct pubsub_change *under_way = s->subscriber.change;
+    struct pubsub_change *last = leave_everything(s);
+    if (under_way) {
+        under_way->session = NULL;
+        s->subscriber.change = NULL;
+        forget_session(under_way);
+    }
+    if (!last) return;
+    forget_session(last);
+    change_start(last);
+}
+
+/* ---- delivery ---- */
+
+static const char *const message_words[CHANNEL_KINDS] = {"message", "pmessage", "smessage"};
+
+/* Everything of the frame but a long message and the line end behind it. */
+static void frame_build(struct buf *frame, const struct topic *t, uint8_t resp,
+                        struct bytes channel, struct bytes message)
+{
+    const char *word = message_words[t->ticket.kind];
+    bool is_pattern = t->ticket.kind == CHANNEL_PATTERN;
+    frame->size = 0;
+    buf_printf(frame, "%c%d\r\n$%zu\r\n%s\r\n", resp == 2 ? '*' : '>', is_pattern ? 4 : 3,
+               strlen(word), word);
+    if (is_pattern) {
+        buf_printf(frame, "$%zu\r\n", t->name_bytes);
+        buf_append(frame, t->name, t->name_bytes);
+        buf_append_text(frame, "\r\n");
+    }
+    buf_printf(frame, "$%zu\r\n", channel.size);
+    buf_append(frame, channel.data, channel.size);
+    buf_printf(frame, "\r\n$%zu\r\n", message.size);
+    if (message.size > FRAME_INLINE_BYTES) return;
+    buf_append(frame, message.data, message.size);
+    buf_append_text(frame, "\r\n");
+}
+
+static uint64_t deliver_to_topic(struct worker *w, uint16_t shard, const struct topic *t,
+                                 struct bytes channel, struct bytes message)
+{
+    struct buf *frames = w->pubsub.frames;
+    bool is_built[2] = {false, false}, is_short = message.size <= FRAME_INLINE_BYTES;
+    uint64_t deliveries = 0;
+    dlist_each (link, &t->subscriptions) {
+        struct subscription *sub = container_of(link, struct subscription, of_topic);
+        if (!sub->session || !(sub->joined[shard / 64] >> (shard % 64) & 1)) continue;
+        unsigned form = sub->session->resp == 3;
+        if (!is_built[form]) frame_build(&frames[form], t, sub->session->resp, channel, message);
+        is_built[form] = true;
+        struct bytes pieces[] = {buf_view(&frames[form]), message, BYTES_LITERAL("\r\n")};
+        conn_push(&sub->session->conn, &sub->slot, pieces, is_short ? 1 : 3);
+        deliveries++;
+    }
+    return deliveries;
+}
+
+static uint64_t deliver(struct worker *w, uint16_t shard, const struct feed_head *head,
+                        const char *body)
+{
+    const char *names = body + head->topic_count * sizeof(uint64_t);
+    struct bytes channel = bytes_make(names, head->channel_bytes);
+    struct bytes message = bytes_make(names + head->channel_bytes, head->message_bytes);
+    uint64_t deliveries = 1;
+    for (uint32_t i = 0; i < head->topic_count; i++) {
+        uint64_t topic;
+        memcpy(&topic, body + i * sizeof topic, sizeof topic);
+        deliveries +=
+            deliver_to_topic(w, shard, (const struct topic *)(uintptr_t)topic, channel, message);
+    }
+    return deliveries;
+}
+
+size_t pubsub_read_feed(struct thread *at, uint16_t shard_id, struct bytes data)
+{
+    struct worker *w = at->owner;
+    size_t done = 0;
+    uint64_t deliveries = 0;
+    /* Parcels were pushed home before their news, so replies come first. */
+    if (turn_take_home(&w->net)) w->should_resume = true;
+    while (done < data.size && deliveries < DELIVERIES_PER_SLICE) {
+        struct feed_head head;
+        memcpy(&head, data.data + done, sizeof head);
+        if (head.item == FEED_ACK)
+            change_acknowledged((struct pubsub_change *)(uintptr_t)head.token, shard_id);
+        else
+            deliveries += deliver(w, shard_id, &head, data.data + done + sizeof head);
+        done += head.bytes;
+    }
+    return done;
+}
