@@ -6,6 +6,7 @@
 #include "base/log.h"
 #include "server/coord.h"
 #include "server/server.h"
+#include "shard/notify.h"
 
 #define RECV_BUFFERS 128
 #define RECV_BUFFER_BYTES (16 * 1024)
@@ -187,7 +188,7 @@ static void send_late(struct shard *sh, struct late_reply *late)
     thread_call(&w->thread, w->server->mesh.net_threads[late->net_id]->id, &late->call);
 }
 
-static const struct shard_hooks shard_hooks = {.send_late = send_late};
+static const struct shard_hooks shard_hooks = {.send_late = send_late, .notify = notify_publish};
 
 /* ---- errorstats ---- */
 

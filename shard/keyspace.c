@@ -188,6 +188,8 @@ static void drop(struct shard *sh, struct database *db, uint64_t hash, struct en
 
 void keyspace_drop_expired(struct shard *sh, uint32_t db, uint64_t hash, struct entry *e)
 {
+    struct key k = {.name = entry_key(e), .hash = hash, .db = db};
+    notify(sh, NOTIFY_EXPIRED, "expired", &k);
     drop(sh, database_of(sh, db), hash, e);
     counter_add(&sh->counters.expired_keys, 1);
 }
@@ -215,6 +217,7 @@ struct entry *keyspace_find_any(struct shard *sh, const struct key *k)
     struct entry *e = keyspace_peek(sh, k);
     if (!e) {
         counter_add(&sh->counters.keyspace_misses, 1);
+        notify(sh, NOTIFY_KEY_MISS, "keymiss", k);
         return NULL;
     }
     counter_add(&sh->counters.keyspace_hits, 1);
@@ -286,6 +289,7 @@ static void put(struct shard *sh, const struct key *k, struct entry *old, struct
         free_list_entry(sh, old);
     } else {
         dict_insert(&db->keys, k->hash, e, mark);
+        notify(sh, NOTIFY_NEW, "new", k);
     }
     publish_counts(db);
     note_deadline(sh, db, e);
@@ -426,6 +430,7 @@ void keyspace_put_entry(struct shard *sh, const struct key *k, struct entry *e)
     struct entry *old = keyspace_peek(sh, k);
     start_clock(sh, k, e, old);
     put(sh, k, old, e);
+    if (old) notify(sh, NOTIFY_NEW, "new", k); /* Redis deletes and adds here, as when it moves */
 }
 
 void keyspace_touch_changed(struct shard *sh, const struct key *k, struct entry *e)
@@ -482,7 +487,9 @@ enum err keyspace_move(struct shard *sh, const struct key *from, const struct ke
     source->deadline_count -= entry_has_deadline(e);
     publish_counts(source);
     if (moved != e) entry_free_shell(sh->keys.mem, e);
-    put(sh, to, keyspace_peek(sh, to), moved);
+    struct entry *old = keyspace_peek(sh, to);
+    put(sh, to, old, moved);
+    if (old) notify(sh, NOTIFY_NEW, "new", to);
     return OK;
 }
 

@@ -31,6 +31,8 @@ enum notify_class {
     NOTIFY_NEW = 1 << 13,      /* n: not in A */
 };
 
+/* The hook of shard.h as the server has it: to the channels of this shard. */
+void notify_publish(struct shard *sh, uint32_t class, const char *event, const struct key *k);
 void notify_send(struct shard *sh, enum notify_class class, const char *event, const struct key *k);
 
 static inline void notify(struct shard *sh, enum notify_class class, const char *event,

@@ -1,5 +1,7 @@
 #include "shard/cmd/args.h"
 
+#include "shard/notify.h"
+
 #define MS_PER_SECOND 1000
 
 bool arg_database_or_reply(const struct shard *sh, const struct request *rq, uint32_t index,
@@ -41,6 +43,7 @@ struct entry *peek_counted(struct shard *sh, const struct key *k)
 {
     struct entry *e = keyspace_peek(sh, k);
     counter_add(e ? &sh->counters.keyspace_hits : &sh->counters.keyspace_misses, 1);
+    if (!e) notify(sh, NOTIFY_KEY_MISS, "keymiss", k);
     return e;
 }
 

@@ -1,6 +1,7 @@
 /* expire.c: the commands that set, read and remove a key's deadline. */
 #include "shard/cmd/args.h"
 #include "shard/cmd/families.h"
+#include "shard/notify.h"
 
 /* ---- setting ---- */
 
@@ -68,8 +69,10 @@ static enum err set_deadline(struct shard *sh, struct request *rq, struct reply 
     bool applies = entry != NULL && conditions_hold(&c, entry, deadline_ms);
     if (applies && deadline_ms <= sh->now_ms) {
         keyspace_delete(sh, &k);
+        notify(sh, NOTIFY_GENERIC, "del", &k);
     } else if (applies) {
         applies = keyspace_set_deadline(sh, &k, deadline_ms);
+        if (applies) notify(sh, NOTIFY_GENERIC, "expire", &k);
     }
     reply_i64(out, applies);
     return OK;
@@ -100,7 +103,9 @@ static enum err cmd_persist(struct shard *sh, struct request *rq, struct reply *
     struct key k = request_key(sh, rq, 1);
     struct entry *entry = peek_touched(sh, &k);
     bool has_deadline = entry != NULL && entry_has_deadline(entry);
-    reply_i64(out, has_deadline && keyspace_set_deadline(sh, &k, DEADLINE_NONE));
+    bool is_done = has_deadline && keyspace_set_deadline(sh, &k, DEADLINE_NONE);
+    if (is_done) notify(sh, NOTIFY_GENERIC, "persist", &k);
+    reply_i64(out, is_done);
     return OK;
 }
 

@@ -5,6 +5,7 @@
 
 #include "shard/cmd/args.h"
 #include "shard/cmd/families.h"
+#include "shard/notify.h"
 #include "shard/object.h"
 
 /* ---- counting and deleting ---- */
@@ -14,7 +15,9 @@ static enum err cmd_del(struct shard *sh, struct request *rq, struct reply *out)
     int64_t deleted = 0;
     for (uint32_t i = 1; i < rq->argc; i++) {
         struct key k = request_key(sh, rq, i);
-        deleted += keyspace_delete(sh, &k);
+        if (!keyspace_delete(sh, &k)) continue;
+        notify(sh, NOTIFY_GENERIC, "del", &k);
+        deleted++;
     }
     reply_i64(out, deleted);
     return OK;
@@ -52,12 +55,21 @@ static enum err cmd_type(struct shard *sh, struct request *rq, struct reply *out
 
 /* ---- moving and copying ---- */
 
+static enum err rename_key(struct shard *sh, const struct key *from, const struct key *to)
+{
+    enum err e = keyspace_move(sh, from, to);
+    if (e != OK) return e;
+    notify(sh, NOTIFY_GENERIC, "rename_from", from);
+    notify(sh, NOTIFY_GENERIC, "rename_to", to);
+    return OK;
+}
+
 static enum err cmd_rename(struct shard *sh, struct request *rq, struct reply *out)
 {
     struct key from = request_key(sh, rq, 1), to = request_key(sh, rq, 2);
     if (peek_touched(sh, &from) == NULL) return ERR_NO_KEY;
     if (!bytes_equal(from.name, to.name)) {
-        enum err e = keyspace_move(sh, &from, &to);
+        enum err e = rename_key(sh, &from, &to);
         if (e != OK) return e;
     }
     reply_ok(out);
@@ -70,7 +82,7 @@ static enum err cmd_renamenx(struct shard *sh, struct request *rq, struct reply 
     if (peek_touched(sh, &from) == NULL) return ERR_NO_KEY;
     bool is_free = peek_touched(sh, &to) == NULL;
     if (is_free) {
-        enum err e = keyspace_move(sh, &from, &to);
+        enum err e = rename_key(sh, &from, &to);
         if (e != OK) return e;
     }
     reply_i64(out, is_free);
@@ -89,6 +101,8 @@ static enum err cmd_move(struct shard *sh, struct request *rq, struct reply *out
     if (can_move) {
         enum err e = keyspace_move(sh, &from, &to);
         if (e != OK) return e;
+        notify(sh, NOTIFY_GENERIC, "move_from", &from);
+        notify(sh, NOTIFY_GENERIC, "move_to", &to);
     }
     reply_i64(out, can_move);
     return OK;
@@ -124,6 +138,7 @@ static enum err cmd_copy(struct shard *sh, struct request *rq, struct reply *out
         struct entry *copy = object_try_copy(&sh->mem, source, to.name, entry_deadline_ms(source));
         if (copy == NULL) return ERR_ALLOC;
         keyspace_put_entry(sh, &to, copy);
+        notify(sh, NOTIFY_GENERIC, "copy_to", &to);
     }
     reply_i64(out, can_copy);
     return OK;

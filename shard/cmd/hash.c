@@ -55,15 +55,20 @@ enum err hash_open_or_create(struct shard *sh, const struct request *rq, struct 
     return hash_try_create(&sh->mem, &t->hash) ? OK : ERR_ALLOC;
 }
 
-enum err hash_commit(struct shard *sh, struct hash_target *t)
+enum err hash_commit(struct shard *sh, struct hash_target *t, const char *event)
 {
     if (!t->entry) {
-        return keyspace_put_object(sh, &t->key, TYPE_HASH, t->hash.encoding, t->hash.root,
-                                   DEADLINE_NONE);
+        enum err err = keyspace_put_object(sh, &t->key, TYPE_HASH, t->hash.encoding, t->hash.root,
+                                           DEADLINE_NONE);
+        if (err == OK && event) notify(sh, NOTIFY_HASH, event, &t->key);
+        return err;
     }
     hash_store(t->entry, &t->hash);
     keyspace_touch_changed(sh, &t->key, t->entry);
-    if (hash_length(&t->hash) == 0) keyspace_delete(sh, &t->key);
+    if (event) notify(sh, NOTIFY_HASH, event, &t->key);
+    if (hash_length(&t->hash) > 0) return OK;
+    keyspace_delete(sh, &t->key);
+    notify(sh, NOTIFY_GENERIC, "del", &t->key);
     return OK;
 }
 
@@ -123,7 +128,7 @@ static enum err set_pairs(struct shard *sh, struct request *rq, int64_t *new_cou
         done = set_field(sh, &t, &pair, &added);
         if (done) *new_count += added;
     }
-    if (done) return hash_commit(sh, &t);
+    if (done) return hash_commit(sh, &t, "hset");
     hash_abandon(sh, &t);
     return ERR_ALLOC;
 }
@@ -159,7 +164,7 @@ static enum err cmd_hsetnx(struct shard *sh, struct request *rq, struct reply *o
             hash_abandon(sh, &t);
             return ERR_ALLOC;
         }
-        err = hash_commit(sh, &t);
+        err = hash_commit(sh, &t, "hset");
     }
     if (err == OK) reply_i64(out, is_new);
     return err;
@@ -169,11 +174,11 @@ static enum err cmd_hsetnx(struct shard *sh, struct request *rq, struct reply *o
 
 /* Writes a field that stays as long as the one that it replaces would have. */
 static enum err put_result(struct shard *sh, struct hash_target *t, struct bytes field,
-                           struct bytes value, const struct hash_field *old)
+                           struct bytes value, const struct hash_field *old, const char *event)
 {
     struct hash_pair pair = {field, value, old->deadline_ms};
     bool added;
-    if (set_field(sh, t, &pair, &added)) return hash_commit(sh, t);
+    if (set_field(sh, t, &pair, &added)) return hash_commit(sh, t, event);
     hash_abandon(sh, t);
     return ERR_ALLOC;
 }
@@ -209,7 +214,8 @@ static enum err cmd_hincrby(struct shard *sh, struct request *rq, struct reply *
         return ERR_OVERFLOW;
     }
     char text[TEXT_I64_BYTES_MAX];
-    err = put_result(sh, &t, rq->argv[2], bytes_make(text, text_from_i64(text, n)), &old);
+    err = put_result(sh, &t, rq->argv[2], bytes_make(text, text_from_i64(text, n)), &old,
+                     "hincrby");
     if (err == OK) reply_i64(out, n);
     return err;
 }
@@ -239,7 +245,7 @@ static enum err cmd_hincrbyfloat(struct shard *sh, struct request *rq, struct re
     }
     char text[TEXT_LONG_DOUBLE_BYTES_MAX];
     struct bytes result = bytes_make(text, text_from_long_double(text, n));
-    err = put_result(sh, &t, rq->argv[2], result, &old);
+    err = put_result(sh, &t, rq->argv[2], result, &old, "hincrbyfloat");
     if (err == OK) reply_bulk(out, result);
     return err;
 }
@@ -259,7 +265,7 @@ static enum err cmd_hdel(struct shard *sh, struct request *rq, struct reply *out
             hash_volatile_count(&t.hash) == 0 || hash_find(&t.hash, rq->argv[i], sh->now_ms, &f);
         deleted += hash_remove(&sh->mem, &t.hash, rq->argv[i]) && is_live;
     }
-    if (!missing) err = hash_commit(sh, &t);
+    if (!missing) err = hash_commit(sh, &t, deleted > 0 ? "hdel" : NULL);
     if (err == OK) reply_i64(out, deleted);
     return err;
 }

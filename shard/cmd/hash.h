@@ -29,7 +29,8 @@ MUST_USE enum err hash_open_or_create(struct shard *sh, const struct request *rq
                                       struct hash_target *t);
 /* The same for a key and an entry that have been found already. */
 MUST_USE enum err hash_open_entry(struct shard *sh, enum hash_sweep sweep, struct hash_target *t);
-/* After a change: back into its entry, or under its key; away with it if it is empty. */
-MUST_USE enum err hash_commit(struct shard *sh, struct hash_target *t);
+/* After a change: back into its entry, or under its key; away with it if it is empty. `event` is
+ * what happened, as keyspace events have it; NULL: nothing. */
+MUST_USE enum err hash_commit(struct shard *sh, struct hash_target *t, const char *event);
 /* After a failure: what is there stays, a new hash goes. */
 void hash_abandon(struct shard *sh, struct hash_target *t);

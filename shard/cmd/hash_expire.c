@@ -135,19 +135,17 @@ static enum err expire_fields(struct shard *sh, const struct request *rq, struct
     return OK;
 }
 
-static void say_what_happened(struct shard *sh, const struct key *k, const struct buf *results,
-                              bool is_empty)
+/* What keyspace events call it; NULL: nothing has happened. All fields get the same deadline, so
+ * either some were deleted or some got it. */
+static const char *expire_event(const struct buf *results)
 {
-    bool updated = false, deleted = false;
     for (size_t i = 0; i < results->size; i += sizeof(int)) {
         int result;
         memcpy(&result, results->data + i, sizeof result);
-        updated |= result == FIELD_DONE;
-        deleted |= result == FIELD_DELETED;
+        if (result == FIELD_DONE) return "hexpire";
+        if (result == FIELD_DELETED) return "hdel";
     }
-    if (updated) notify(sh, NOTIFY_HASH, "hexpire", k);
-    if (deleted) notify(sh, NOTIFY_HASH, "hdel", k);
-    if (is_empty) notify(sh, NOTIFY_GENERIC, "del", k);
+    return NULL;
 }
 
 static enum err set_deadlines(struct shard *sh, struct request *rq, struct reply *out,
@@ -166,9 +164,7 @@ static enum err set_deadlines(struct shard *sh, struct request *rq, struct reply
     }
     struct buf results = {.mem = &sh->mem};
     err = expire_fields(sh, rq, &t, &x, &results);
-    bool is_empty = hash_length(&t.hash) == 0;
-    enum err committed = hash_commit(sh, &t);
-    say_what_happened(sh, &t.key, &results, is_empty);
+    enum err committed = hash_commit(sh, &t, expire_event(&results));
     if (err == OK) err = committed;
     if (err == OK) reply_array(out, results.size / sizeof(int));
     for (size_t i = 0; err == OK && i < results.size; i += sizeof(int)) {
@@ -211,7 +207,7 @@ static enum err cmd_hpersist(struct shard *sh, struct request *rq, struct reply 
         reply_missing(rq, first, out);
         return OK;
     }
-    bool persisted = false;
+    bool any = false;
     reply_array(out, rq->argc - first);
     for (uint32_t i = first; i < rq->argc; i++) {
         struct hash_field f;
@@ -220,12 +216,11 @@ static enum err cmd_hpersist(struct shard *sh, struct request *rq, struct reply 
             bool done =
                 f.deadline_ms != 0 && hash_try_set_deadline(&sh->mem, &t.hash, rq->argv[i], 0);
             result = done ? FIELD_DONE : FIELD_NO_DEADLINE;
-            persisted |= done;
+            any |= done;
         }
         reply_i64(out, result);
     }
-    if (persisted) notify(sh, NOTIFY_HASH, "hpersist", &t.key);
-    return hash_commit(sh, &t);
+    return hash_commit(sh, &t, any ? "hpersist" : NULL);
 }
 
 /* ---- reading ---- */

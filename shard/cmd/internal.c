@@ -74,7 +74,9 @@ static enum err cmd_thaw(struct shard *sh, struct request *rq, struct reply *out
     struct key k = request_key(sh, rq, 1);
     struct entry *e = object_try_thaw(&sh->mem, rq->argv[3], k.name, (int64_t)arg_u64_bytes(rq, 2));
     if (!e) return ERR_ALLOC;
+    sh->is_quiet = true;
     keyspace_put_entry(sh, &k, e);
+    sh->is_quiet = false;
     reply_ok(out);
     return OK;
 }

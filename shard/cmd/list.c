@@ -2,6 +2,7 @@
 #include "shard/cmd/list.h"
 
 #include "shard/cmd/families.h"
+#include "shard/notify.h"
 
 static int32_t limit_of(const struct shard *sh)
 {
@@ -53,12 +54,26 @@ static void close_grown(struct shard *sh, const struct key *k, struct entry *e,
 }
 
 /* Something was removed: the encoding may go back, and an empty list does not stay. */
-static void close_shrunk(struct shard *sh, const struct key *k, struct entry *e, struct list *l)
+static void close_shrunk(struct shard *sh, const struct key *k, struct entry *e, struct list *l,
+                         const char *event)
 {
     bool is_empty = list_length(l) == 0;
     if (!is_empty) list_shrink(&sh->mem, l, limit_of(sh));
     close_grown(sh, k, e, l);
-    if (is_empty) keyspace_delete(sh, k);
+    notify(sh, NOTIFY_LIST, event, k);
+    if (!is_empty) return;
+    keyspace_delete(sh, k);
+    notify(sh, NOTIFY_GENERIC, "del", k);
+}
+
+static const char *push_event(enum list_end end)
+{
+    return end == LIST_HEAD ? "lpush" : "rpush";
+}
+
+static const char *pop_event(enum list_end end)
+{
+    return end == LIST_HEAD ? "lpop" : "rpop";
 }
 
 /* ---- adding ---- */
@@ -116,8 +131,10 @@ static enum err push(struct shard *sh, struct request *rq, struct reply *out, en
     } else if (err == ERR_NO_KEY) {
         err = only_existing ? OK : push_to_new(sh, rq, &k, end, &length);
     }
-    if (err == OK) reply_i64(out, (int64_t)length);
-    return err;
+    if (err != OK) return err;
+    if (length > 0) notify(sh, NOTIFY_LIST, push_event(end), &k);
+    reply_i64(out, (int64_t)length);
+    return OK;
 }
 
 static enum err cmd_lpush(struct shard *sh, struct request *rq, struct reply *out)
@@ -173,7 +190,10 @@ static enum err cmd_linsert(struct shard *sh, struct request *rq, struct reply *
     bool done = found && list_try_insert(&sh->mem, &l, limit_of(sh), pivot, after, value);
     list_store(e, &l);
     if (found && !done) return ERR_ALLOC;
-    if (done) keyspace_touch_changed(sh, &k, e);
+    if (done) {
+        keyspace_touch_changed(sh, &k, e);
+        notify(sh, NOTIFY_LIST, "linsert", &k);
+    }
     reply_i64(out, done ? (int64_t)list_length(&l) : -1);
     return OK;
 }
@@ -194,6 +214,7 @@ static enum err cmd_lset(struct shard *sh, struct request *rq, struct reply *out
     if (done) list_shrink(&sh->mem, &l, limit_of(sh));
     close_grown(sh, &k, e, &l);
     if (!done) return ERR_ALLOC;
+    notify(sh, NOTIFY_LIST, "lset", &k);
     reply_ok(out);
     return OK;
 }
@@ -389,7 +410,7 @@ void list_reply_pop(struct shard *sh, const struct key *k, struct entry *e, enum
     struct quicklist_place place = list_seek(&l, end == LIST_HEAD ? 0 : -1);
     reply_place(out, &l, place);
     list_remove(&sh->mem, &l, place);
-    close_shrunk(sh, k, e, &l);
+    close_shrunk(sh, k, e, &l, pop_event(end));
 }
 
 void list_reply_pop_many(struct shard *sh, const struct key *k, struct entry *e, enum list_end end,
@@ -400,7 +421,7 @@ void list_reply_pop_many(struct shard *sh, const struct key *k, struct entry *e,
     count = MIN(count, length);
     reply_elements(out, &l, end == LIST_HEAD ? 0 : -1, count, end == LIST_TAIL);
     list_delete_range(&sh->mem, &l, end == LIST_HEAD ? 0 : length - count, count);
-    close_shrunk(sh, k, e, &l);
+    close_shrunk(sh, k, e, &l, pop_event(end));
 }
 
 static enum err pop(struct shard *sh, struct request *rq, struct reply *out, enum list_end end)
@@ -478,7 +499,7 @@ static enum err cmd_lrem(struct shard *sh, struct request *rq, struct reply *out
         if (count == 0) count_max = UINT64_MAX;
         removed = remove_elements(sh, &l, rq->argv[3], count_max, count < 0);
     }
-    if (removed) close_shrunk(sh, &k, e, &l);
+    if (removed) close_shrunk(sh, &k, e, &l, "lrem");
     reply_i64(out, (int64_t)removed);
     return OK;
 }
@@ -499,10 +520,12 @@ static enum err cmd_ltrim(struct shard *sh, struct request *rq, struct reply *ou
         if (!range_clip(start, end, list_length(&l), &first, &kept)) first = kept = 0;
         if (kept == 0) {
             keyspace_delete(sh, &k); /* Big ones in slices. */
+            notify(sh, NOTIFY_LIST, "ltrim", &k);
+            notify(sh, NOTIFY_GENERIC, "del", &k);
         } else {
             list_delete_range(&sh->mem, &l, first + kept, UINT64_MAX);
             list_delete_range(&sh->mem, &l, 0, first);
-            close_shrunk(sh, &k, e, &l);
+            close_shrunk(sh, &k, e, &l, "ltrim");
         }
     }
     reply_ok(out);
@@ -562,13 +585,17 @@ enum err list_reply_move(struct shard *sh, const struct list_move *m, struct ent
     if (is_same && (m->from_end == m->to_end || list_length(&l) == 1)) {
         reply_place(out, &l, place);
         keyspace_touch_changed(sh, &m->from, source);
+        notify(sh, NOTIFY_LIST, push_event(m->to_end), &m->to);
+        notify(sh, NOTIFY_LIST, pop_event(m->from_end), &m->from);
         return OK;
     }
     struct bytes value = list_text(&l, place, scratch);
     enum err err =
         is_same ? rotate(sh, &m->to, m->to_end, value) : push_one(sh, &m->to, m->to_end, value);
-    if (err == OK) list_reply_pop(sh, &m->from, source, m->from_end, out);
-    return err;
+    if (err != OK) return err;
+    notify(sh, NOTIFY_LIST, push_event(m->to_end), &m->to);
+    list_reply_pop(sh, &m->from, source, m->from_end, out);
+    return OK;
 }
 
 static enum err move(struct shard *sh, struct request *rq, enum list_end from_end,

@@ -7,6 +7,7 @@
 #include "shard/cmd/collect.h"
 #include "shard/cmd/families.h"
 #include "shard/cmd/set_algebra.h"
+#include "shard/notify.h"
 
 /* Members that one SRANDMEMBER with a negative count may ask for. */
 #define RANDOM_REPEATED_MAX ((int64_t)1 << 24)
@@ -34,12 +35,15 @@ static enum err target_find(struct shard *sh, const struct request *rq, uint32_t
     return OK;
 }
 
-/* After a change that may have left nothing. */
-static void target_store(struct shard *sh, struct target *t)
+/* After a removal that may have left nothing. */
+static void target_store(struct shard *sh, struct target *t, const char *event)
 {
     set_store(t->e, &t->set);
     keyspace_touch_changed(sh, &t->key, t->e);
-    if (set_size(&t->set) == 0) (void)keyspace_delete(sh, &t->key);
+    notify(sh, NOTIFY_SET, event, &t->key);
+    if (set_size(&t->set) > 0) return;
+    (void)keyspace_delete(sh, &t->key);
+    notify(sh, NOTIFY_GENERIC, "del", &t->key);
 }
 
 /* The set at argv[1] to be read; `root` NULL: there is no key. */
@@ -110,6 +114,7 @@ static enum err cmd_sadd(struct shard *sh, struct request *rq, struct reply *out
         }
         e = keyspace_put_object(sh, &t.key, TYPE_SET, t.set.encoding, t.set.root, DEADLINE_NONE);
     }
+    if (added && (e == OK || t.e)) notify(sh, NOTIFY_SET, "sadd", &t.key);
     if (e == OK) reply_i64(out, (int64_t)added);
     return e;
 }
@@ -123,19 +128,21 @@ static enum err cmd_srem(struct shard *sh, struct request *rq, struct reply *out
     for (uint32_t i = 2; t.e && i < rq->argc; i++) {
         removed += set_remove(&sh->mem, &t.set, rq->argv[i]);
     }
-    if (removed > 0) target_store(sh, &t);
+    if (removed > 0) target_store(sh, &t, "srem");
     reply_i64(out, removed);
     return OK;
 }
 
 /* Puts a member into a set that may not exist yet. */
-static enum err add_one(struct shard *sh, struct target *t, struct bytes member)
+static enum err add_one(struct shard *sh, struct target *t, struct bytes member, bool *is_new)
 {
-    bool added;
+    bool added = true;
+    *is_new = true;
     if (t->e) {
         bool done = set_try_add(&sh->mem, sh->config, &t->set, member, &added);
         set_store(t->e, &t->set);
         if (done && added) keyspace_touch_changed(sh, &t->key, t->e);
+        *is_new = added;
         return done ? OK : ERR_ALLOC;
     }
     if (!set_try_create(&sh->mem, sh->config, member, 1, &t->set)) return ERR_ALLOC;
@@ -159,10 +166,12 @@ static enum err cmd_smove(struct shard *sh, struct request *rq, struct reply *ou
 
     bool is_member = set_has(&from.set, rq->argv[3]);
     if (is_member && from.e != to.e) {
-        enum err e = add_one(sh, &to, rq->argv[3]);
+        bool is_new;
+        enum err e = add_one(sh, &to, rq->argv[3], &is_new);
         if (e != OK) return e;
         (void)set_remove(&sh->mem, &from.set, rq->argv[3]);
-        target_store(sh, &from);
+        target_store(sh, &from, "srem");
+        if (is_new) notify(sh, NOTIFY_SET, "sadd", &to.key);
     }
     reply_i64(out, is_member);
     return OK;
@@ -238,11 +247,13 @@ static enum err pop_some(struct shard *sh, struct request *rq, struct target *t,
         reply_set(out, size);
         (void)set_each(&t->set, reply_member, out);
         (void)keyspace_delete(sh, &t->key);
+        notify(sh, NOTIFY_SET, "spop", &t->key);
+        notify(sh, NOTIFY_GENERIC, "del", &t->key);
         return OK;
     }
     reply_set(out, (uint64_t)count);
     for (int64_t i = 0; i < count; i++) pop_one(sh, t, out);
-    target_store(sh, t);
+    target_store(sh, t, "spop");
     return OK;
 }
 
@@ -254,7 +265,7 @@ static enum err cmd_spop(struct shard *sh, struct request *rq, struct reply *out
     if (e != OK) return e;
     if (t.e) {
         pop_one(sh, &t, out);
-        target_store(sh, &t);
+        target_store(sh, &t, "spop");
     } else {
         reply_null(out);
     }

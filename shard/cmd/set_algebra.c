@@ -4,6 +4,7 @@
 
 #include "shard/cmd/args.h"
 #include "shard/cmd/collect.h"
+#include "shard/notify.h"
 #include "shard/type/set.h"
 
 /* ---- sources and results ---- */
@@ -187,7 +188,7 @@ static enum err combine(struct shard *sh, const struct request *rq, uint32_t fir
 }
 
 static enum err combine_and_store(struct shard *sh, struct request *rq, combine_fn *operation,
-                                  struct reply *out)
+                                  const char *event, struct reply *out)
 {
     struct set result = {0};
     struct sink k = {.shard = sh, .set = &result};
@@ -200,11 +201,13 @@ static enum err combine_and_store(struct shard *sh, struct request *rq, combine_
     uint64_t size = size_or_0(&result);
     if (size > 0) {
         e = keyspace_put_object(sh, &to, TYPE_SET, result.encoding, result.root, DEADLINE_NONE);
-    } else {
-        (void)keyspace_delete(sh, &to);
+        if (e != OK) return e;
+        notify(sh, NOTIFY_SET, event, &to);
+    } else if (keyspace_delete(sh, &to)) {
+        notify(sh, NOTIFY_GENERIC, "del", &to);
     }
-    if (e == OK) reply_i64(out, (int64_t)size);
-    return e;
+    reply_i64(out, (int64_t)size);
+    return OK;
 }
 
 /* The members come one by one, each once. */
@@ -255,17 +258,17 @@ enum err cmd_sunion(struct shard *sh, struct request *rq, struct reply *out)
 
 enum err cmd_sinterstore(struct shard *sh, struct request *rq, struct reply *out)
 {
-    return combine_and_store(sh, rq, intersect, out);
+    return combine_and_store(sh, rq, intersect, "sinterstore", out);
 }
 
 enum err cmd_sunionstore(struct shard *sh, struct request *rq, struct reply *out)
 {
-    return combine_and_store(sh, rq, unite, out);
+    return combine_and_store(sh, rq, unite, "sunionstore", out);
 }
 
 enum err cmd_sdiffstore(struct shard *sh, struct request *rq, struct reply *out)
 {
-    return combine_and_store(sh, rq, subtract, out);
+    return combine_and_store(sh, rq, subtract, "sdiffstore", out);
 }
 
 static bool parse_intercard_or_reply(const struct request *rq, struct reply *out, int64_t *numkeys,

@@ -7,6 +7,7 @@
 
 #include "shard/cmd/args.h"
 #include "shard/cmd/families.h"
+#include "shard/notify.h"
 
 static void reply_string(struct reply *out, const struct entry *e)
 {
@@ -91,6 +92,12 @@ static enum err cmd_getrange(struct shard *sh, struct request *rq, struct reply 
 
 /* ---- setting ---- */
 
+static void notify_set(struct shard *sh, const struct key *k, int64_t deadline_ms)
+{
+    notify(sh, NOTIFY_STRING, "set", k);
+    if (deadline_ms > 0) notify(sh, NOTIFY_GENERIC, "expire", k);
+}
+
 struct set_options {
     bool if_absent, if_present; /* NX, XX */
     bool get;
@@ -153,8 +160,10 @@ static enum err set_and_get_old(struct shard *sh, const struct request *rq, cons
     }
     if (!exists) {
         e = keyspace_set_string(sh, k, rq->argv[2], o->deadline_ms);
-        if (e == OK) reply_null(out);
-        return e;
+        if (e != OK) return e;
+        notify_set(sh, k, o->deadline_ms);
+        reply_null(out);
+        return OK;
     }
 
     char scratch[TEXT_I64_BYTES_MAX];
@@ -163,7 +172,10 @@ static enum err set_and_get_old(struct shard *sh, const struct request *rq, cons
     if (buf_try_reserve(&copy, MAX(text.size, 1)) == NULL) return ERR_ALLOC;
     buf_append(&copy, text.data, text.size);
     e = keyspace_set_string(sh, k, rq->argv[2], o->deadline_ms);
-    if (e == OK) reply_bulk(out, buf_view(&copy));
+    if (e == OK) {
+        notify_set(sh, k, o->deadline_ms);
+        reply_bulk(out, buf_view(&copy));
+    }
     buf_clear(&copy);
     return e;
 }
@@ -194,8 +206,10 @@ static enum err cmd_set(struct shard *sh, struct request *rq, struct reply *out)
         }
     }
     enum err e = keyspace_set_string(sh, &k, rq->argv[2], o.deadline_ms);
-    if (e == OK) reply_ok(out);
-    return e;
+    if (unlikely(e != OK)) return e;
+    notify_set(sh, &k, o.deadline_ms);
+    reply_ok(out);
+    return OK;
 }
 
 static enum err cmd_setnx(struct shard *sh, struct request *rq, struct reply *out)
@@ -205,6 +219,7 @@ static enum err cmd_setnx(struct shard *sh, struct request *rq, struct reply *ou
     if (!exists) {
         enum err e = keyspace_set_string(sh, &k, rq->argv[2], DEADLINE_NONE);
         if (e != OK) return e;
+        notify_set(sh, &k, DEADLINE_NONE);
     }
     reply_i64(out, !exists);
     return OK;
@@ -217,8 +232,10 @@ static enum err set_with_time(struct shard *sh, struct request *rq, struct reply
     int64_t deadline_ms;
     if (!arg_deadline_or_reply(sh, rq, 2, form, out, &deadline_ms)) return OK;
     enum err e = keyspace_set_string(sh, &k, rq->argv[3], deadline_ms);
-    if (e == OK) reply_ok(out);
-    return e;
+    if (e != OK) return e;
+    notify_set(sh, &k, deadline_ms);
+    reply_ok(out);
+    return OK;
 }
 
 static enum err cmd_setex(struct shard *sh, struct request *rq, struct reply *out)
@@ -250,6 +267,7 @@ static enum err cmd_getdel(struct shard *sh, struct request *rq, struct reply *o
     if (e != OK) return e;
     reply_string(out, value);
     keyspace_delete(sh, &k);
+    notify(sh, NOTIFY_GENERIC, "del", &k);
     return OK;
 }
 
@@ -288,8 +306,10 @@ static enum err cmd_getex(struct shard *sh, struct request *rq, struct reply *ou
     reply_string(out, value);
     if (o.has_time && o.deadline_ms <= sh->now_ms) {
         keyspace_delete(sh, &k);
-    } else if (o.has_time || (persist && entry_has_deadline(value))) {
-        (void)keyspace_set_deadline(sh, &k, o.deadline_ms);
+        notify(sh, NOTIFY_GENERIC, "del", &k);
+    } else if ((o.has_time || (persist && entry_has_deadline(value))) &&
+               keyspace_set_deadline(sh, &k, o.deadline_ms)) {
+        notify(sh, NOTIFY_GENERIC, persist ? "persist" : "expire", &k);
     }
     return OK;
 }
@@ -315,6 +335,7 @@ static enum err set_pairs(struct shard *sh, struct request *rq)
         struct key k = request_key(sh, rq, i);
         enum err e = keyspace_set_string(sh, &k, rq->argv[i + 1], DEADLINE_NONE);
         if (e != OK) return e;
+        notify_set(sh, &k, DEADLINE_NONE);
     }
     return OK;
 }
@@ -360,8 +381,10 @@ static enum err add_to_integer(struct shard *sh, struct request *rq, int64_t inc
     }
     if (__builtin_add_overflow(n, increment, &n)) return ERR_OVERFLOW;
     e = keyspace_set_integer(sh, &k, n, DEADLINE_KEEP);
-    if (e == OK) reply_i64(out, n);
-    return e;
+    if (e != OK) return e;
+    notify(sh, NOTIFY_STRING, "incrby", &k);
+    reply_i64(out, n);
+    return OK;
 }
 
 static enum err cmd_incr(struct shard *sh, struct request *rq, struct reply *out)
@@ -408,8 +431,10 @@ static enum err cmd_incrbyfloat(struct shard *sh, struct request *rq, struct rep
 
     struct bytes printed = {text, text_from_long_double(text, n)};
     e = keyspace_set_text(sh, &k, printed, DEADLINE_KEEP);
-    if (e == OK) reply_bulk(out, printed);
-    return e;
+    if (e != OK) return e;
+    notify(sh, NOTIFY_STRING, "incrbyfloat", &k);
+    reply_bulk(out, printed);
+    return OK;
 }
 
 /* ---- editing in place ---- */
@@ -431,8 +456,10 @@ static enum err cmd_append(struct shard *sh, struct request *rq, struct reply *o
     enum err e = keyspace_peek_typed(sh, &k, TYPE_STRING, &value);
     if (e == ERR_NO_KEY) {
         e = keyspace_set_string(sh, &k, tail, DEADLINE_NONE);
-        if (e == OK) reply_i64(out, (int64_t)tail.size);
-        return e;
+        if (e != OK) return e;
+        notify(sh, NOTIFY_STRING, "append", &k);
+        reply_i64(out, (int64_t)tail.size);
+        return OK;
     }
     if (e != OK) return e;
 
@@ -443,6 +470,7 @@ static enum err cmd_append(struct shard *sh, struct request *rq, struct reply *o
     e = keyspace_edit_string(sh, &k, old_size + tail.size, &data);
     if (e != OK) return e;
     if (tail.size > 0) memcpy(data + old_size, tail.data, tail.size);
+    notify(sh, NOTIFY_STRING, "append", &k);
     reply_i64(out, (int64_t)(old_size + tail.size));
     return OK;
 }
@@ -474,6 +502,7 @@ static enum err cmd_setrange(struct shard *sh, struct request *rq, struct reply 
     e = keyspace_edit_string(sh, &k, size, &data);
     if (e != OK) return e;
     memcpy(data + offset, patch.data, patch.size);
+    notify(sh, NOTIFY_STRING, "setrange", &k);
     reply_i64(out, (int64_t)size);
     return OK;
 }

@@ -206,7 +206,7 @@ static enum err cmd_zrem(struct shard *sh, struct request *rq, struct reply *out
         zset_remove(&sh->mem, &t.zset, &place);
         removed++;
     }
-    if (removed > 0) zset_target_store(sh, &t);
+    if (removed > 0) zset_target_store(sh, &t, "zrem");
     reply_i64(out, removed);
     return OK;
 }
@@ -292,11 +292,12 @@ static struct zset_slice end_slice(const struct zset *z, uint64_t count, bool fr
     return (struct zset_slice){from_max ? size - count : 0, count};
 }
 
-static void take_slice(struct shard *sh, struct zset_target *t, struct zset_slice slice)
+static void take_slice(struct shard *sh, struct zset_target *t, struct zset_slice slice,
+                       bool from_max)
 {
     if (slice.count == 0) return;
     zset_remove_slice(&sh->mem, &t->zset, slice);
-    zset_target_store(sh, t);
+    zset_target_store(sh, t, from_max ? "zpopmax" : "zpopmin");
 }
 
 /* Without a count the pair is one flat array, also in RESP3. */
@@ -322,7 +323,7 @@ static enum err pop_from_end(struct shard *sh, struct request *rq, struct reply 
         reply_bulk(out, member);
         reply_double(out, score);
     }
-    take_slice(sh, &t, slice);
+    take_slice(sh, &t, slice, from_max);
     return OK;
 }
 
@@ -386,7 +387,7 @@ static enum err cmd_zmpop(struct shard *sh, struct request *rq, struct reply *ou
             reply_bulk(out, member);
             reply_double(out, score);
         }
-        take_slice(sh, &t, slice);
+        take_slice(sh, &t, slice, from_max);
         return OK;
     }
     reply_null_array(out);

@@ -313,6 +313,9 @@ static void compute(struct algebra *a)
 
 /* ---- commands ---- */
 
+static const char *const store_events[] = {
+    [UNION] = "zunionstore", [INTER] = "zinterstore", [DIFF] = "zdiffstore"};
+
 static enum err finish(struct algebra *a, const struct request *rq, struct reply *out)
 {
     if (a->no_memory) return ERR_ALLOC;
@@ -322,7 +325,7 @@ static enum err finish(struct algebra *a, const struct request *rq, struct reply
         zset_compact(&a->shard->mem, a->shard->config, &a->result);
         struct zset result = a->result;
         a->result.root = NULL;
-        return zset_put_result(a->shard, rq, &result, out);
+        return zset_put_result(a->shard, rq, &result, store_events[a->operation], out);
     } else {
         struct zset_slice all = {0, zset_size(&a->result)};
         reply_zset_slice(out, &a->result, all, false, a->with_scores);

@@ -3,6 +3,8 @@
 #include <math.h>
 #include <stdlib.h>
 
+#include "shard/notify.h"
+
 /* Longer numbers are read from a copy in the shard's memory. */
 #define NUMBER_BYTES_SHORT 128
 
@@ -19,11 +21,14 @@ enum err zset_target_find(struct shard *sh, const struct request *rq, uint32_t i
     return OK;
 }
 
-void zset_target_store(struct shard *sh, struct zset_target *t)
+void zset_target_store(struct shard *sh, struct zset_target *t, const char *event)
 {
     zset_store(t->e, &t->zset);
     keyspace_touch_changed(sh, &t->key, t->e);
-    if (zset_size(&t->zset) == 0) (void)keyspace_delete(sh, &t->key);
+    notify(sh, NOTIFY_ZSET, event, &t->key);
+    if (zset_size(&t->zset) > 0) return;
+    (void)keyspace_delete(sh, &t->key);
+    notify(sh, NOTIFY_GENERIC, "del", &t->key);
 }
 
 enum err zset_find_key(struct shard *sh, const struct request *rq, uint32_t index, struct zset *z)
@@ -37,7 +42,7 @@ enum err zset_find_key(struct shard *sh, const struct request *rq, uint32_t inde
 }
 
 enum err zset_put_result(struct shard *sh, const struct request *rq, struct zset *z,
-                         struct reply *out)
+                         const char *event, struct reply *out)
 {
     struct key to = request_key(sh, rq, 1);
     uint64_t size = z->root ? zset_size(z) : 0;
@@ -46,10 +51,12 @@ enum err zset_put_result(struct shard *sh, const struct request *rq, struct zset
         e = keyspace_put_object(sh, &to, TYPE_ZSET, z->encoding, z->root, DEADLINE_NONE);
     } else {
         if (z->root) zset_free(&sh->mem, z);
-        (void)keyspace_delete(sh, &to);
+        if (keyspace_delete(sh, &to)) notify(sh, NOTIFY_GENERIC, "del", &to);
     }
-    if (e == OK) reply_i64(out, (int64_t)size);
-    return e;
+    if (e != OK) return e;
+    if (size > 0) notify(sh, NOTIFY_ZSET, event, &to);
+    reply_i64(out, (int64_t)size);
+    return OK;
 }
 
 /* ---- ranges ---- */

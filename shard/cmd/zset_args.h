@@ -19,15 +19,15 @@ struct zset_target {
 
 MUST_USE enum err zset_target_find(struct shard *sh, const struct request *rq, uint32_t index,
                                    struct zset_target *t);
-/* After a change that may have left nothing. */
-void zset_target_store(struct shard *sh, struct zset_target *t);
+/* After a removal that may have left nothing; `event` as keyspace events name it. */
+void zset_target_store(struct shard *sh, struct zset_target *t, const char *event);
 /* The one at argv[index] to be read; `root` NULL: there is no key. */
 MUST_USE enum err zset_find_key(struct shard *sh, const struct request *rq, uint32_t index,
                                 struct zset *z);
 /* The result of a command that stores one in place of the key at argv[1], and its reply, the number
  * of elements. Takes `z` over, which may be empty or without a root. */
 MUST_USE enum err zset_put_result(struct shard *sh, const struct request *rq, struct zset *z,
-                                  struct reply *out);
+                                  const char *event, struct reply *out);
 
 /* "5", "(5", "-inf": as C's strtod reads numbers, which takes more than scores of ZADD do. */
 MUST_USE bool args_score_range_or_reply(struct shard *sh, const struct request *rq, uint32_t min,

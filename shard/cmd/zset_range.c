@@ -183,13 +183,13 @@ enum err cmd_zrangestore(struct shard *sh, struct request *rq, struct reply *out
     struct zset source, result = {0};
     enum err e = zset_find_key(sh, rq, 2, &source);
     if (e == OK && source.root) e = copy_slice(sh, &source, select_range(&source, &r), &result);
-    return e == OK ? zset_put_result(sh, rq, &result, out) : e;
+    return e == OK ? zset_put_result(sh, rq, &result, "zrangestore", out) : e;
 }
 
 /* ---- removing and counting ---- */
 
 static enum err remove_range(struct shard *sh, struct request *rq, struct reply *out,
-                             enum range_by by)
+                             enum range_by by, const char *event)
 {
     struct range r = {.by = by, .order = ORDER_FORWARD, .start = 2, .limit = LIMIT_NONE};
     if (!read_bounds_or_reply(sh, rq, out, &r)) return OK;
@@ -200,7 +200,7 @@ static enum err remove_range(struct shard *sh, struct request *rq, struct reply 
     if (t.e) slice = select_range(&t.zset, &r);
     if (slice.count > 0) {
         zset_remove_slice(&sh->mem, &t.zset, slice);
-        zset_target_store(sh, &t);
+        zset_target_store(sh, &t, event);
     }
     reply_i64(out, (int64_t)slice.count);
     return OK;
@@ -208,17 +208,17 @@ static enum err remove_range(struct shard *sh, struct request *rq, struct reply 
 
 enum err cmd_zremrangebyrank(struct shard *sh, struct request *rq, struct reply *out)
 {
-    return remove_range(sh, rq, out, BY_RANK);
+    return remove_range(sh, rq, out, BY_RANK, "zremrangebyrank");
 }
 
 enum err cmd_zremrangebyscore(struct shard *sh, struct request *rq, struct reply *out)
 {
-    return remove_range(sh, rq, out, BY_SCORE);
+    return remove_range(sh, rq, out, BY_SCORE, "zremrangebyscore");
 }
 
 enum err cmd_zremrangebylex(struct shard *sh, struct request *rq, struct reply *out)
 {
-    return remove_range(sh, rq, out, BY_LEX);
+    return remove_range(sh, rq, out, BY_LEX, "zremrangebylex");
 }
 
 static enum err count_range(struct shard *sh, struct request *rq, struct reply *out,
