@@ -25,6 +25,9 @@ void locked_free(struct locked *op)
     mem_free(mem, op->effects, op->effect_capacity * sizeof *op->effects);
     buf_clear(&op->reports);
     buf_clear(&op->departures);
+    buf_clear(&op->events);
+    if (op->events_argv)
+        mem_free(mem, op->events_argv, op->events_argv_count * sizeof *op->events_argv);
     buf_clear(&op->reply);
     buf_clear(&op->names);
     op->gather.netloop->errands--;
@@ -169,6 +172,44 @@ bool is_guest(const struct locked *op, const struct locked_key *k)
     return k->shard != op->host && !k->is_repeated;
 }
 
+/* ---- keyspace events of guests ---- */
+
+/* What has happened to the guests is fetched behind the command, if anybody may want to know. */
+static void effect_events(struct locked *op)
+{
+    op->events_effect = 0;
+    if (op->worker->config->notify_keyspace_events == 0) return;
+    op->events_argv_count = 1 + 2 * op->key_count;
+    op->events_argv = mem_alloc(op->mem, op->events_argv_count * sizeof *op->events_argv);
+    uint32_t argc = 0;
+    op->events_argv[argc++] = BYTES_LITERAL("events");
+    for (uint32_t i = 0; i < op->key_count; i++) {
+        const struct locked_key *k = &op->keys[i];
+        if (!is_guest(op, k)) continue;
+        op->events_argv[argc++] = op->argv[k->argv_index];
+        op->events_argv[argc++] = bytes_make(&k->db, sizeof k->db);
+    }
+    op->events_effect = op->effect_count;
+    struct effect *e = effect_add(op, op->host, internal_row(INTERNAL_EVENTS));
+    e->argv = op->events_argv;
+    e->argc = argc;
+}
+
+/* They are published where the keys live, before anybody else comes to these keys. */
+static void effects_emit(struct locked *op)
+{
+    const char *at = op->events.size ? memchr(op->events.data, '\n', op->events.size) : NULL;
+    if (!at || op->events.data[1] == '0') return; /* not fetched, or none */
+    const char *end = op->events.data + op->events.size - 2;
+    for (uint16_t i = 0; i < op->participant_count; i++) {
+        if (op->participants[i].shard == op->host) continue;
+        struct effect *e = effect_add(op, op->participants[i].shard, internal_row(INTERNAL_EMIT));
+        e->argc = 2;
+        e->inline_argv[0] = BYTES_LITERAL("emit");
+        e->inline_argv[1] = bytes_make(at + 1, (size_t)(end - at - 1));
+    }
+}
+
 /* ---- give back ---- */
 
 static void gave_back(struct gather *g)
@@ -198,6 +239,7 @@ static void ran(struct gather *g)
 {
     struct locked *op = container_of(g, struct locked, gather);
     part_copy(op, op->command_effect, &op->reply);
+    if (op->events_effect) part_copy(op, op->events_effect, &op->events);
     size_t *offsets = mem_alloc(op->mem, op->key_count * sizeof *offsets);
     for (uint32_t i = 0; i < op->key_count; i++) {
         offsets[i] = op->departures.size;
@@ -215,6 +257,7 @@ static void ran(struct gather *g)
             effect_depart(op, k->shard, k); /* gone: without a value to report */
     }
     mem_free(op->mem, offsets, op->key_count * sizeof *offsets);
+    effects_emit(op);
     effects_unlock(op);
     round_begin(op, gave_back);
 }
@@ -231,6 +274,7 @@ void effects_run(struct locked *op)
     e->argv = op->argv;
     e->argc = op->argc;
     e->resp = op->resp;
+    effect_events(op);
     for (uint32_t i = 0; i < op->key_count; i++) {
         if (!is_guest(op, &op->keys[i])) continue;
         op->keys[i].departure = op->effect_count;
@@ -428,6 +472,7 @@ struct locked *locked_create(struct session *s, const struct route *route)
     struct netloop *nl = s->conn.netloop;
     struct locked *op = mem_alloc_zeroed(&nl->mem, sizeof *op);
     op->mem = op->reports.mem = op->departures.mem = op->reply.mem = op->names.mem = &nl->mem;
+    op->events.mem = &nl->mem;
     op->worker = session_worker(s);
     op->route = route;
     op->gather.netloop = nl;

@@ -82,6 +82,10 @@ struct locked {
     uint32_t round_start,
         next_effect;         /* effects of this round from round_start on; sent up to next_effect */
     uint32_t command_effect; /* the command itself */
+    uint32_t events_effect;  /* keyspace events of its guests; 0: nobody wants them */
+    struct bytes *events_argv;
+    uint32_t events_argv_count;
+    struct buf events;
 };
 
 /* ---- for sort_external.c ---- */

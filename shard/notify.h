@@ -4,6 +4,10 @@
  * order in which Redis says it. Deletion of a collection that became empty is an event of its own
  * ("del"), after that of the command.
  *
+ * A command of keys on several shards runs on one of them, the host (server/locked.h). What happens
+ * there to the keys of others is noted, fetched by the coordinator (EVENTS), and published on the
+ * keys' own shards (EMIT) before these are unlocked: so each key's events keep their order.
+ *
  * Thread     [shard]
  * Limits     One test of the configuration when nobody has asked for the class
  *            (notify-keyspace-events).
@@ -33,6 +37,10 @@ enum notify_class {
 
 /* The hook of shard.h as the server has it: to the channels of this shard. */
 void notify_publish(struct shard *sh, uint32_t class, const char *event, const struct key *k);
+/* Moves what was noted about that guest to the end of `out`. ERR_ALLOC: it is lost. */
+MUST_USE enum err notify_take_guest(struct shard *sh, const struct key *k, struct buf *out);
+/* Publishes what notify_take_guest gave, of the keys that live here. */
+void notify_publish_taken(struct shard *sh, struct bytes taken);
 void notify_send(struct shard *sh, enum notify_class class, const char *event, const struct key *k);
 
 static inline void notify(struct shard *sh, enum notify_class class, const char *event,

@@ -16,6 +16,7 @@ void shard_init(struct shard *sh, const struct shard_options *options)
                          .random_state = options->random_seed | 1,
                          .command_count = options->command_count};
     mem_init(&sh->mem, "shard");
+    sh->guest_events.mem = &sh->mem;
     keyspace_init(&sh->keys, &sh->mem, options->database_count, options->hash_seed);
     locks_init(&sh->locks);
     evict_init(sh, options->budget);
@@ -32,6 +33,7 @@ void shard_deinit(struct shard *sh)
     locks_deinit(sh);
     evict_deinit(sh);
     channels_deinit(sh);
+    buf_clear(&sh->guest_events);
     keyspace_deinit(&sh->keys);
     free_list_destroy(sh->free_list);
     mem_free(&sh->mem, sh->per_command, (sh->command_count + 1u) * sizeof *sh->per_command);

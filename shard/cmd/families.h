@@ -63,6 +63,8 @@ enum internal_command {
     INTERNAL_HOLD,
     INTERNAL_REPORT,
     INTERNAL_SORT_KEYS,
+    INTERNAL_EVENTS,
+    INTERNAL_EMIT,
     INTERNAL_ATTEND
 };
 /* [shard] For SORT with the arguments of the request: the names of the keys that BY and GET lead

@@ -7,6 +7,8 @@
  *     HOLD                       holds the whole keyspace of the shard; replies as LOCK
  *     REPORT key                 replies its value as LOCK does in mode "d"
  *     SORT_KEYS key …            the arguments of a SORT: which keys its patterns lead to
+ *     EVENTS key db …            replies what has happened here to these guests
+ *     EMIT events                publishes that, of the keys that live here; replies +OK
  *     ATTEND header name topic … somebody subscribes to these channels, or no longer does: the
  * header is a struct attend; replies +OK, and acknowledges in the feed
  *
@@ -15,6 +17,7 @@
  * bytes that they are.
  */
 #include "shard/cmd/families.h"
+#include "shard/notify.h"
 #include "shard/object.h"
 #include "shard/shard.h"
 
@@ -74,6 +77,8 @@ static enum err cmd_thaw(struct shard *sh, struct request *rq, struct reply *out
     struct key k = request_key(sh, rq, 1);
     struct entry *e = object_try_thaw(&sh->mem, rq->argv[3], k.name, (int64_t)arg_u64_bytes(rq, 2));
     if (!e) return ERR_ALLOC;
+    /* What it replaces has expired on its own shard only, if at all. */
+    UNUSED const struct entry *old = keyspace_peek(sh, &k);
     sh->is_quiet = true;
     keyspace_put_entry(sh, &k, e);
     sh->is_quiet = false;
@@ -114,6 +119,31 @@ static enum err cmd_report(struct shard *sh, struct request *rq, struct reply *o
     return OK;
 }
 
+/* Without memory for them the events are lost. */
+static enum err cmd_events(struct shard *sh, struct request *rq, struct reply *out)
+{
+    struct buf taken = {.mem = &sh->mem};
+    for (uint32_t i = 1; i + 1 < rq->argc; i += 2) {
+        struct key k = request_key(sh, rq, i);
+        uint16_t db;
+        CHECK(rq->argv[i + 1].size == sizeof db);
+        memcpy(&db, rq->argv[i + 1].data, sizeof db);
+        k.db = db;
+        UNUSED enum err e = notify_take_guest(sh, &k, &taken);
+    }
+    bool fits = reply_try_reserve(out, REPLY_STRING_BYTES(taken.size)) != NULL;
+    reply_bulk(out, fits ? buf_view(&taken) : BYTES_LITERAL(""));
+    buf_clear(&taken);
+    return OK;
+}
+
+static enum err cmd_emit(struct shard *sh, struct request *rq, struct reply *out)
+{
+    notify_publish_taken(sh, rq->argv[1]);
+    reply_ok(out);
+    return OK;
+}
+
 static enum err cmd_attend(struct shard *sh, struct request *rq, struct reply *out)
 {
     struct attend a;
@@ -149,6 +179,10 @@ static const struct command commands[] = {
      .keys = KEYS_FIRST(KEY_RO), .group = "internal", .summary = "Copies a value for another shard."},
     {.name = "sort_keys", .on_shard = cmd_sort_keys, .arity = -2, .plan = PLAN_ONE_SHARD, .flags = CMD_READ,
      .keys = KEYS_FIRST(KEY_RO), .group = "internal", .summary = "Tells which keys a SORT needs besides its own."},
+    {.name = "events", .on_shard = cmd_events, .arity = -3, .plan = PLAN_ONE_SHARD,
+     .keys = KEYS_NONE, .group = "internal", .summary = "Fetches events of guests."},
+    {.name = "emit", .on_shard = cmd_emit, .arity = 2, .plan = PLAN_ONE_SHARD,
+     .keys = KEYS_NONE, .group = "internal", .summary = "Publishes events of guests at home."},
     {.name = "attend", .on_shard = cmd_attend, .arity = -2, .plan = PLAN_ONE_SHARD, .flags = CMD_PUBSUB,
      .keys = KEYS_NONE, .group = "internal", .summary = "Notes who subscribes to channels."},
 };
