@@ -21,6 +21,7 @@ static bool is_blocked(const struct session *s)
 static void append_flags(const struct session *s, bool is_unix, struct buf *out)
 {
     size_t before = out->size;
+    if (s->is_monitor) buf_append_text(out, "O");
     if (s->subscriber.count > 0) buf_append_text(out, "P");
     if (is_blocked(s)) buf_append_text(out, "b");
     if (s->conn.close_after_reply) buf_append_text(out, "c");

@@ -193,6 +193,19 @@ static enum err cmd_replicaof(struct session *s, struct request *rq, struct repl
     return OK;
 }
 
+/* Whoever watches already gets no reply, as in Redis. */
+static enum err cmd_monitor(struct session *s, struct request *rq, struct reply *out)
+{
+    UNUSED const struct request *any = rq;
+    if (s->is_monitor) {
+        s->is_deferred = true;
+        return OK;
+    }
+    monitor_start(s);
+    reply_ok(out);
+    return OK;
+}
+
 /* clang-format off */
 static const char *const tips_order[] = {"nondeterministic_output_order", NULL};
 static const char *const tips_output[] = {"nondeterministic_output", NULL};
@@ -248,6 +261,8 @@ static const struct command commands[] = {
      .since = "1.0.0", .group = "server", .complexity = "Depends on subcommand.", .summary = "Helps those who test the server.", .subcommands = debug_subcommands},
     {.name = "shutdown", .on_main = cmd_shutdown, .arity = -1, .plan = PLAN_MAIN, .flags = CMD_ADMIN | CMD_NO_SCRIPT | CMD_LOADING | CMD_STALE | CMD_NO_MULTI | CMD_ALLOW_BUSY, .keys = KEYS_NONE,
      .since = "1.0.0", .group = "server", .complexity = "O(1)", .summary = "Stops the server."},
+    {.name = "monitor", .on_net = cmd_monitor, .arity = 1, .plan = PLAN_NET, .flags = CMD_ADMIN | CMD_NO_SCRIPT | CMD_LOADING | CMD_STALE | CMD_BARRIER, .keys = KEYS_NONE,
+     .since = "1.0.0", .group = "server", .complexity = "O(n) for n monitors, with each command", .summary = "Shows every command that is run, as it comes."},
     {.name = "time", .on_net = cmd_time, .arity = 1, .plan = PLAN_NET, .flags = CMD_LOADING | CMD_STALE | CMD_FAST, .keys = KEYS_NONE,
      .since = "2.6.0", .group = "server", .complexity = "O(1)", .summary = "Tells the server's time in seconds and microseconds.", .tips = tips_output},
     {.name = "lolwut", .on_net = cmd_lolwut, .arity = -1, .plan = PLAN_NET, .flags = CMD_READ | CMD_FAST, .keys = KEYS_NONE,

@@ -8,8 +8,6 @@
 #define DELIVERIES_PER_SLICE 4096
 #define FRAME_INLINE_BYTES 4096 /* longer messages are not copied into the frame */
 #define FEED_WAITING_BYTES_MAX (8 * 1024 * 1024)
-#define CLASS_NORMAL 0
-#define CLASS_PUBSUB 2
 #define SHARD_WORDS (ROUTER_SHARDS_MAX / 64)
 
 /* What somebody on this thread subscribes to. */
@@ -208,7 +206,7 @@ static void subscriber_counted(struct session *s)
     for (unsigned i = 0; i < CHANNEL_KINDS; i++) of->count += of->counts[i];
     if (was == (of->count > 0)) return;
     counter_set(&ps->clients, counter_read(&ps->clients) + (was ? UINT64_MAX : 1));
-    s->conn.output_class = was ? CLASS_NORMAL : CLASS_PUBSUB;
+    session_choose_output_class(s);
 }
 
 /* ---- a change ---- */

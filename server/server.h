@@ -83,6 +83,7 @@ struct server {
     /* ---- any thread reads ---- */
     struct server_samples samples;
     struct counter rejected_connections;
+    _Atomic int64_t monitor_count; /* connections that watch; written by net threads */
     struct counter *route_ticks; /* of PLAN_MAIN commands, by route id */
     uint16_t tcp_port;
 };
@@ -100,6 +101,12 @@ struct main_request {
     size_t bytes;
     struct mem *mem; /* the net thread's: owns this struct */
 };
+
+/* [net] */
+static inline bool server_has_monitors(const struct server *srv)
+{
+    return atomic_load_explicit(&srv->monitor_count, memory_order_relaxed) > 0;
+}
 
 /* [net] Sends the session's present request to the main thread; the connection waits for the reply.
  */

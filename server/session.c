@@ -32,6 +32,7 @@ void session_on_open(struct conn *c)
     struct session *s = session_of(c);
     s->name.mem = s->lib_name.mem = s->lib_version.mem = &c->netloop->mem;
     dlist_init(&s->subscriber.subscriptions);
+    dlist_init(&s->monitor_link);
     session_reset(s);
 }
 
@@ -40,9 +41,16 @@ void session_on_close(struct conn *c)
     struct session *s = session_of(c);
     wait_cancel(s);
     pubsub_on_close(s);
+    monitor_stop(s);
     buf_clear(&s->name);
     buf_clear(&s->lib_name);
     buf_clear(&s->lib_version);
+}
+
+void session_choose_output_class(struct session *s)
+{
+    bool is_fed = s->subscriber.count > 0 || s->is_monitor;
+    s->conn.output_class = is_fed ? CONFIG_CLIENT_PUBSUB : CONFIG_CLIENT_NORMAL;
 }
 
 /* ---- deferred replies ---- */
@@ -241,6 +249,11 @@ static inline bool check_allowed(struct session *s, const struct route *route)
         return false;
     }
     if (unlikely(session_is_in_subscribe_mode(s)) && !check_subscriber(s, route)) return false;
+    if (unlikely(s->is_monitor) &&
+        route->command->flags & (CMD_READ | CMD_WRITE | CMD_MAY_REPLICATE)) {
+        session_reject(s, route, ERR_MONITOR);
+        return false;
+    }
     return true;
 }
 
@@ -416,8 +429,11 @@ static bool dispatch(struct session *s)
     if (unlikely(!check_allowed(s, route))) return true;
     if (unlikely(is_paused(s, route->command))) return false;
     if (w->recorder) return dispatch_recorded(s, route);
+    bool is_watched = server_has_monitors(w->server);
+    if (unlikely(is_watched)) monitor_note(s, route);
     if (unlikely(!dispatch_by_plan(s, route))) return false;
     counter_add(&w->routes[route->id].calls, 1);
+    if (unlikely(is_watched)) monitor_tell(s);
     return true;
 }
 

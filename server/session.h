@@ -12,6 +12,7 @@
 #pragma once
 
 #include "net/netloop.h"
+#include "server/monitor.h"
 #include "server/pubsub.h"
 #include "server/router.h"
 
@@ -36,6 +37,8 @@ struct session {
     uint64_t last_word; /* its name, if that alone tells the route; see name_word. 0: no */
     struct wait *wait;  /* of WAIT; NULL: it does not wait */
     struct subscriber subscriber;
+    bool is_monitor;
+    struct dlist monitor_link; /* of its net thread's watchers */
     uint64_t requests;  /* commands so far: their number in the record of the order */
 };
 
@@ -81,6 +84,10 @@ static inline bool session_is_in_subscribe_mode(const struct session *s)
 {
     return s->subscriber.count > 0 && s->resp == 2;
 }
+
+/* Which of client-output-buffer-limit holds for it: who gets what it has not asked for one by one
+ * is a subscriber. */
+void session_choose_output_class(struct session *s);
 
 /* Back to the state after the connection was accepted: RESET. */
 void session_reset(struct session *s);

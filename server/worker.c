@@ -220,6 +220,7 @@ static void worker_init_net(struct worker *w)
     timer_init(&w->pause_timer.timer);
     w->scratch.mem = w->placement.mem = mem;
     pubsub_init(w);
+    monitor_init(w);
     uint16_t shard_count = srv->mesh.shard_count;
     w->part_argv = mem_alloc(mem, shard_count * sizeof(struct bytes *));
     w->part_argc = mem_alloc(mem, shard_count * sizeof *w->part_argc);
@@ -288,6 +289,7 @@ void worker_deinit(struct worker *w)
         mem_free(mem, w->recorder, sizeof *w->recorder);
     }
     pubsub_deinit(w);
+    monitor_deinit(w);
     buf_clear(&w->scratch);
     buf_clear(&w->placement);
     mem_free(mem, w->part_argv, srv->mesh.shard_count * sizeof(struct bytes *));
@@ -355,6 +357,7 @@ static bool run_net_output(struct worker *w)
         netloop_resume_stalled(&w->net);
     }
     netloop_flush(&w->net);
+    monitor_flush(w);
     return any;
 }
 
@@ -451,6 +454,7 @@ static void worker_run(struct worker *w)
     while (!atomic_load_explicit(&w->may_exit, memory_order_acquire)) {
         worker_step(w, 1000000);
         bool is_drained = !w->has_net || netloop_is_empty(&w->net);
+        is_drained &= !w->has_net || monitor_is_settled(w);
         is_drained &= !w->has_shard || shard_is_settled(&w->shard);
         atomic_store_explicit(&w->is_drained, is_drained, memory_order_release);
     }

@@ -60,6 +60,7 @@ struct worker {
     int64_t pause_until_ms; /* monotonic */
     struct net_timer pause_timer;
     struct pubsub pubsub;
+    struct monitor monitor;
     struct dlist stuck;        /* coordinators that wait for credit */
     struct recorder *recorder; /* NULL: the order is not recorded */
     struct buf scratch;        /* of whoever runs now, not across calls */

@@ -166,11 +166,14 @@ static enum err cmd_smove(struct shard *sh, struct request *rq, struct reply *ou
 
     bool is_member = set_has(&from.set, rq->argv[3]);
     if (is_member && from.e != to.e) {
-        bool is_new;
+        bool is_new, is_new_key = !to.e;
+        sh->is_quiet = true; /* events of the source come first, but only the target can fail */
         enum err e = add_one(sh, &to, rq->argv[3], &is_new);
+        sh->is_quiet = false;
         if (e != OK) return e;
         (void)set_remove(&sh->mem, &from.set, rq->argv[3]);
         target_store(sh, &from, "srem");
+        if (is_new_key) notify(sh, NOTIFY_NEW, "new", &to.key);
         if (is_new) notify(sh, NOTIFY_SET, "sadd", &to.key);
     }
     reply_i64(out, is_member);
