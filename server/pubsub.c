@@ -390,7 +390,9 @@ static void confirm_later(struct session *s, struct pubsub_change *ch, struct re
     ch->slot = confirmation_slot(s);
     out->last->size = (uint32_t)(out->cursor - out->last->data);
     ch->reply = chunk_copy_chain(&ch->worker->net.mem, out->first);
-    for (uint32_t i = 0; i < ch->count; i++) ch->subscriptions[i]->slot = ch->slot;
+    /* Messages wait for the confirmation of the joining; that of the leaving waits for them. */
+    for (uint32_t i = 0; !ch->header.is_leave && i < ch->count; i++)
+        ch->subscriptions[i]->slot = ch->slot;
     s->subscriber.change = ch;
     s->is_waiting = true;
     change_start(ch);
