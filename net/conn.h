@@ -69,7 +69,7 @@ struct conn {
     bool is_receiving, is_sending, is_ended /* peer sent its last byte */;
     bool close_after_reply, is_closing, is_reply_off, is_reply_skip;
     bool is_over_hard_limit; /* pushes have been dropped: it will be cut */
-    uint8_t output_class; /* index of net_config.output_limits */
+    uint8_t output_class;    /* index of net_config.output_limits */
 
     /* ---- input ---- */
     struct resp_reader reader;

@@ -84,7 +84,7 @@ struct server {
     struct server_samples samples;
     struct counter rejected_connections;
     _Atomic int64_t monitor_count; /* connections that watch; written by net threads */
-    struct counter *route_ticks; /* of PLAN_MAIN commands, by route id */
+    struct counter *route_ticks;   /* of PLAN_MAIN commands, by route id */
     uint16_t tcp_port;
 };
 

@@ -39,7 +39,7 @@ struct session {
     struct subscriber subscriber;
     bool is_monitor;
     struct dlist monitor_link; /* of its net thread's watchers */
-    uint64_t requests;  /* commands so far: their number in the record of the order */
+    uint64_t requests;         /* commands so far: their number in the record of the order */
 };
 
 static inline struct session *session_of(struct conn *c)

@@ -214,8 +214,8 @@ static enum err cmd_hincrby(struct shard *sh, struct request *rq, struct reply *
         return ERR_OVERFLOW;
     }
     char text[TEXT_I64_BYTES_MAX];
-    err = put_result(sh, &t, rq->argv[2], bytes_make(text, text_from_i64(text, n)), &old,
-                     "hincrby");
+    err =
+        put_result(sh, &t, rq->argv[2], bytes_make(text, text_from_i64(text, n)), &old, "hincrby");
     if (err == OK) reply_i64(out, n);
     return err;
 }

@@ -222,6 +222,7 @@ BY_COMMAND = {
     (b"COMMAND", b"HELP"): "help",
     (b"CONFIG", b"HELP"): "help",
     (b"OBJECT", b"HELP"): "help",
+    (b"PUBSUB", b"HELP"): "help",
     (b"OBJECT", b"IDLETIME"): "own-number",
     (b"OBJECT", b"REFCOUNT"): "own-number",
     (b"TIME",): "own-text",

@@ -161,7 +161,7 @@ Test(commands, what_is_split_by_key_or_locks_keys_has_keys)
 
 static void check_spec(const struct route *route, const struct key_spec *spec)
 {
-    unsigned access = spec->flags & (KEY_RO | KEY_RW | KEY_OW | KEY_RM);
+    unsigned access = spec->flags & (KEY_RO | KEY_RW | KEY_OW | KEY_RM | KEY_NOT_KEY);
     cr_expect(access && (access & (access - 1)) == 0, "%s: not one kind of access",
               route->full_name);
     if (spec->is_unknown) { /* the row must know better */

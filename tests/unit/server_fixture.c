@@ -70,6 +70,7 @@ static void disconnect(struct session *s)
 {
     struct conn *c = &s->conn;
     struct netloop *nl = c->netloop;
+    nl->places[c->index].conn = NULL;
     c->is_closing = true;
     session_on_close(c);
     dlist_remove(&c->queue_link);
@@ -85,10 +86,13 @@ void server_fixture_free(struct server_fixture *f)
     for (uint16_t i = 0; i < srv->worker_count; i++) {
         struct netloop *nl = &srv->workers[i].net;
         uint32_t places = nl->place_count;
+        shard_here = &srv->workers[i].shard;
         while (nl->place_count > 0) disconnect(session_of(nl->places[nl->place_count - 1].conn));
         nl->place_count = places;
-        worker_close(&srv->workers[i]);
+        turn_publish(nl);
     }
+    server_fixture_settle(f); /* what they subscribed to goes */
+    for (uint16_t i = 0; i < srv->worker_count; i++) worker_close(&srv->workers[i]);
     struct config *config = (struct config *)(uintptr_t)srv->config;
     lines_free(f);
     buf_clear(&f->sent);
@@ -132,10 +136,34 @@ struct session *server_fixture_connect(struct server_fixture *f, uint16_t net_id
 
 /* ---- running ---- */
 
+/* Parcels of other threads, and what the shard has to say. */
+static bool step_shard(struct worker *w)
+{
+    struct mesh *mesh = &w->server->mesh;
+    struct parcel *pc;
+    bool any = false;
+    while ((pc = merge_next(&w->merge))) {
+        shard_run_parcel(&w->shard, pc);
+        cr_assert(mailbox_push(mesh_to_net(mesh, w->shard.id, pc->net_id), pc));
+        shard_send_late(&w->shard);
+        any = true;
+    }
+    any |= w->shard.channels.has_news;
+    channels_flush(&w->shard, &w->thread);
+    return any;
+}
+
 static bool step_worker(struct worker *w)
 {
     thread_here = &w->thread;
+    shard_set_now(&w->shard, w->thread.now_ns, w->thread.wall_ms);
     bool any = thread_run_calls(&w->thread);
+    any |= pubsub_resume(w);
+    any |= step_shard(w);
+    any |= turn_take_home(&w->net);
+    any |= w->net.turn.touched_count > 0 || w->monitor.has_news;
+    turn_publish(&w->net);
+    monitor_flush(w);
     any |= netloop_run_timers(&w->net);
     any |= netloop_run_input(&w->net);
     if (w->should_resume) {

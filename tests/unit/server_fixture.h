@@ -4,8 +4,7 @@
  *
  * Thread     the test's; all threads of the server believe that it is theirs.
  * Ownership  Free with server_fixture_free. A reply is valid until the next call.
- * Limits     Commands of PLAN_NET and what they call on other threads; nothing that needs a shard,
- * a listener or the end of a socket.
+ * Limits     Nothing that needs a listener or the end of a socket.
  */
 #pragma once
 

@@ -45,6 +45,7 @@ struct shard_fixture shard_fixture_make_one_of(uint16_t id, uint16_t shard_count
         .hash_seed = HASH_SEED,
         .random_seed = 1,
         .config = f.config,
+        .net_count = SHARD_FIXTURE_NETS,
     };
     memset(f.shard, 0, sizeof *f.shard);
     shard_init(f.shard, &options);

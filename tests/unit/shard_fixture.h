@@ -10,6 +10,7 @@
 #include "shard/shard.h"
 
 #define SHARD_FIXTURE_FAMILIES_MAX 24
+#define SHARD_FIXTURE_NETS 2                 /* net threads that the shard believes in */
 #define SHARD_FIXTURE_START_MS 1700000000000 /* the clock of a new fixture */
 
 struct shard_fixture {
