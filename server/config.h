@@ -77,25 +77,6 @@ enum config_shutdown {
     CONFIG_SHUTDOWN_FORCE = 8
 };
 
-/* Bits of notify-keyspace-events, with their letters. */
-enum config_notify {
-    CONFIG_NOTIFY_KEYSPACE = 1 << 0,  /* K */
-    CONFIG_NOTIFY_KEYEVENT = 1 << 1,  /* E */
-    CONFIG_NOTIFY_GENERIC = 1 << 2,   /* g */
-    CONFIG_NOTIFY_STRING = 1 << 3,    /* $ */
-    CONFIG_NOTIFY_LIST = 1 << 4,      /* l */
-    CONFIG_NOTIFY_SET = 1 << 5,       /* s */
-    CONFIG_NOTIFY_HASH = 1 << 6,      /* h */
-    CONFIG_NOTIFY_ZSET = 1 << 7,      /* z */
-    CONFIG_NOTIFY_EXPIRED = 1 << 8,   /* x */
-    CONFIG_NOTIFY_EVICTED = 1 << 9,   /* e */
-    CONFIG_NOTIFY_STREAM = 1 << 10,   /* t */
-    CONFIG_NOTIFY_KEY_MISS = 1 << 11, /* m: not in A */
-    CONFIG_NOTIFY_MODULE = 1 << 12,   /* d */
-    CONFIG_NOTIFY_NEW = 1 << 13,      /* n: not in A */
-    CONFIG_NOTIFY_ALL = 0x17fc,       /* A: g$lshzxetd */
-};
-
 /* Classes of client-output-buffer-limit. */
 enum config_client_class {
     CONFIG_CLIENT_NORMAL,
@@ -171,7 +152,7 @@ struct config {
     int32_t hz; /* 1 … 500 */
     bool dynamic_hz, activerehashing;
     int32_t active_expire_effort;
-    uint32_t notify_keyspace_events; /* enum config_notify */
+    uint32_t notify_keyspace_events; /* enum notify_class */
     uint64_t tracking_table_keys_max;
     bool lazyfree_lazy_eviction, lazyfree_lazy_expire, lazyfree_lazy_server_del,
         lazyfree_lazy_user_del, lazyfree_lazy_user_flush;

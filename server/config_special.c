@@ -8,6 +8,7 @@
 
 #include "base/mem.h"
 #include "base/text.h"
+#include "shard/notify.h"
 
 #define BAD_DIRECTIVE "Bad directive or wrong number of arguments"
 #define WRONG_COUNT "wrong number of arguments"
@@ -323,11 +324,10 @@ static const struct {
     char letter;
     uint32_t bits;
 } notify_letters[] = {
-    {'g', CONFIG_NOTIFY_GENERIC},  {'$', CONFIG_NOTIFY_STRING},   {'l', CONFIG_NOTIFY_LIST},
-    {'s', CONFIG_NOTIFY_SET},      {'h', CONFIG_NOTIFY_HASH},     {'z', CONFIG_NOTIFY_ZSET},
-    {'x', CONFIG_NOTIFY_EXPIRED},  {'e', CONFIG_NOTIFY_EVICTED},  {'t', CONFIG_NOTIFY_STREAM},
-    {'d', CONFIG_NOTIFY_MODULE},   {'n', CONFIG_NOTIFY_NEW},      {'A', CONFIG_NOTIFY_ALL},
-    {'K', CONFIG_NOTIFY_KEYSPACE}, {'E', CONFIG_NOTIFY_KEYEVENT}, {'m', CONFIG_NOTIFY_KEY_MISS},
+    {'g', NOTIFY_GENERIC},  {'$', NOTIFY_STRING},   {'l', NOTIFY_LIST},     {'s', NOTIFY_SET},
+    {'h', NOTIFY_HASH},     {'z', NOTIFY_ZSET},     {'x', NOTIFY_EXPIRED},  {'e', NOTIFY_EVICTED},
+    {'t', NOTIFY_STREAM},   {'d', NOTIFY_MODULE},   {'n', NOTIFY_NEW},      {'A', NOTIFY_ALL},
+    {'K', NOTIFY_KEYSPACE}, {'E', NOTIFY_KEYEVENT}, {'m', NOTIFY_KEY_MISS},
 };
 
 static bool set_notify(struct config *c, const struct config_param *p,
@@ -351,14 +351,12 @@ static bool set_notify(struct config *c, const struct config_param *p,
 static void print_notify(const struct config *c, const struct config_param *p, struct buf *out)
 {
     uint32_t bits = c->notify_keyspace_events;
-    bool all = (bits & CONFIG_NOTIFY_ALL) == CONFIG_NOTIFY_ALL;
+    bool all = (bits & NOTIFY_ALL) == NOTIFY_ALL;
     (void)p;
     for (size_t l = 0; l < ARRAY_LEN(notify_letters); l++) {
         uint32_t letter = notify_letters[l].bits;
         /* "A" stands for its letters, and hides n as in Redis. */
-        if (letter == CONFIG_NOTIFY_ALL ? !all
-                                        : all && (letter & (CONFIG_NOTIFY_ALL | CONFIG_NOTIFY_NEW)))
-            continue;
+        if (letter == NOTIFY_ALL ? !all : all && (letter & (NOTIFY_ALL | NOTIFY_NEW))) continue;
         if (bits & letter) buf_append(out, &notify_letters[l].letter, 1);
     }
 }
@@ -368,7 +366,7 @@ static void lines_notify(const struct config *c, const struct config_param *p, s
     buf_printf(out, "%s \"", p->name);
     size_t start = out->size;
     print_notify(c, p, out);
-    bool hidden = (c->notify_keyspace_events & CONFIG_NOTIFY_NEW) &&
+    bool hidden = (c->notify_keyspace_events & NOTIFY_NEW) &&
                   !memchr(out->data + start, 'n', out->size - start);
     buf_append_text(out, hidden ? "n\"\n" : "\"\n");
 }

@@ -33,6 +33,7 @@ enum notify_class {
     NOTIFY_KEY_MISS = 1 << 11, /* m: not in A */
     NOTIFY_MODULE = 1 << 12,   /* d: accepted; nothing here causes one */
     NOTIFY_NEW = 1 << 13,      /* n: not in A */
+    NOTIFY_ALL = 0x17fc,       /* A: g$lshzxetd */
 };
 
 /* The hook of shard.h as the server has it: to the channels of this shard. */

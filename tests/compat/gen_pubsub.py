@@ -5,7 +5,6 @@ tests/e2e/test_pubsub.py's affair.
 """
 
 GROUP = "pubsub"
-WEIGHT = 0.2
 
 # fmt: off
 COMMANDS = [
