@@ -41,6 +41,7 @@ enum request_flags {
     REQUEST_PARKED = 1 << 0, /* set by the shard: not run yet, a late reply will follow */
     REQUEST_COMMIT = 1 << 1, /* of a commit turn: its coordinator holds the locks that it touches */
     REQUEST_PART = 1 << 2,   /* one part of a command that was split */
+    REQUEST_TRACKED = 1 << 3, /* the connection is to be told when what it reads here changes */
 };
 
 struct request {

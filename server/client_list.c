@@ -23,6 +23,8 @@ static void append_flags(const struct session *s, bool is_unix, struct buf *out)
     size_t before = out->size;
     if (s->is_monitor) buf_append_text(out, "O");
     if (s->subscriber.count > 0) buf_append_text(out, "P");
+    if (s->tracking.is_on) buf_append_text(out, "t");
+    if (s->tracking.is_bcast) buf_append_text(out, "B");
     if (is_blocked(s)) buf_append_text(out, "b");
     if (s->conn.close_after_reply) buf_append_text(out, "c");
     if (is_unix) buf_append_text(out, "U");
@@ -75,9 +77,9 @@ void client_line(struct session *s, struct buf *out)
     buf_printf(out, " db=%u sub=%u psub=%u ssub=%u multi=-1", s->db, counts[CHANNEL_PLAIN],
                counts[CHANNEL_PATTERN], counts[CHANNEL_SHARDED]);
     append_buffers(s, out);
-    buf_printf(out, " events=%s%s cmd=%s user=default redir=-1 resp=%u", c->is_receiving ? "r" : "",
+    buf_printf(out, " events=%s%s cmd=%s user=default redir=%d resp=%u", c->is_receiving ? "r" : "",
                c->is_sending ? "w" : "", s->last_route ? s->last_route->full_name : "NULL",
-               s->resp);
+               s->tracking.is_on ? 0 : -1, s->resp);
     append_name(out, " lib-name=", &s->lib_name);
     append_name(out, " lib-ver=", &s->lib_version);
     buf_append_text(out, "\n");

@@ -125,31 +125,6 @@ static enum err cmd_client_no_touch(struct session *s, struct request *rq, struc
     return e;
 }
 
-/* ---- tracking: nobody can switch it on, so it is off ---- */
-
-static enum err cmd_client_getredir(struct session *s, struct request *rq, struct reply *out)
-{
-    UNUSED struct session *any = s;
-    UNUSED struct request *nothing = rq;
-    reply_i64(out, -1);
-    return OK;
-}
-
-static enum err cmd_client_trackinginfo(struct session *s, struct request *rq, struct reply *out)
-{
-    UNUSED struct session *any = s;
-    UNUSED struct request *nothing = rq;
-    reply_map(out, 3);
-    reply_bulk_text(out, "flags");
-    reply_set(out, 1);
-    reply_bulk_text(out, "off");
-    reply_bulk_text(out, "redirect");
-    reply_i64(out, -1);
-    reply_bulk_text(out, "prefixes");
-    reply_array(out, 0);
-    return OK;
-}
-
 /* ---- LIST ---- */
 
 static int compare_ids(const void *a, const void *b)
@@ -519,6 +494,10 @@ static const struct command client_subcommands[] = {
      .since = "2.9.50", .group = "connection", .complexity = "O(1)", .summary = "Holds all commands, or all writes, for some time."},
     {.name = "unpause", .on_net = cmd_client_unpause, .arity = 2, .plan = PLAN_NET, .flags = OF_OTHERS, .acl = ACL_CONNECTION, .keys = KEYS_NONE,
      .since = "6.2.0", .group = "connection", .complexity = "O(n) for n paused connections", .summary = "Ends a pause."},
+    {.name = "tracking", .on_net = cmd_client_tracking, .arity = -3, .plan = PLAN_NET, .flags = OF_ITSELF, .acl = ACL_CONNECTION, .keys = KEYS_NONE,
+     .since = "6.0.0", .group = "connection", .complexity = "O(1); some have prefixes, each of which is one more", .summary = "Says whether this connection is told when keys that it has read change."},
+    {.name = "caching", .on_net = cmd_client_caching, .arity = 3, .plan = PLAN_NET, .flags = OF_ITSELF, .acl = ACL_CONNECTION, .keys = KEYS_NONE,
+     .since = "6.0.0", .group = "connection", .complexity = "O(1)", .summary = "Says whether the keys of the next command are tracked."},
     {.name = "getredir", .on_net = cmd_client_getredir, .arity = 2, .plan = PLAN_NET, .flags = OF_ITSELF, .acl = ACL_CONNECTION, .keys = KEYS_NONE,
      .since = "6.0.0", .group = "connection", .complexity = "O(1)", .summary = "The client that gets this connection's invalidation messages."},
     {.name = "trackinginfo", .on_net = cmd_client_trackinginfo, .arity = 2, .plan = PLAN_NET, .flags = OF_ITSELF, .acl = ACL_CONNECTION, .keys = KEYS_NONE,

@@ -191,6 +191,7 @@ static enum err cmd_reset(struct session *s, struct request *rq, struct reply *o
     UNUSED struct request *any = rq;
     session_reset(s);
     monitor_stop(s);
+    tracking_stop(s);
     out->resp = 2;
     reply_status(out, "RESET");
     UNUSED bool is_later = pubsub_reset(s, out);

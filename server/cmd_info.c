@@ -137,17 +137,14 @@ static void write_server(struct info *in)
 static void write_clients(struct info *in)
 {
     const struct stats *s = &in->stats;
-    static const char *const zeros[] = {"blocked_clients",
-                                        "tracking_clients",
-                                        "clients_in_timeout_table",
-                                        "total_blocking_keys",
-                                        "total_blocking_keys_on_nokey",
+    static const char *const zeros[] = {"blocked_clients", "clients_in_timeout_table",
+                                        "total_blocking_keys", "total_blocking_keys_on_nokey",
                                         NULL};
     NUMBERS(in, {"connected_clients", s->connections}, {"cluster_connections", 0},
             {"maxclients", in->config->maxclients},
             {"client_recent_max_input_buffer", s->input_buffer_max},
             {"client_recent_max_output_buffer", s->output_buffer_max},
-            {"pubsub_clients", s->pubsub_clients});
+            {"tracking_clients", s->tracking_clients}, {"pubsub_clients", s->pubsub_clients});
     write_zeros(in, zeros);
 }
 
@@ -288,13 +285,17 @@ static void write_stats(struct info *in)
 {
     const struct stats *s = &in->stats;
     const struct server_samples *m = &in->srv->samples;
-    static const char *const none[] = {"latest_fork_usec",         "total_forks",
-                                       "migrate_cached_sockets",   "slave_expires_tracked_keys",
-                                       "active_defrag_hits",       "active_defrag_misses",
-                                       "active_defrag_key_hits",   "active_defrag_key_misses",
-                                       "total_active_defrag_time", "current_active_defrag_time",
-                                       "tracking_total_keys",      "tracking_total_items",
-                                       "tracking_total_prefixes",  NULL};
+    static const char *const none[] = {"latest_fork_usec",
+                                       "total_forks",
+                                       "migrate_cached_sockets",
+                                       "slave_expires_tracked_keys",
+                                       "active_defrag_hits",
+                                       "active_defrag_misses",
+                                       "active_defrag_key_hits",
+                                       "active_defrag_key_misses",
+                                       "total_active_defrag_time",
+                                       "current_active_defrag_time",
+                                       NULL};
     NUMBERS(in, {"total_connections_received", s->connections_received},
             {"total_commands_processed", s->commands},
             {"instantaneous_ops_per_sec", counter_read(&m->ops_per_s)},
@@ -316,6 +317,9 @@ static void write_stats(struct info *in)
             {"pubsub_channels", s->pubsub_channels}, {"pubsub_patterns", s->pubsub_patterns},
             {"pubsubshard_channels", s->pubsub_sharded_channels});
     write_zeros(in, none);
+    NUMBERS(in, {"tracking_total_keys", s->tracking_keys},
+            {"tracking_total_items", s->tracking_items},
+            {"tracking_total_prefixes", s->tracking_prefixes});
     write_error_totals(in);
     NUMBERS(in, {"dump_payload_sanitizations", 0}, {"total_reads_processed", s->reads},
             {"total_writes_processed", s->writes},

@@ -119,7 +119,7 @@ const struct config_param config_params[] = {
     BOOLEAN("activerehashing", NULL, activerehashing, UNUSED_HERE, AREA(SHARDS), "yes"),
     NUMBER("active-expire-effort", NULL, active_expire_effort, UNUSED_HERE, AREA(SHARDS), 1, 10, "1"),
     SPECIAL("notify-keyspace-events", NULL, notify_keyspace_events, 0, AREA(SHARDS), notify, ""),
-    NUMBER("tracking-table-max-keys", NULL, tracking_table_keys_max, UNUSED_HERE, AREA(SHARDS), 0, INT64_MAX, "1000000"),
+    NUMBER("tracking-table-max-keys", NULL, tracking_table_keys_max, 0, AREA(SHARDS), 0, INT64_MAX, "1000000"),
     BOOLEAN("lazyfree-lazy-eviction", NULL, lazyfree_lazy_eviction, UNUSED_HERE, AREA(SHARDS), "no"),
     BOOLEAN("lazyfree-lazy-expire", NULL, lazyfree_lazy_expire, UNUSED_HERE, AREA(SHARDS), "no"),
     BOOLEAN("lazyfree-lazy-server-del", NULL, lazyfree_lazy_server_del, UNUSED_HERE, AREA(SHARDS), "no"),

@@ -209,18 +209,19 @@ static void fan_out_parts(struct session *s, const struct route *route, const st
     struct split *split = split_create(s, route, p->part_count);
     split_note_keys(nl, split, p);
     for (uint16_t i = 0; i < p->part_count; i++)
-        turn_add_part(nl, p->part_shards[i], &split->gather, i,
-                      &(struct turn_request){.command = route->command,
-                                             .argv = part_argv[i],
-                                             .argc = part_argc[i],
-                                             .command_id = route->id,
-                                             .db = (uint16_t)s->db,
-                                             .hash = first_hash_of(p, p->part_shards[i]),
-                                             .hashed_index = p->first,
-                                             .resp = s->resp,
-                                             .flags = REQUEST_PART,
-                                             .input = input,
-                                             .argv_is_stable = true});
+        turn_add_part(
+            nl, p->part_shards[i], &split->gather, i,
+            &(struct turn_request){.command = route->command,
+                                   .argv = part_argv[i],
+                                   .argc = part_argc[i],
+                                   .command_id = route->id,
+                                   .db = (uint16_t)s->db,
+                                   .hash = first_hash_of(p, p->part_shards[i]),
+                                   .hashed_index = p->first,
+                                   .resp = s->resp,
+                                   .flags = REQUEST_PART | session_tracked_flag(s, route->command),
+                                   .input = input,
+                                   .argv_is_stable = true});
 }
 
 bool coord_fan_out(struct session *s, const struct route *route)

@@ -363,6 +363,7 @@ static void lock_turn(struct locked *op)
                                              .command_id = op->route->id,
                                              .db = op->db,
                                              .resp = 2,
+                                             .flags = op->tracked_flag,
                                              .argv_is_stable = true});
         argv += argc;
     }
@@ -481,6 +482,7 @@ struct locked *locked_create(struct session *s, const struct route *route)
     op->argc = s->conn.reader.argc;
     op->db = (uint16_t)s->db;
     op->resp = s->resp;
+    op->tracked_flag = session_tracked_flag(s, route->command);
     dlist_init(&op->stuck_link);
     return op;
 }

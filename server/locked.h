@@ -65,6 +65,7 @@ struct locked {
     uint32_t argc;
     uint16_t db;
     uint8_t resp;
+    uint8_t tracked_flag; /* of the lock turn: there the keys are read */
     uint16_t host;
     struct locked_key *keys;
     uint32_t key_count, key_capacity;

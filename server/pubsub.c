@@ -118,7 +118,7 @@ static struct topic *topic_try_make(struct worker *w, enum channel_kind kind, st
     if (!t) return NULL;
     *t = (struct topic){.ticket = {.topic = (uint64_t)(uintptr_t)t, .kind = kind},
                         .shard = shard,
-                        .is_everywhere = kind == CHANNEL_PATTERN ||
+                        .is_everywhere = kind == CHANNEL_PATTERN || kind == CHANNEL_PREFIX ||
                                          (kind == CHANNEL_PLAIN && channel_is_everywhere(name)),
                         .name_bytes = name.size};
     memcpy(t->name, name.data, name.size);
@@ -202,8 +202,8 @@ static void subscriber_counted(struct session *s)
     struct subscriber *of = &s->subscriber;
     struct pubsub *ps = &session_worker(s)->pubsub;
     bool was = of->count > 0;
-    of->count = 0;
-    for (unsigned i = 0; i < CHANNEL_KINDS; i++) of->count += of->counts[i];
+    of->count = of->counts[CHANNEL_PLAIN] + of->counts[CHANNEL_PATTERN] +
+                of->counts[CHANNEL_SHARDED]; /* who tracks keys is no subscriber */
     if (was == (of->count > 0)) return;
     counter_set(&ps->clients, counter_read(&ps->clients) + (was ? UINT64_MAX : 1));
     session_choose_output_class(s);
@@ -398,9 +398,8 @@ static void confirm_later(struct session *s, struct pubsub_change *ch, struct re
     change_start(ch);
 }
 
-static const char *const join_words[CHANNEL_KINDS] = {"subscribe", "psubscribe", "ssubscribe"};
-static const char *const leave_words[CHANNEL_KINDS] = {"unsubscribe", "punsubscribe",
-                                                       "sunsubscribe"};
+static const char *const join_words[] = {"subscribe", "psubscribe", "ssubscribe"};
+static const char *const leave_words[] = {"unsubscribe", "punsubscribe", "sunsubscribe"};
 
 /* Sharded channels are counted for themselves. */
 static void reply_count(const struct session *s, enum channel_kind kind, struct reply *out)
@@ -410,11 +409,12 @@ static void reply_count(const struct session *s, enum channel_kind kind, struct 
                                            : counts[CHANNEL_PLAIN] + counts[CHANNEL_PATTERN]);
 }
 
-static void confirm(const struct session *s, const char *word, enum channel_kind kind,
+static void confirm(const struct session *s, const char *const *words, enum channel_kind kind,
                     struct bytes name, struct reply *out)
 {
+    if (kind == CHANNEL_PREFIX) return; /* CLIENT TRACKING has one reply */
     reply_push(out, 3);
-    reply_bulk_text(out, word);
+    reply_bulk_text(out, words[kind]);
     reply_bulk(out, name);
     reply_count(s, kind, out);
 }
@@ -450,7 +450,7 @@ static bool join_names(struct session *s, enum channel_kind kind, const struct r
             }
             made[(*count)++] = sub;
         }
-        confirm(s, join_words[kind], kind, rq->argv[i], out);
+        confirm(s, join_words, kind, rq->argv[i], out);
     }
     return true;
 }
@@ -484,6 +484,7 @@ enum err pubsub_subscribe(struct session *s, enum channel_kind kind, struct requ
         *out = netloop_reply(&w->net, s->resp);
         return ERR_ALLOC;
     }
+    if (kind == CHANNEL_PREFIX) reply_ok(out);
     made = cut_list(mem, made, room, count);
     subscriber_counted(s);
     if (count == 0) {
@@ -508,7 +509,7 @@ static void leave_names(struct session *s, enum channel_kind kind, const struct 
             subscription_detach(sub);
             gone[(*count)++] = sub;
         }
-        confirm(s, leave_words[kind], kind, rq->argv[i], out);
+        confirm(s, leave_words, kind, rq->argv[i], out);
     }
 }
 
@@ -522,7 +523,7 @@ static void leave_all(struct session *s, enum channel_kind kind, struct subscrip
         if (kind != CHANNEL_KINDS && sub->topic->ticket.kind != kind) continue;
         subscription_detach(sub);
         gone[(*count)++] = sub;
-        if (out) confirm(s, leave_words[kind], kind, topic_name(sub->topic), out);
+        if (out) confirm(s, leave_words, kind, topic_name(sub->topic), out);
     }
 }
 
@@ -553,6 +554,7 @@ enum err pubsub_unsubscribe(struct session *s, enum channel_kind kind, struct re
         leave_all(s, kind, gone, &count, out);
     else
         leave_names(s, kind, rq, gone, &count, out);
+    if (kind == CHANNEL_PREFIX) reply_ok(out);
     gone = cut_list(mem, gone, room, count);
     subscriber_counted(s);
     if (count == 0) {
@@ -565,6 +567,14 @@ enum err pubsub_unsubscribe(struct session *s, enum channel_kind kind, struct re
     return OK;
 }
 
+void pubsub_each(struct session *s, enum channel_kind kind, channel_fn *fn, void *context)
+{
+    dlist_each (link, &s->subscriber.subscriptions) {
+        struct subscription *sub = container_of(link, struct subscription, of_session);
+        if (sub->topic->ticket.kind == kind) fn(context, topic_name(sub->topic));
+    }
+}
+
 /* No message for it any more. */
 static void forget_session(struct pubsub_change *ch)
 {
@@ -575,7 +585,7 @@ static void forget_session(struct pubsub_change *ch)
 static struct pubsub_change *leave_everything(struct session *s)
 {
     struct worker *w = session_worker(s);
-    uint32_t count = s->subscriber.count;
+    uint32_t count = s->subscriber.count + s->subscriber.counts[CHANNEL_PREFIX];
     if (count == 0) return NULL;
     struct subscription **gone = mem_alloc(&w->net.mem, count * sizeof(struct subscription *));
     leave_all(s, CHANNEL_KINDS, gone, &count, NULL);
@@ -611,7 +621,7 @@ void pubsub_on_close(struct session *s)
 
 /* ---- delivery ---- */
 
-static const char *const message_words[CHANNEL_KINDS] = {"message", "pmessage", "smessage"};
+static const char *const message_words[] = {"message", "pmessage", "smessage"};
 
 /* Everything of the frame but a long message and the line end behind it. */
 static void frame_build(struct buf *frame, const struct topic *t, uint8_t resp,
@@ -654,6 +664,19 @@ static uint64_t deliver_to_topic(struct worker *w, uint16_t shard, const struct 
     return deliveries;
 }
 
+static uint64_t tell_topic(uint16_t shard, const struct topic *t, const struct feed_head *head,
+                           struct bytes key)
+{
+    uint64_t deliveries = 0;
+    dlist_each (link, &t->subscriptions) {
+        struct subscription *sub = container_of(link, struct subscription, of_topic);
+        if (!sub->session || !(sub->joined[shard / 64] >> (shard % 64) & 1)) continue;
+        tracking_tell(sub->session, head, key);
+        deliveries++;
+    }
+    return deliveries;
+}
+
 static uint64_t deliver(struct worker *w, uint16_t shard, const struct feed_head *head,
                         const char *body)
 {
@@ -662,12 +685,35 @@ static uint64_t deliver(struct worker *w, uint16_t shard, const struct feed_head
     struct bytes message = bytes_make(names + head->channel_bytes, head->message_bytes);
     uint64_t deliveries = 1;
     for (uint32_t i = 0; i < head->topic_count; i++) {
-        uint64_t topic;
-        memcpy(&topic, body + i * sizeof topic, sizeof topic);
-        deliveries +=
-            deliver_to_topic(w, shard, (const struct topic *)(uintptr_t)topic, channel, message);
+        uint64_t handle;
+        memcpy(&handle, body + i * sizeof handle, sizeof handle);
+        const struct topic *t = (const struct topic *)(uintptr_t)handle;
+        if (t->ticket.kind == CHANNEL_PREFIX)
+            deliveries += tell_topic(shard, t, head, message);
+        else
+            deliveries += deliver_to_topic(w, shard, t, channel, message);
     }
     return deliveries;
+}
+
+static uint64_t read_item(struct worker *w, uint16_t shard_id, const struct feed_head *head,
+                          const char *body)
+{
+    switch ((enum feed_item)head->item) {
+    case FEED_ACK:
+        change_acknowledged((struct pubsub_change *)(uintptr_t)head->token, shard_id);
+        return 0;
+    case FEED_MESSAGE:
+        return deliver(w, shard_id, head, body);
+    case FEED_INVALIDATE:
+        tracking_tell_reader(w, head, body);
+        return 1;
+    case FEED_FLUSH:
+        tracking_tell_flush(w, head);
+        return 1;
+    }
+    CHECK(!"an item of a feed has a kind");
+    return 0;
 }
 
 size_t pubsub_read_feed(struct thread *at, uint16_t shard_id, struct bytes data)
@@ -680,10 +726,7 @@ size_t pubsub_read_feed(struct thread *at, uint16_t shard_id, struct bytes data)
     while (done < data.size && deliveries < DELIVERIES_PER_SLICE) {
         struct feed_head head;
         memcpy(&head, data.data + done, sizeof head);
-        if (head.item == FEED_ACK)
-            change_acknowledged((struct pubsub_change *)(uintptr_t)head.token, shard_id);
-        else
-            deliveries += deliver(w, shard_id, &head, data.data + done + sizeof head);
+        deliveries += read_item(w, shard_id, &head, data.data + done + sizeof head);
         done += head.bytes;
     }
     return done;

@@ -55,6 +55,8 @@ MUST_USE enum err pubsub_subscribe(struct session *s, enum channel_kind kind, st
                                    struct reply *out);
 MUST_USE enum err pubsub_unsubscribe(struct session *s, enum channel_kind kind, struct request *rq,
                                      struct reply *out);
+/* Calls `fn` for what the connection subscribes to of that kind. */
+void pubsub_each(struct session *s, enum channel_kind kind, channel_fn *fn, void *context);
 /* Lets go of everything; then `out` is the reply. False: there is nothing, reply at once. */
 MUST_USE bool pubsub_reset(struct session *s, struct reply *out);
 /* The same for a connection that ends. */

@@ -33,6 +33,7 @@ void session_on_open(struct conn *c)
     s->name.mem = s->lib_name.mem = s->lib_version.mem = &c->netloop->mem;
     dlist_init(&s->subscriber.subscriptions);
     dlist_init(&s->monitor_link);
+    tracking_open(s);
     session_reset(s);
 }
 
@@ -42,6 +43,7 @@ void session_on_close(struct conn *c)
     wait_cancel(s);
     pubsub_on_close(s);
     monitor_stop(s);
+    tracking_stop(s);
     buf_clear(&s->name);
     buf_clear(&s->lib_name);
     buf_clear(&s->lib_version);
@@ -322,6 +324,7 @@ static inline bool dispatch_one_shard(struct session *s, const struct route *rou
                                     .hash = hash,
                                     .hashed_index = hashed_index,
                                     .resp = s->resp,
+                                    .flags = session_tracked_flag(s, route->command),
                                     .input = &input,
                                     .argv_is_stable = is_long});
     return true;
@@ -434,6 +437,8 @@ static bool dispatch(struct session *s)
     if (unlikely(!dispatch_by_plan(s, route))) return false;
     counter_add(&w->routes[route->id].calls, 1);
     if (unlikely(is_watched)) monitor_tell(s);
+    if (unlikely(s->tracking.caching) && route->command->on_net != cmd_client_caching)
+        s->tracking.caching = CACHING_AS_USUAL; /* it was for this command */
     return true;
 }
 

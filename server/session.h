@@ -15,6 +15,7 @@
 #include "server/monitor.h"
 #include "server/pubsub.h"
 #include "server/router.h"
+#include "server/tracking.h"
 
 struct wait;
 struct worker;
@@ -37,6 +38,7 @@ struct session {
     uint64_t last_word; /* its name, if that alone tells the route; see name_word. 0: no */
     struct wait *wait;  /* of WAIT; NULL: it does not wait */
     struct subscriber subscriber;
+    struct client_tracking tracking;
     bool is_monitor;
     struct dlist monitor_link; /* of its net thread's watchers */
     uint64_t requests;         /* commands so far: their number in the record of the order */
@@ -78,6 +80,15 @@ void session_reject(struct session *s, const struct route *route, enum err e);
 bool session_name_is_valid(struct bytes name);
 /* False: the error has been written. */
 MUST_USE bool session_name_is_short(struct bytes name, struct reply *out);
+
+/* REQUEST_TRACKED if what this command reads is to be remembered for the connection, else 0. */
+static inline uint8_t session_tracked_flag(const struct session *s, const struct command *c)
+{
+    const struct client_tracking *t = &s->tracking;
+    if (likely(!t->is_on) || t->is_bcast || !(c->flags & CMD_READ)) return 0;
+    if (t->is_optin && t->caching != CACHING_YES) return 0;
+    return t->caching == CACHING_NO ? 0 : REQUEST_TRACKED;
+}
 
 /* In RESP2 whoever subscribes to something may do little else. */
 static inline bool session_is_in_subscribe_mode(const struct session *s)

@@ -27,6 +27,7 @@ static void add_net(const struct worker *w, uint64_t now_ns, struct stats *out)
     out->output_buffer_max =
         MAX(out->output_buffer_max, recent_max_read(&c->output_buffer_max, now_ns));
     out->used_memory_clients += mem_live_bytes(&w->net.mem);
+    out->tracking_clients += counter_read(&w->tracking.count);
     out->pubsub_clients += counter_read(&w->pubsub.clients);
 }
 
@@ -43,6 +44,9 @@ static void add_shard(const struct shard *sh, struct stats *out)
     out->evicted_keys += counter_read(&sh->evict.evicted_keys);
     out->eviction_exceeded_us += counter_read(&sh->evict.exceeded_us);
     out->used_memory_index += counter_read(&c->index_bytes);
+    out->tracking_keys += counter_read(&sh->tracking.key_count);
+    out->tracking_items += counter_read(&sh->tracking.item_count);
+    out->tracking_prefixes += counter_read(&sh->channels.counts[CHANNEL_PREFIX]);
     out->pubsub_channels += counter_read(&sh->channels.counts[CHANNEL_PLAIN]);
     out->pubsub_patterns += counter_read(&sh->channels.counts[CHANNEL_PATTERN]);
     out->pubsub_sharded_channels += counter_read(&sh->channels.counts[CHANNEL_SHARDED]);

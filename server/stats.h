@@ -22,6 +22,7 @@ struct stats {
     /* ---- shards ---- */
     /* Names that somebody subscribes to, and who subscribes to anything. */
     uint64_t pubsub_channels, pubsub_patterns, pubsub_sharded_channels, pubsub_clients;
+    uint64_t tracking_clients, tracking_keys, tracking_items, tracking_prefixes;
     uint64_t keyspace_hits, keyspace_misses, expired_keys, expire_slices_cut, expire_cycle_us;
     uint64_t lazyfree_pending, lazyfreed;
     uint64_t evicted_keys, eviction_exceeded_us;

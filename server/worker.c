@@ -48,6 +48,7 @@ static void shard_config_fill(struct shard_config *out, const struct config *c)
                                  .hz = (uint32_t)c->hz,
                                  .rdb_compression = c->rdbcompression,
                                  .notify_classes = c->notify_keyspace_events,
+                                 .tracking_keys_max = c->tracking_table_keys_max,
                                  .active_expire = true,
                                  .maxmemory_bytes = c->maxmemory_bytes,
                                  .evict_policy = policies[c->maxmemory_policy].policy,
@@ -221,6 +222,7 @@ static void worker_init_net(struct worker *w)
     w->scratch.mem = w->placement.mem = mem;
     pubsub_init(w);
     monitor_init(w);
+    dlist_init(&w->tracking.clients);
     uint16_t shard_count = srv->mesh.shard_count;
     w->part_argv = mem_alloc(mem, shard_count * sizeof(struct bytes *));
     w->part_argc = mem_alloc(mem, shard_count * sizeof *w->part_argc);

@@ -61,6 +61,7 @@ struct worker {
     struct net_timer pause_timer;
     struct pubsub pubsub;
     struct monitor monitor;
+    struct net_tracking tracking;
     struct dlist stuck;        /* coordinators that wait for credit */
     struct recorder *recorder; /* NULL: the order is not recorded */
     struct buf scratch;        /* of whoever runs now, not across calls */

@@ -36,6 +36,7 @@ void channels_init(struct shard *sh, uint16_t net_count, feed_read_fn *read)
     *cs = (struct channels){.net_count = net_count, .matched = {.mem = &sh->mem}};
     for (unsigned i = 0; i < CHANNEL_KINDS; i++) node_table_init(&cs->names[i], &sh->mem);
     dlist_init(&cs->patterns);
+    dlist_init(&cs->prefixes);
     if (net_count) cs->feeds = mem_alloc_zeroed(&sh->mem, net_count * sizeof *cs->feeds);
     for (uint16_t i = 0; i < net_count; i++) feed_init(&cs->feeds[i], &sh->mem, sh->id, read);
 }
@@ -95,11 +96,12 @@ static struct channel *channel_make(struct shard *sh, enum channel_kind kind, st
     struct channel *c = mem_alloc_zeroed(&sh->mem, channel_size(cs->net_count, name.size));
     c->name_bytes = name.size;
     memcpy(&c->shares[cs->net_count], name.data, name.size);
-    bool is_everywhere =
-        kind == CHANNEL_PATTERN || (kind == CHANNEL_PLAIN && channel_is_everywhere(name));
+    bool is_everywhere = kind == CHANNEL_PATTERN || kind == CHANNEL_PREFIX ||
+                         (kind == CHANNEL_PLAIN && channel_is_everywhere(name));
     c->has_home_here = !is_everywhere || sh->id == 0;
     dlist_init(&c->link);
     if (kind == CHANNEL_PATTERN) dlist_push_back(&cs->patterns, &c->link);
+    if (kind == CHANNEL_PREFIX) dlist_push_back(&cs->prefixes, &c->link);
     node_table_insert(&cs->names[kind], &c->node, hash);
     if (c->has_home_here) counter_add(&cs->counts[kind], 1);
     return c;
@@ -191,6 +193,7 @@ struct audience {
     struct channel **all;
     uint32_t count;
     uint64_t receivers;
+    struct tracker source; /* of a change of a key */
 };
 
 static MUST_USE enum err audience_add(struct shard *sh, struct audience *who, struct channel *c)
@@ -242,7 +245,10 @@ static void message_append(struct feed *f, const struct audience *who, uint16_t 
     struct feed_head head = {.item = FEED_MESSAGE,
                              .topic_count = topics_on(who, net_id),
                              .channel_bytes = channel.size,
-                             .message_bytes = message.size};
+                             .message_bytes = message.size,
+                             .source_index = who->source.conn_index,
+                             .source_generation = who->source.conn_generation,
+                             .source_net_id = who->source.net_id};
     head.bytes = message_size(head.topic_count, channel, message);
     size_t end = f->filling.size + head.bytes;
     buf_append(&f->filling, &head, sizeof head);
@@ -256,23 +262,91 @@ static void message_append(struct feed *f, const struct audience *who, uint16_t 
     buf_append(&f->filling, padding, end - f->filling.size);
 }
 
-enum err channels_publish(struct shard *sh, enum channel_kind kind, struct bytes channel,
-                          struct bytes message, uint64_t *receivers)
+/* All or nothing. */
+static MUST_USE enum err message_send(struct shard *sh, const struct audience *who,
+                                      struct bytes channel, struct bytes message)
 {
     struct channels *cs = &sh->channels;
-    struct audience who;
-    *receivers = 0;
-    if (audience_find(sh, kind, channel, &who) != OK) return ERR_ALLOC;
-    if (who.count == 0) return OK;
+    if (who->count == 0) return OK;
     for (uint16_t i = 0; i < cs->net_count; i++) {
-        uint32_t topics = topics_on(&who, i);
+        uint32_t topics = topics_on(who, i);
         if (topics == 0) continue;
         if (!buf_try_reserve(&cs->feeds[i].filling, message_size(topics, channel, message)))
             return ERR_ALLOC;
     }
     for (uint16_t i = 0; i < cs->net_count; i++)
-        if (topics_on(&who, i) > 0) message_append(&cs->feeds[i], &who, i, channel, message);
+        if (topics_on(who, i) > 0) message_append(&cs->feeds[i], who, i, channel, message);
     cs->has_news = true;
+    return OK;
+}
+
+enum err channels_publish(struct shard *sh, enum channel_kind kind, struct bytes channel,
+                          struct bytes message, uint64_t *receivers)
+{
+    struct audience who;
+    *receivers = 0;
+    if (audience_find(sh, kind, channel, &who) != OK) return ERR_ALLOC;
+    if (message_send(sh, &who, channel, message) != OK) return ERR_ALLOC;
     *receivers = who.receivers;
     return OK;
+}
+
+/* ---- changes of keys ---- */
+
+static void item_append(struct shard *sh, uint16_t net_id, const struct feed_head *head,
+                        const uint64_t *reader, struct bytes key)
+{
+    struct buf *b = &sh->channels.feeds[net_id].filling;
+    sh->channels.has_news = true;
+    if (!buf_try_reserve(b, head->bytes)) {
+        /* Too big a name: that all is to be forgotten says enough. */
+        struct feed_head flush = {.bytes = sizeof flush, .item = FEED_FLUSH, .token = true};
+        buf_append(b, &flush, sizeof flush);
+        return;
+    }
+    size_t end = b->size + head->bytes;
+    static const char padding[8];
+    buf_append(b, head, sizeof *head);
+    if (reader) buf_append(b, reader, sizeof *reader);
+    buf_append(b, key.data, key.size);
+    buf_append(b, padding, end - b->size);
+}
+
+void channels_invalidate(struct shard *sh, const struct tracker *reader,
+                         const struct tracker *source, struct bytes key)
+{
+    uint64_t place = (uint64_t)reader->conn_index << 32 | reader->conn_generation;
+    struct feed_head head = {.item = FEED_INVALIDATE,
+                             .bytes = padded(sizeof head + sizeof place + key.size),
+                             .topic_count = 1,
+                             .message_bytes = key.size,
+                             .source_index = source->conn_index,
+                             .source_generation = source->conn_generation,
+                             .source_net_id = source->net_id};
+    item_append(sh, reader->net_id, &head, &place, key);
+}
+
+void channels_invalidate_prefixes(struct shard *sh, const struct tracker *source, struct bytes key)
+{
+    struct channels *cs = &sh->channels;
+    struct audience who = {.source = *source};
+    enum err e = OK;
+    if (cs->names[CHANNEL_PREFIX].count == 0) return;
+    cs->matched.size = 0;
+    dlist_each (link, &cs->prefixes) {
+        struct channel *c = container_of(link, struct channel, link);
+        struct bytes prefix = channel_name(cs, c);
+        if (key.size < prefix.size || !bytes_equal(prefix, bytes_make(key.data, prefix.size)))
+            continue;
+        if (e == OK) e = audience_add(sh, &who, c);
+    }
+    if (e == OK) e = message_send(sh, &who, BYTES_LITERAL(""), key);
+    if (e != OK) channels_tell_flush(sh);
+}
+
+void channels_tell_flush(struct shard *sh)
+{
+    struct feed_head head = {.bytes = sizeof head, .item = FEED_FLUSH};
+    for (uint16_t i = 0; i < sh->channels.net_count; i++)
+        item_append(sh, i, &head, NULL, BYTES_LITERAL(""));
 }

@@ -19,27 +19,36 @@
 #include "base/counter.h"
 #include "base/feed.h"
 #include "base/node_table.h"
+#include "shard/tracking.h"
 
 struct shard;
 
-enum channel_kind { CHANNEL_PLAIN, CHANNEL_PATTERN, CHANNEL_SHARDED };
-#define CHANNEL_KINDS 3
+enum channel_kind {
+    CHANNEL_PLAIN,
+    CHANNEL_PATTERN,
+    CHANNEL_SHARDED,
+    CHANNEL_PREFIX /* no channel: of keys, whose changes are told (tracking.h) */
+};
+#define CHANNEL_KINDS 4
 
 /* What a feed consists of: heads, each followed by its contents and padding to 8 bytes. */
-enum feed_item { FEED_ACK, FEED_MESSAGE };
+enum feed_item { FEED_ACK, FEED_MESSAGE, FEED_INVALIDATE, FEED_FLUSH };
 struct feed_head {
     uint64_t bytes; /* with the head and the padding */
     uint64_t token; /* FEED_ACK: of the request */
     uint32_t item;  /* enum feed_item */
     uint32_t topic_count;
     uint64_t channel_bytes, message_bytes;
+    /* Who has changed the key that is told; net id UINT16_MAX: nobody who is known. FEED_INVALIDATE
+     * has its one reader behind it in the place of topics. */
+    uint32_t source_index, source_generation, source_net_id, reserved;
     /* then, of a message: uint64_t topics[topic_count], the channel, the message */
 };
 
 struct channels {
     struct node_table names[CHANNEL_KINDS];
-    struct dlist patterns; /* in the order in which they came */
-    struct feed *feeds;    /* by net id */
+    struct dlist patterns, prefixes; /* in the order in which they came */
+    struct feed *feeds;              /* by net id */
     uint16_t net_count;
     bool has_news; /* some feed is to be flushed */
     struct buf matched;
@@ -71,6 +80,13 @@ void channels_acknowledge(struct shard *sh, const struct attend *a);
 /* To all subscribers of the channel and, of plain ones, to those of matching patterns. */
 MUST_USE enum err channels_publish(struct shard *sh, enum channel_kind kind, struct bytes channel,
                                    struct bytes message, uint64_t *receivers);
+/* Tells one connection that a key has changed; those that subscribe to a prefix of it; and all that
+ * whole databases have. Who finds no memory for that loses its connection's trust: the flush is
+ * told instead. */
+void channels_invalidate(struct shard *sh, const struct tracker *reader,
+                         const struct tracker *source, struct bytes key);
+void channels_invalidate_prefixes(struct shard *sh, const struct tracker *source, struct bytes key);
+void channels_tell_flush(struct shard *sh);
 /* Subscribers without those by pattern. */
 uint64_t channels_subscribers(const struct shard *sh, enum channel_kind kind, struct bytes name);
 /* Calls `fn` for each name that has its home here. */

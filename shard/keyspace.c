@@ -170,6 +170,15 @@ void keyspace_set_access(const struct shard *sh, struct entry *e, int64_t idle_s
     }
 }
 
+/* ---- whoever is interested ---- */
+
+/* Everything that changes a key comes by here. */
+static inline void note_change(struct shard *sh, const struct key *k)
+{
+    if (unlikely(sh->tracking.keys.count > 0 || sh->channels.names[CHANNEL_PREFIX].count > 0))
+        tracking_note_change(sh, k);
+}
+
 /* ---- finding ---- */
 
 bool keyspace_is_expired(const struct shard *sh, const struct entry *e)
@@ -189,6 +198,7 @@ static void drop(struct shard *sh, struct database *db, uint64_t hash, struct en
 void keyspace_drop_expired(struct shard *sh, uint32_t db, uint64_t hash, struct entry *e)
 {
     struct key k = {.name = entry_key(e), .hash = hash, .db = db};
+    note_change(sh, &k);
     notify(sh, NOTIFY_EXPIRED, "expired", &k);
     drop(sh, database_of(sh, db), hash, e);
     counter_add(&sh->counters.expired_keys, 1);
@@ -196,8 +206,9 @@ void keyspace_drop_expired(struct shard *sh, uint32_t db, uint64_t hash, struct 
 
 void keyspace_drop_evicted(struct shard *sh, uint32_t db, uint64_t hash, struct entry *e)
 {
-    notify(sh, NOTIFY_EVICTED, "evicted",
-           &(struct key){.name = entry_key(e), .hash = hash, .db = db});
+    struct key k = {.name = entry_key(e), .hash = hash, .db = db};
+    note_change(sh, &k);
+    notify(sh, NOTIFY_EVICTED, "evicted", &k);
     drop(sh, database_of(sh, db), hash, e);
     counter_add(&sh->evict.evicted_keys, 1);
 }
@@ -293,6 +304,7 @@ static void put(struct shard *sh, const struct key *k, struct entry *old, struct
     }
     publish_counts(db);
     note_deadline(sh, db, e);
+    note_change(sh, k);
 }
 
 /* The deadline of an entry that stays where it is has changed from `old_ms`. */
@@ -301,6 +313,7 @@ static void mark_again(struct shard *sh, const struct key *k, struct entry *e, i
     unsigned mark = take_mark(e);
     struct database *db = database_of(sh, k->db);
     note_deadline(sh, db, e);
+    note_change(sh, k);
     if (likely(mark == keyspace_deadline_mark(old_ms) && !hash_is_table(e))) return;
     dict_replace(&db->keys, k->hash, e, e, mark);
     db->deadline_count += (uint64_t)entry_has_deadline(e) - (old_ms != 0);
@@ -398,8 +411,10 @@ enum err keyspace_edit_string(struct shard *sh, const struct key *k, size_t size
     if (e && e->flags & ENTRY_POINTER) {
         if (!entry_try_grow_big_string(sh->keys.mem, e, size)) return ERR_ALLOC;
         keyspace_touch(sh, e);
+        note_change(sh, k);
     } else if (e && entry_resize_string(e, size)) {
         keyspace_touch(sh, e);
+        note_change(sh, k);
     } else {
         e = try_make_longer(sh, k, e, size);
         if (!e) return ERR_ALLOC;
@@ -437,6 +452,7 @@ void keyspace_touch_changed(struct shard *sh, const struct key *k, struct entry 
 {
     DCHECK(entry_has_key(e, k->name));
     keyspace_touch(sh, e);
+    note_change(sh, k);
     if (likely(!hash_is_table(e))) return;
     int64_t *marked_ms, next_ms = hash_next_deadline_ms(e, &marked_ms);
     if (unlikely(next_ms && (*marked_ms == 0 || next_ms < *marked_ms)))
@@ -449,6 +465,7 @@ bool keyspace_delete(struct shard *sh, const struct key *k)
 {
     struct entry *e = keyspace_peek(sh, k);
     if (!e) return false;
+    note_change(sh, k);
     drop(sh, database_of(sh, k->db), k->hash, e);
     return true;
 }
@@ -470,6 +487,7 @@ bool keyspace_set_deadline(struct shard *sh, const struct key *k, int64_t deadli
     entry_free_shell(sh->keys.mem, e);
     publish_counts(db);
     note_deadline(sh, db, moved);
+    note_change(sh, k);
     return true;
 }
 
@@ -482,6 +500,7 @@ enum err keyspace_move(struct shard *sh, const struct key *from, const struct ke
     struct entry *moved = e;
     if (!same_name) moved = entry_try_reshell(sh->keys.mem, e, to->name, entry_deadline_ms(e));
     if (!moved) return ERR_ALLOC;
+    note_change(sh, from);
     struct database *source = database_of(sh, from->db);
     dict_remove_entry(&source->keys, from->hash, e);
     source->deadline_count -= entry_has_deadline(e);

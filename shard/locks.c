@@ -286,9 +286,15 @@ static void ticket_run(struct shard *sh, struct ticket *t)
     struct reply out;
     reply_init(&out, NULL, &sh->mem);
     out.resp = t->request.resp;
+    const struct parcel *running = sh->tracking.running;
+    sh->tracking.running = NULL; /* that is the parcel of whoever released this one */
     sh->locks.running = t;
     shard_run_request(sh, &t->request, &out);
     sh->locks.running = NULL;
+    sh->tracking.running = running;
+    if (t->request.flags & REQUEST_TRACKED)
+        tracking_remember(sh, &t->request,
+                          &(struct tracker){t->run.conn_index, t->run.conn_generation, t->net_id});
 
     struct late_reply *late = mem_alloc(&sh->mem, sizeof *late);
     *late = (struct late_reply){.run = t->run,

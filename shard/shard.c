@@ -22,6 +22,7 @@ void shard_init(struct shard *sh, const struct shard_options *options)
     evict_init(sh, options->budget);
     evict_apply_config(sh);
     channels_init(sh, options->net_count, options->read_feed);
+    tracking_init(sh);
     dlist_init(&sh->late);
     sh->free_list = free_list_create(&sh->mem);
     sh->per_command =
@@ -33,6 +34,7 @@ void shard_deinit(struct shard *sh)
     locks_deinit(sh);
     evict_deinit(sh);
     channels_deinit(sh);
+    tracking_deinit(sh);
     buf_clear(&sh->guest_events);
     keyspace_deinit(&sh->keys);
     free_list_destroy(sh->free_list);
@@ -131,7 +133,9 @@ static void run_window(struct shard *sh, struct parcel *pc, uint32_t first, uint
         if (unlikely(sh->locks.busy != 0) && locks_park(sh, pc, i)) {
             pc->has_parked = true;
         } else {
+            sh->tracking.running_index = i;
             run_request(sh, rq, &pc->out);
+            if (unlikely(rq->flags & REQUEST_TRACKED)) tracking_remember_in_parcel(sh, pc, i);
             span.count++;
             span.failed += rq->error_count;
         }
@@ -145,11 +149,13 @@ void shard_run_parcel(struct shard *sh, struct parcel *pc)
     assert_on_shard(sh);
     uint64_t started = env_ticks();
     reply_init(&pc->out, parcel_chunk(pc), &sh->mem);
+    sh->tracking.running = pc;
     for (uint32_t first = 0; first < pc->request_count; first += SHARD_PREFETCH_WINDOW) {
         uint32_t count = MIN(pc->request_count - first, (uint32_t)SHARD_PREFETCH_WINDOW);
         prefetch_window(sh, &pc->requests[first], count);
         run_window(sh, pc, first, count);
     }
+    sh->tracking.running = NULL;
     pc->out.last->size = (uint32_t)(pc->out.cursor - pc->out.last->data);
     counter_add(&sh->counters.requests, pc->request_count);
     counter_add(&sh->counters.parcels, 1);

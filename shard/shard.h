@@ -15,6 +15,7 @@
 #include "shard/evict.h"
 #include "shard/keyspace.h"
 #include "shard/locks.h"
+#include "shard/tracking.h"
 
 #define SHARD_STEP_PARCELS 64
 #define SHARD_SLICE_US 200
@@ -25,8 +26,9 @@
 struct shard_config {
     uint64_t proto_max_bulk_bytes;
     uint32_t hz;
-    uint32_t notify_classes; /* enum notify_class: which keyspace events anybody gets */
-    bool rdb_compression;    /* of DUMP */
+    uint64_t tracking_keys_max; /* of all shards; 0: no limit */
+    uint32_t notify_classes;    /* enum notify_class: which keyspace events anybody gets */
+    bool rdb_compression;       /* of DUMP */
     bool active_expire;
     uint64_t maxmemory_bytes; /* of all shards and everything else; 0: no limit */
     enum evict_policy evict_policy;
@@ -74,6 +76,7 @@ struct shard {
     struct keyspace keys;
     struct locks locks;
     struct channels channels;
+    struct tracking tracking;
     struct free_list *free_list;
     struct evict evict;
     const struct shard_config *config;

@@ -20,6 +20,7 @@ static enum err cmd_flushdb(struct shard *sh, struct request *rq, struct reply *
 {
     if (!flush_options_are_valid(rq)) return ERR_SYNTAX;
     keyspace_flush(sh, rq->db);
+    tracking_note_flush(sh);
     reply_ok(out);
     return OK;
 }
@@ -28,6 +29,7 @@ static enum err cmd_flushall(struct shard *sh, struct request *rq, struct reply 
 {
     if (!flush_options_are_valid(rq)) return ERR_SYNTAX;
     for (uint32_t db = 0; db < sh->keys.database_count; db++) keyspace_flush(sh, db);
+    tracking_note_flush(sh);
     reply_ok(out);
     return OK;
 }
