@@ -115,7 +115,7 @@ Test(cmd_geo, the_keys_to_store_at_are_found_among_the_options)
 
 Test(cmd_geo, events_say_what_was_stored_and_what_went)
 {
-    f.config->notify_classes = ~0u;
+    f.config->notify_classes = NOTIFY_ALL;
     f.shard->hooks = &hooks;
     shard_fixture_run_line(&f, "GEOADD g 1 1 a");
     shard_fixture_run_line(&f, "GEOADD g 1 1 a");

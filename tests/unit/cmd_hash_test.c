@@ -402,7 +402,7 @@ Test(cmd_hash, deadlines_that_are_taken_off_or_moved_are_forgotten)
     run_ms(&f, 20000);
     cr_assert_eq(field_count(&f, "h"), 3);
     expect(&f, "HPEXPIRE h 0 FIELDS 1 a", "*1\r\n:2\r\n");
-    cr_assert_str_eq(events, "hexpire h;hpersist h;hexpire h;hdel h;", "%s", events);
+    cr_assert_str_eq(events, "hset h;hexpire h;hpersist h;hset h;hexpire h;hdel h;", "%s", events);
     run_ms(&f, 60000);
     cr_assert_eq(field_count(&f, "h"), 1);
     shard_fixture_free(&f);

@@ -102,7 +102,7 @@ Test(cmd_sort, a_stored_result_replaces_its_source)
 
 Test(cmd_sort, events_say_what_was_stored_and_what_went)
 {
-    f.config->notify_classes = ~0u;
+    f.config->notify_classes = NOTIFY_ALL;
     f.shard->hooks = &hooks;
     shard_fixture_run_line(&f, "SADD s 3 1");
     events[0] = 0;
