@@ -42,6 +42,7 @@ enum request_flags {
     REQUEST_COMMIT = 1 << 1, /* of a commit turn: its coordinator holds the locks that it touches */
     REQUEST_PART = 1 << 2,   /* one part of a command that was split */
     REQUEST_TRACKED = 1 << 3, /* the connection is to be told when what it reads here changes */
+    REQUEST_IN_EXEC = 1 << 4, /* of a transaction or under a holding: it may not block */
 };
 
 struct request {

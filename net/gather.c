@@ -5,8 +5,7 @@
 static void part_flatten(const struct gather_part *part, struct buf *out)
 {
     const struct chunk *chunk = part->parcel ? part->parcel->out.first : part->chain;
-    uint64_t from = part->parcel ? part->start : 0;
-    uint64_t to = part->parcel ? part->end : UINT64_MAX;
+    uint64_t from = part->start, to = part->end;
     uint64_t base = 0;
     for (; chunk && base < to; base += chunk->size, chunk = chunk->next) {
         uint64_t first = MAX(from, base), last = MIN(to, base + chunk->size);
@@ -18,7 +17,7 @@ char gather_part_kind(const struct gather *g, uint32_t index)
 {
     const struct gather_part *part = &g->parts[index];
     const struct chunk *chunk = part->parcel ? part->parcel->out.first : part->chain;
-    uint64_t at = part->parcel ? part->start : 0;
+    uint64_t at = part->start;
     while (chunk && at >= chunk->size) {
         at -= chunk->size;
         chunk = chunk->next;
@@ -30,9 +29,8 @@ struct bytes gather_part_bytes(struct gather *g, uint32_t index, struct buf *scr
 {
     const struct gather_part *part = &g->parts[index];
     const struct chunk *only = part->parcel ? part->parcel->out.first : part->chain;
-    if (part->parcel && part->end <= only->size)
+    if (only && part->end <= only->size)
         return bytes_make(only->data + part->start, part->end - part->start);
-    if (!part->parcel && only && !only->next) return bytes_make(only->data, only->size);
     scratch->size = 0;
     part_flatten(part, scratch);
     return buf_view(scratch);

@@ -11,7 +11,7 @@
 
 struct netloop;
 
-/* Bytes of one reply: in a parcel that is held, or in a chain of our own. */
+/* Bytes [start, end) of the replies of a parcel that is held, or of a chain of our own. */
 struct gather_part {
     struct parcel *parcel;
     uint64_t start, end;

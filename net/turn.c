@@ -358,6 +358,8 @@ void turn_deliver_late(struct netloop *nl, const struct late_reply *late)
     if (late->run.gather) {
         struct gather_part *part = &late->run.gather->parts[late->run.part];
         part->chain = chunk_copy_chain(&nl->mem, late->chain);
+        part->start = part->end = 0;
+        for (const struct chunk *c = part->chain; c; c = c->next) part->end += c->size;
         gather_part_arrived(late->run.gather);
         return;
     }

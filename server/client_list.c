@@ -5,6 +5,7 @@
 
 #include "server/clients.h"
 #include "server/cmd_wait.h"
+#include "server/exec.h"
 #include "server/router.h"
 #include "server/worker.h"
 
@@ -26,6 +27,7 @@ static void append_flags(const struct session *s, bool is_unix, struct buf *out)
     if (s->tracking.is_on) buf_append_text(out, "t");
     if (s->tracking.is_bcast) buf_append_text(out, "B");
     if (is_blocked(s)) buf_append_text(out, "b");
+    if (s->tx.is_open || s->exec) buf_append_text(out, "x");
     if (s->conn.close_after_reply) buf_append_text(out, "c");
     if (is_unix) buf_append_text(out, "U");
     if (s->is_no_evict) buf_append_text(out, "e");
@@ -47,12 +49,20 @@ static void append_buffers(const struct session *s, struct buf *out)
     for (const struct chunk *chunk = c->sending_first; chunk; chunk = chunk->next) chunks++;
     for (const struct chunk *chunk = c->out_first; chunk; chunk = chunk->next) chunks++;
     uint64_t names = s->name.capacity + s->lib_name.capacity + s->lib_version.capacity;
-    buf_printf(out,
-               " qbuf=%zu qbuf-free=0 argv-mem=%zu multi-mem=0 rbs=0 rbp=0 obl=0 oll=%u omem=%llu "
-               "tot-mem=%llu",
-               resp_unread_bytes(&c->reader) + (size_t)c->waiting_bytes,
-               resp_held_bytes(&c->reader), chunks, (unsigned long long)c->out_bytes,
-               (unsigned long long)(conn_memory_bytes(c) + names));
+    buf_printf(
+        out,
+        " qbuf=%zu qbuf-free=0 argv-mem=%zu multi-mem=%llu rbs=0 rbp=0 obl=0 oll=%u omem=%llu "
+        "tot-mem=%llu",
+        resp_unread_bytes(&c->reader) + (size_t)c->waiting_bytes, resp_held_bytes(&c->reader),
+        (unsigned long long)tx_memory_bytes(&s->tx), chunks, (unsigned long long)c->out_bytes,
+        (unsigned long long)(conn_memory_bytes(c) + names + tx_memory_bytes(&s->tx)));
+}
+
+/* Commands of a transaction that is open or runs; -1: there is none. */
+static int64_t queued(const struct session *s)
+{
+    if (s->exec) return exec_command_count(s->exec);
+    return s->tx.is_open ? (int64_t)s->tx.count : -1;
 }
 
 static void append_name(struct buf *out, const char *label, const struct buf *name)
@@ -74,8 +84,9 @@ void client_line(struct session *s, struct buf *out)
                (long long)seconds_since(s, c->last_request_ms));
     append_flags(s, peer[0] == '/', out);
     const uint32_t *counts = s->subscriber.counts;
-    buf_printf(out, " db=%u sub=%u psub=%u ssub=%u multi=-1", s->db, counts[CHANNEL_PLAIN],
-               counts[CHANNEL_PATTERN], counts[CHANNEL_SHARDED]);
+    buf_printf(out, " db=%u sub=%u psub=%u ssub=%u multi=%lld watch=%u", s->db,
+               counts[CHANNEL_PLAIN], counts[CHANNEL_PATTERN], counts[CHANNEL_SHARDED],
+               (long long)queued(s), s->tx.watched_count);
     append_buffers(s, out);
     buf_printf(out, " events=%s%s cmd=%s user=default redir=%d resp=%u", c->is_receiving ? "r" : "",
                c->is_sending ? "w" : "", s->last_route ? s->last_route->full_name : "NULL",

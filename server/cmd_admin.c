@@ -197,6 +197,10 @@ static enum err cmd_replicaof(struct session *s, struct request *rq, struct repl
 static enum err cmd_monitor(struct session *s, struct request *rq, struct reply *out)
 {
     UNUSED const struct request *any = rq;
+    if (s->exec) {
+        reply_error(out, "ERR MONITOR isn't allowed for DENY BLOCKING client");
+        return OK;
+    }
     if (s->is_monitor) {
         s->is_deferred = true;
         return OK;

@@ -137,7 +137,7 @@ const struct command config_subcommands[] = {
      .since = "2.0.0", .group = "server", .complexity = "O(N): N directives times patterns", .summary = "Shows directives and their values."},
     {.name = "set", .on_main = cmd_config_set, .arity = -4, .plan = PLAN_MAIN, .flags = CONFIG_FLAGS | CMD_SENSITIVE, .keys = KEYS_NONE,
      .since = "2.0.0", .group = "server", .complexity = "O(N): N directives given", .summary = "Changes directives while the server runs, all or none.", .tips = tips_set},
-    {.name = "resetstat", .on_net = cmd_config_resetstat, .arity = 2, .plan = PLAN_NET, .flags = CONFIG_FLAGS | CMD_BARRIER, .keys = KEYS_NONE,
+    {.name = "resetstat", .on_net = cmd_config_resetstat, .arity = 2, .plan = PLAN_NET, .flags = CONFIG_FLAGS | CMD_BARRIER | CMD_DEFERS, .keys = KEYS_NONE,
      .since = "2.0.0", .group = "server", .complexity = "O(1)", .summary = "Starts the counters of INFO afresh."},
     {.name = "rewrite", .on_main = cmd_config_rewrite, .arity = 2, .plan = PLAN_MAIN, .flags = CONFIG_FLAGS, .keys = KEYS_NONE,
      .since = "2.8.0", .group = "server", .complexity = "O(1)", .summary = "Writes the values in use into the configuration file."},

@@ -211,9 +211,9 @@ static const struct command commands[] = {
      .since = "6.0.0", .group = "connection", .complexity = "O(1)", .summary = "Agrees on the protocol version, with credentials and a name if given."},
     {.name = "select", .on_net = cmd_select, .arity = 2, .plan = PLAN_NET, .flags = CMD_LOADING | CMD_STALE | CMD_FAST, .acl = ACL_CONNECTION, .keys = KEYS_NONE,
      .since = "1.0.0", .group = "connection", .complexity = "O(1)", .summary = "Chooses the database of the connection."},
-    {.name = "quit", .on_net = cmd_quit, .arity = -1, .plan = PLAN_NET, .flags = CMD_NO_SCRIPT | CMD_LOADING | CMD_STALE | CMD_FAST | CMD_NO_AUTH | CMD_ALLOW_BUSY, .acl = ACL_CONNECTION, .keys = KEYS_NONE,
+    {.name = "quit", .on_net = cmd_quit, .arity = -1, .plan = PLAN_NET, .flags = CMD_NO_SCRIPT | CMD_LOADING | CMD_STALE | CMD_FAST | CMD_NO_AUTH | CMD_ALLOW_BUSY | CMD_NOT_QUEUED, .acl = ACL_CONNECTION, .keys = KEYS_NONE,
      .since = "1.0.0", .group = "connection", .complexity = "O(1)", .summary = "Closes the connection after its replies."},
-    {.name = "reset", .on_net = cmd_reset, .arity = 1, .plan = PLAN_NET, .flags = CMD_NO_SCRIPT | CMD_LOADING | CMD_STALE | CMD_FAST | CMD_NO_AUTH | CMD_ALLOW_BUSY, .acl = ACL_CONNECTION, .keys = KEYS_NONE,
+    {.name = "reset", .on_net = cmd_reset, .arity = 1, .plan = PLAN_NET, .flags = CMD_NO_SCRIPT | CMD_LOADING | CMD_STALE | CMD_FAST | CMD_NO_AUTH | CMD_ALLOW_BUSY | CMD_NOT_QUEUED, .acl = ACL_CONNECTION, .keys = KEYS_NONE,
      .since = "6.2.0", .group = "connection", .complexity = "O(1)", .summary = "Puts the connection back to how it began."},
 };
 /* clang-format on */

@@ -144,7 +144,8 @@ static void write_clients(struct info *in)
             {"maxclients", in->config->maxclients},
             {"client_recent_max_input_buffer", s->input_buffer_max},
             {"client_recent_max_output_buffer", s->output_buffer_max},
-            {"tracking_clients", s->tracking_clients}, {"pubsub_clients", s->pubsub_clients});
+            {"tracking_clients", s->tracking_clients}, {"pubsub_clients", s->pubsub_clients},
+            {"watching_clients", s->watching_clients}, {"total_watched_keys", s->watched_keys});
     write_zeros(in, zeros);
 }
 

@@ -34,7 +34,7 @@ static enum err cmd_sunsubscribe(struct session *s, struct request *rq, struct r
 }
 
 /* clang-format off */
-#define SUBSCRIBES (CMD_PUBSUB | CMD_NO_SCRIPT | CMD_LOADING | CMD_STALE)
+#define SUBSCRIBES (CMD_PUBSUB | CMD_NO_SCRIPT | CMD_LOADING | CMD_STALE | CMD_DEFERS)
 static const struct command commands[] = {
     {.name = "subscribe", .on_net = cmd_subscribe, .arity = -2, .plan = PLAN_NET, .flags = SUBSCRIBES, .keys = KEYS_NONE,
      .since = "2.0.0", .group = "pubsub", .complexity = "O(n) for n channels", .summary = "Subscribes to channels."},

@@ -84,7 +84,7 @@ enum err cmd_wait(struct session *s, struct request *rq, struct reply *out)
     if (!text_to_i64(rq->argv[1], &replicas)) return ERR_NOT_INT;
     enum err e = read_timeout(rq->argv[2], &timeout_ms);
     if (e != OK) return e;
-    if (replicas > 0)
+    if (replicas > 0 && !s->exec)
         wait_begin(s, timeout_ms, false);
     else
         reply_counts(false, out);
@@ -108,7 +108,7 @@ enum err cmd_waitaof(struct session *s, struct request *rq, struct reply *out)
                     "ERR WAITAOF cannot be used when numlocal is set but appendonly is disabled.");
         return OK;
     }
-    if (replicas > 0)
+    if (replicas > 0 && !s->exec)
         wait_begin(s, timeout_ms, true);
     else
         reply_counts(true, out);

@@ -19,9 +19,8 @@ MUST_USE bool coord_fan_out(struct session *s, const struct route *route);
 MUST_USE bool coord_all_shards(struct session *s, const struct route *route);
 MUST_USE bool coord_locked(struct session *s, const struct route *route);
 
+/* There is a cap on memory, and nothing left to evict. */
+bool coord_is_full(const struct worker *w);
 /* True if the command may need memory and there is none: it has been answered. For commands over
  * several shards, of which all parts must run or none; a single shard looks for itself. */
 MUST_USE bool coord_reject_full(struct session *s, const struct route *route);
-
-/* Goes on with operations whose commit turn waited for credit; true if one could. */
-bool coord_resume(struct worker *w);

@@ -1,6 +1,7 @@
 #include "server/locked.h"
 
 #include "base/text.h"
+#include "server/batch.h"
 #include "server/coord.h"
 #include "server/merge_parts.h"
 #include "server/server.h"
@@ -10,6 +11,7 @@
 #include "shard/cmd/sort_args.h"
 
 static void round_send(struct locked *op);
+static void round_resume(struct stuck *stuck);
 
 /* ---- memory ---- */
 
@@ -30,6 +32,7 @@ void locked_free(struct locked *op)
         mem_free(mem, op->events_argv, op->events_argv_count * sizeof *op->events_argv);
     buf_clear(&op->reply);
     buf_clear(&op->names);
+    buf_clear(&op->move_mode);
     op->gather.netloop->errands--;
     mem_free(mem, op, sizeof *op);
 }
@@ -39,7 +42,7 @@ void parts_set(struct locked *op, uint32_t count, void (*on_complete)(struct gat
     struct gather *g = &op->gather;
     gather_release_parts(g);
     mem_free(op->mem, g->parts, g->part_count * sizeof *g->parts);
-    g->parts = mem_alloc_zeroed(op->mem, count * sizeof *g->parts);
+    g->parts = count ? mem_alloc_zeroed(op->mem, count * sizeof *g->parts) : NULL;
     g->part_count = g->waiting = count;
     g->on_complete = on_complete;
 }
@@ -68,14 +71,23 @@ const struct command *internal_row(enum internal_command row)
 
 void round_begin(struct locked *op, void (*on_complete)(struct gather *))
 {
-    parts_set(op, op->effect_count - op->round_start, on_complete);
+    uint32_t count = op->effect_count - op->round_start;
+    parts_set(op, count, on_complete);
     op->next_effect = op->round_start;
-    round_send(op);
+    if (count > 0)
+        round_send(op);
+    else
+        on_complete(&op->gather); /* under a holding there may be nothing to give back */
 }
 
 /* Effects of one shard arrive in the order in which they are added, whatever turns they are spread
  * over: the locks hide what is half done. The last one may complete the round at once, in a turn
  * that runs in place, so nothing may follow it. */
+static uint8_t round_flags(const struct locked *op)
+{
+    return op->is_held ? REQUEST_COMMIT | REQUEST_IN_EXEC : REQUEST_COMMIT;
+}
+
 static void round_send(struct locked *op)
 {
     struct netloop *nl = op->gather.netloop;
@@ -83,7 +95,7 @@ static void round_send(struct locked *op)
     while (op->next_effect < count) {
         struct effect *e = &op->effects[op->next_effect];
         if (!turn_reserve_one(nl, e->shard)) {
-            dlist_push_back(&op->worker->stuck, &op->stuck_link);
+            stuck_wait(op->worker, &op->stuck, round_resume);
             return;
         }
         uint32_t part = op->next_effect++ - op->round_start;
@@ -96,21 +108,14 @@ static void round_send(struct locked *op)
                                              .hash = e->hash,
                                              .hashed_index = e->hash ? 1 : 0,
                                              .resp = e->resp,
-                                             .flags = REQUEST_COMMIT,
+                                             .flags = e->flags | round_flags(op),
                                              .argv_is_stable = true});
     }
 }
 
-bool coord_resume(struct worker *w)
+static void round_resume(struct stuck *stuck)
 {
-    if (likely(dlist_is_empty(&w->stuck))) return false;
-    struct dlist batch;
-    dlist_init(&batch);
-    dlist_splice(&batch, &w->stuck);
-    struct dlist *link;
-    while ((link = dlist_pop_front(&batch)))
-        round_send(container_of(link, struct locked, stuck_link));
-    return true;
+    round_send(container_of(stuck, struct locked, stuck));
 }
 
 /* ---- values as bytes ---- */
@@ -138,10 +143,11 @@ static void effect_thaw(struct locked *op, uint16_t shard, const struct locked_k
     struct effect *e = effect_add(op, shard, internal_row(INTERNAL_THAW));
     e->db = k->db;
     e->hash = k->hash;
-    e->argc = 4;
+    e->argc = shard == k->shard ? 4 : 5;
     e->inline_argv[0] = BYTES_LITERAL("thaw");
     e->inline_argv[1] = op->argv[k->argv_index];
     value_report_read(report, &e->inline_argv[2], &e->inline_argv[3]);
+    e->inline_argv[4] = BYTES_LITERAL("g");
 }
 
 static void effect_depart(struct locked *op, uint16_t shard, const struct locked_key *k)
@@ -158,6 +164,7 @@ static void effect_depart(struct locked *op, uint16_t shard, const struct locked
 
 static void effects_unlock(struct locked *op)
 {
+    if (op->is_held) return;
     for (uint16_t i = 0; i < op->participant_count; i++) {
         struct participant *p = &op->participants[i];
         struct effect *e = effect_add(op, p->shard, internal_row(INTERNAL_UNLOCK));
@@ -216,6 +223,11 @@ static void gave_back(struct gather *g)
 {
     struct locked *op = container_of(g, struct locked, gather);
     struct netloop *nl = g->netloop;
+    if (op->is_held) {
+        op->on_reply(op);
+        locked_free(op);
+        return;
+    }
     struct conn *c = netloop_conn(nl, g->conn_index, g->conn_generation);
     if (c && !c->is_closing) {
         struct reply out = netloop_reply(nl, op->resp);
@@ -253,7 +265,7 @@ static void ran(struct gather *g)
             bytes_make(op->departures.data + offsets[i], op->departures.size - offsets[i]);
         if (report_is_value(departure))
             effect_thaw(op, k->shard, k, departure);
-        else if (departure.data[0] != '-')
+        else if (departure.data[0] == '*' || departure.data[0] == '$')
             effect_depart(op, k->shard, k); /* gone: without a value to report */
     }
     mem_free(op->mem, offsets, op->key_count * sizeof *offsets);
@@ -291,8 +303,50 @@ void effects_fail(struct locked *op, struct bytes error)
     round_begin(op, gave_back);
 }
 
-/* Every participant's reply is an array: the token, then a report per key in the order in which
- * they were sent. */
+/* ---- moving one element ---- */
+
+static void put_done(struct gather *g)
+{
+    struct locked *op = container_of(g, struct locked, gather);
+    bool has_failed = gather_part_kind(g, 0) == '-';
+    if (has_failed) {
+        op->reply.size = 0;
+        part_copy(op, op->round_start, &op->reply);
+    }
+    op->round_start = op->effect_count;
+    if (!has_failed) op->move->take(op);
+    effects_unlock(op);
+    round_begin(op, gave_back);
+}
+
+/* The element is put before it is taken away, because only the first can fail. */
+static void move_begin(struct locked *op)
+{
+    op->round_start = op->effect_count;
+    if (op->move->put(op)) {
+        round_begin(op, put_done);
+        return;
+    }
+    effects_unlock(op);
+    round_begin(op, gave_back);
+}
+
+void locked_effect_command(struct locked *op, const struct locked_key *k, const char *name,
+                           struct bytes argument)
+{
+    const struct route *route = router_find_row(&op->worker->server->router, name);
+    struct effect *e = effect_add(op, k->shard, route->command);
+    e->hash = k->hash;
+    e->argc = argument.data ? 3 : 2;
+    e->inline_argv[0] = bytes_of(name);
+    e->inline_argv[1] = op->argv[k->argv_index];
+    e->inline_argv[2] = argument;
+}
+
+/* ---- reports ---- */
+
+/* Every participant's reply is an array: the token, whether a watch is dirty, then a report per key
+ * in the order in which they were sent. */
 static void reports_split(struct locked *op, struct participant *p, struct bytes part)
 {
     const size_t token_header = sizeof("$8\r\n") - 1;
@@ -300,6 +354,7 @@ static void reports_split(struct locked *op, struct participant *p, struct bytes
     const char *token = line_end + 1 + token_header;
     memcpy(&p->token, token, sizeof p->token);
     size_t at = (size_t)(token - part.data) + sizeof p->token + 2;
+    at += reply_value_bytes(bytes_make(part.data + at, part.size - at)); /* nothing was watched */
     for (uint32_t k = 0; k < op->key_count; k++) {
         if (op->keys[k].shard != p->shard) continue;
         size_t size = reply_value_bytes(bytes_make(part.data + at, part.size - at));
@@ -331,6 +386,10 @@ static void locked_now(struct gather *g)
 {
     struct locked *op = container_of(g, struct locked, gather);
     reports_read(op);
+    if (op->move) {
+        move_begin(op);
+        return;
+    }
     for (uint32_t k = 0; k < op->key_count; k++) {
         if (op->keys[k].report.data[0] != '-') continue;
         effects_fail(op, op->keys[k].report);
@@ -339,34 +398,65 @@ static void locked_now(struct gather *g)
     effects_run(op);
 }
 
+static void fetched(struct gather *g)
+{
+    struct locked *op = container_of(g, struct locked, gather);
+    op->round_start = op->effect_count;
+    locked_now(g);
+}
+
 /* ---- lock turn ---- */
+
+static const uint64_t no_watch = 0;
+
+/* The arguments of each participant's LOCK or FETCH, one behind the other. */
+static void lock_arguments(struct locked *op)
+{
+    op->lock_argv_count = 2 * op->participant_count + 2 * op->key_count;
+    op->lock_argv = mem_alloc(op->mem, op->lock_argv_count * sizeof *op->lock_argv);
+    struct bytes *at = op->lock_argv;
+    for (uint16_t i = 0; i < op->participant_count; i++) {
+        struct participant *p = &op->participants[i];
+        p->argv = at;
+        *at++ = BYTES_LITERAL("lock");
+        *at++ = bytes_make(&no_watch, sizeof no_watch);
+        for (uint32_t k = 0; k < op->key_count; k++) {
+            if (op->keys[k].shard != p->shard) continue;
+            *at++ = op->argv[op->keys[k].argv_index];
+            *at++ = op->keys[k].mode;
+        }
+        p->argc = (uint32_t)(at - p->argv);
+    }
+}
 
 static void lock_turn(struct locked *op)
 {
     struct netloop *nl = op->gather.netloop;
-    op->lock_argv_count = op->participant_count + 2 * op->key_count;
-    op->lock_argv = mem_alloc(op->mem, op->lock_argv_count * sizeof *op->lock_argv);
+    lock_arguments(op);
     parts_set(op, op->participant_count, locked_now);
-    struct bytes *argv = op->lock_argv;
-    for (uint16_t i = 0; i < op->participant_count; i++) {
-        uint32_t argc = 0;
-        argv[argc++] = BYTES_LITERAL("lock");
-        for (uint32_t k = 0; k < op->key_count; k++) {
-            if (op->keys[k].shard != op->participants[i].shard) continue;
-            argv[argc++] = op->argv[op->keys[k].argv_index];
-            argv[argc++] = bytes_make(op->keys[k].mode, LOCK_MODE_BYTES);
-        }
+    for (uint16_t i = 0; i < op->participant_count; i++)
         turn_add_part(nl, op->participants[i].shard, &op->gather, i,
                       &(struct turn_request){.command = internal_row(INTERNAL_LOCK),
-                                             .argv = argv,
-                                             .argc = argc,
+                                             .argv = op->participants[i].argv,
+                                             .argc = op->participants[i].argc,
                                              .command_id = op->route->id,
                                              .db = op->db,
                                              .resp = 2,
                                              .flags = op->tracked_flag,
                                              .argv_is_stable = true});
-        argv += argc;
+}
+
+/* Under a holding: the same reports, in a round. */
+static void effects_fetch(struct locked *op)
+{
+    lock_arguments(op);
+    for (uint16_t i = 0; i < op->participant_count; i++) {
+        struct effect *e = effect_add(op, op->participants[i].shard, internal_row(INTERNAL_FETCH));
+        e->argv = op->participants[i].argv;
+        e->argc = op->participants[i].argc;
+        e->flags = op->tracked_flag;
     }
+    round_begin(op, fetched);
 }
 
 /* ---- which keys, and who is the host ---- */
@@ -387,18 +477,32 @@ void key_found(void *context, uint32_t index, const struct key_spec *spec)
     k->shard = router_shard(&op->worker->server->router, op->argv[index], &k->hash);
 }
 
-/* COPY src dst DB n: the only command whose keys live in two databases. */
-static bool copy_target_database(struct locked *op)
+/* COPY src dst DB n: the only command whose keys live in two databases. `*db` stays without the
+ * option. */
+static bool copy_database(const struct worker *w, const struct bytes *argv, uint32_t argc,
+                          uint16_t *db)
 {
-    for (uint32_t i = 3; i + 1 < op->argc; i++) {
-        int64_t db;
-        if (!bytes_equal_nocase(op->argv[i], "db")) continue;
-        if (!text_to_i64(op->argv[i + 1], &db) || db < 0 ||
-            db >= op->worker->server->database_count)
-            return false;
-        op->keys[1].db = (uint16_t)db;
+    for (uint32_t i = 3; i + 1 < argc; i++) {
+        int64_t n;
+        if (!bytes_equal_nocase(argv[i], "db")) continue;
+        if (!text_to_i64(argv[i + 1], &n) || n < 0 || n >= w->server->database_count) return false;
+        *db = (uint16_t)n;
     }
     return true;
+}
+
+static bool is_copy(const struct command *c)
+{
+    return strcmp(c->name, "copy") == 0;
+}
+
+bool locked_arguments_fit(const struct worker *w, const struct command *c, const struct bytes *argv,
+                          uint32_t argc)
+{
+    const struct locked_move *move = locked_move_find(c);
+    uint16_t db;
+    if (is_copy(c)) return copy_database(w, argv, argc, &db);
+    return !move || move->fits(argv, argc);
 }
 
 /* A name that stands twice is one guest; it is written if any of its places is. */
@@ -440,7 +544,9 @@ static bool locked_plan(struct locked *op)
     if (!command_each_key(op->route->command, op->argv, op->argc, key_found, op) ||
         op->key_count < 2)
         return false;
-    if (strcmp(op->route->command->name, "copy") == 0 && !copy_target_database(op)) return false;
+    const struct command *c = op->route->command;
+    if (!locked_arguments_fit(op->worker, c, op->argv, op->argc)) return false;
+    if (is_copy(c)) CHECK(copy_database(op->worker, op->argv, op->argc, &op->keys[1].db));
     op->participant_capacity = op->key_count;
     op->participants = mem_alloc_zeroed(op->mem, op->key_count * sizeof *op->participants);
     for (uint32_t k = 0; k < op->key_count; k++)
@@ -453,9 +559,12 @@ static bool locked_plan(struct locked *op)
     op->host = op->keys[first_written < op->key_count ? first_written : 0].shard;
     for (uint32_t k = 0; k < op->key_count; k++) {
         struct locked_key *key = &op->keys[k];
-        key->mode[0] = is_guest(op, key) ? 'd' : '-';
-        memcpy(key->mode + 1, &key->db, sizeof key->db);
+        key->mode_text[0] = is_guest(op, key) ? 'd' : '-';
+        memcpy(key->mode_text + 1, &key->db, sizeof key->db);
+        key->mode = bytes_make(key->mode_text, LOCK_MODE_BYTES);
     }
+    op->move = locked_move_find(c);
+    if (op->move) op->move->plan(op);
     return true;
 }
 
@@ -468,23 +577,33 @@ bool reserve_participants(struct locked *op)
     return turn_reserve(op->gather.netloop, shards, op->participant_count);
 }
 
-struct locked *locked_create(struct session *s, const struct route *route)
+static struct locked *locked_create(struct worker *w, const struct batch_command *c)
 {
-    struct netloop *nl = s->conn.netloop;
-    struct locked *op = mem_alloc_zeroed(&nl->mem, sizeof *op);
-    op->mem = op->reports.mem = op->departures.mem = op->reply.mem = op->names.mem = &nl->mem;
-    op->events.mem = &nl->mem;
-    op->worker = session_worker(s);
-    op->route = route;
-    op->gather.netloop = nl;
-    nl->errands++;
-    op->argv = s->conn.reader.argv; /* until the request is held */
-    op->argc = s->conn.reader.argc;
-    op->db = (uint16_t)s->db;
-    op->resp = s->resp;
-    op->tracked_flag = session_tracked_flag(s, route->command);
-    dlist_init(&op->stuck_link);
+    struct mem *mem = &w->net.mem;
+    struct locked *op = mem_alloc_zeroed(mem, sizeof *op);
+    op->mem = op->reports.mem = op->departures.mem = op->reply.mem = op->names.mem =
+        op->move_mode.mem = op->events.mem = mem;
+    op->worker = w;
+    op->route = c->route;
+    op->gather.netloop = &w->net;
+    w->net.errands++;
+    op->argv = c->argv;
+    op->argc = c->argc;
+    op->db = c->db;
+    op->resp = c->resp;
+    op->tracked_flag = c->flags;
     return op;
+}
+
+struct locked *locked_create_for(struct session *s, const struct route *route)
+{
+    return locked_create(session_worker(s),
+                         &(struct batch_command){.route = route,
+                                                 .argv = s->conn.reader.argv,
+                                                 .argc = s->conn.reader.argc,
+                                                 .db = (uint16_t)s->db,
+                                                 .resp = s->resp,
+                                                 .flags = session_tracked_flag(s, route->command)});
 }
 
 /* Takes over the request's arguments. */
@@ -508,7 +627,7 @@ bool coord_locked(struct session *s, const struct route *route)
         return session_dispatch_to_shard_of_key(s, route);
     if (sort_has_external_keys(route->command, s->conn.reader.argv, s->conn.reader.argc))
         return coord_sort_external(s, route);
-    struct locked *op = locked_create(s, route);
+    struct locked *op = locked_create_for(s, route);
     if (!locked_plan(op)) {
         locked_free(op);
         return session_dispatch_to_shard_of_key(s, route);
@@ -529,4 +648,21 @@ bool coord_locked(struct session *s, const struct route *route)
     }
     lock_turn(op);
     return true;
+}
+
+void locked_run(const struct batch *b, void *caller, void (*on_reply)(struct locked *op))
+{
+    const struct batch_command *c = b->commands;
+    struct locked *op = locked_create(b->worker, c);
+    op->gather.conn_index = b->conn_index;
+    op->gather.conn_generation = b->conn_generation;
+    op->is_held = true;
+    op->caller = caller;
+    op->on_reply = on_reply;
+    if (sort_has_external_keys(c->route->command, c->argv, c->argc)) {
+        sort_external_run(op);
+        return;
+    }
+    CHECK(locked_plan(op)); /* batch_is_across said so */
+    effects_fetch(op);
 }

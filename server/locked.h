@@ -6,8 +6,12 @@
  *                 the shard of the first key that is written.
  *     run         on the host: the copies are put beside its own keys as guests, the ordinary
  *                 handler runs, the guests depart
- *     give back   what a guest has become goes to its own shard; every participant unlocks
+ *     give back   what a guest has become goes to its own shard, unless nothing has changed it;
+ *                 every participant unlocks
  *     reply       when every part is back
+ *
+ * Under a holding (held.h) the keys are held already: the values are fetched instead, and nothing
+ * is unlocked. Commands that move one element need no guests: locked_move.c.
  *
  * So a command needs no code of its own to run over several shards, and its handler does not know
  * that it does. Guests cannot be seen: requests for a key go to the key's shard, and requests for
@@ -21,9 +25,10 @@
 #pragma once
 
 #include "server/session.h"
+#include "server/stuck.h"
 #include "shard/cmd/families.h"
 
-#define EFFECT_ARGS_MAX 4
+#define EFFECT_ARGS_MAX 5
 
 /* A key of the command. */
 struct locked_key {
@@ -31,8 +36,9 @@ struct locked_key {
     uint16_t shard;
     uint16_t db;
     bool is_written;
-    bool is_repeated; /* the same name stands among the earlier keys */
-    char mode[3];     /* '-' or 'd' and the database: shard/cmd/internal.c */
+    bool is_repeated;  /* the same name stands among the earlier keys */
+    struct bytes mode; /* shard/cmd/internal.c */
+    char mode_text[3]; /* the usual one: '-' or 'd', and the database */
     uint64_t hash;
     struct bytes report; /* RESP bytes; valid from the reports on */
     uint32_t departure;  /* index of its DEPART among the effects */
@@ -42,6 +48,7 @@ struct locked_key {
 struct effect {
     uint16_t shard, db;
     uint8_t resp;
+    uint8_t flags; /* beyond those that all of the operation have */
     const struct command *command;
     uint64_t hash;
     uint32_t argc;
@@ -52,15 +59,24 @@ struct effect {
 struct participant {
     uint16_t shard;
     uint64_t token;
+    struct bytes *argv; /* of its LOCK */
+    uint32_t argc;
 };
+
+struct locked_move;
 
 struct locked {
     struct gather gather;
-    struct dlist stuck_link;
+    struct stuck stuck;
     struct worker *worker;
     struct mem *mem;
     const struct route *route;
-    struct payload *input; /* argv of the command */
+    struct payload *input; /* argv of the command; NULL under a holding: the caller's */
+    bool is_held;          /* under a holding */
+    void (*on_reply)(struct locked *op); /* under a holding: `reply` is there */
+    void *caller;
+    const struct locked_move *move; /* NULL: by guests */
+    struct buf move_mode;
     struct bytes *argv;
     uint32_t argc;
     uint16_t db;
@@ -91,7 +107,8 @@ struct locked {
 
 /* ---- for sort_external.c ---- */
 
-struct locked *locked_create(struct session *s, const struct route *route);
+/* For the present request of the session; its arguments are the reader's until locked_hold. */
+struct locked *locked_create_for(struct session *s, const struct route *route);
 void locked_free(struct locked *op);
 MUST_USE bool reserve_participants(struct locked *op);
 /* Takes over the request's arguments. */
@@ -112,3 +129,32 @@ bool is_guest(const struct locked *op, const struct locked_key *k);
 /* The last steps: the command with its guests, or an error; then the unlocks and the reply. */
 void effects_run(struct locked *op);
 void effects_fail(struct locked *op, struct bytes error);
+
+struct batch;
+
+/* False: the handler itself, on the shard of its first key, will say what is wrong. */
+bool locked_arguments_fit(const struct worker *w, const struct command *c, const struct bytes *argv,
+                          uint32_t argc);
+/* Runs the only command of the batch, one over several shards (batch_is_across) whose keys are
+ * held, or everything is. The arguments stay the caller's, until on_reply, which finds the reply in
+ * op->reply. */
+void locked_run(const struct batch *b, void *caller, void (*on_reply)(struct locked *op));
+
+/* ---- for locked_move.c ---- */
+
+/* How a command that moves one element runs over two shards: LMOVE, RPOPLPUSH, SMOVE. */
+struct locked_move {
+    const char *name;
+    /* False: the arguments are wrong, which the handler will say. */
+    bool (*fits)(const struct bytes *argv, uint32_t argc);
+    /* Sets the modes of both keys, or op->move to NULL: by guests. */
+    void (*plan)(struct locked *op);
+    /* The reports are there: an effect that puts the element, or false with the reply written. */
+    bool (*put)(struct locked *op);
+    /* It was put: an effect that takes it away. */
+    void (*take)(struct locked *op);
+};
+const struct locked_move *locked_move_find(const struct command *c);
+/* An ordinary command on the shard of a key, as an effect: name, key, element. */
+void locked_effect_command(struct locked *op, const struct locked_key *k, const char *name,
+                           struct bytes argument);

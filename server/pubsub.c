@@ -1,6 +1,7 @@
 #include "server/pubsub.h"
 
 #include "base/text.h"
+#include "server/exec.h"
 #include "server/server.h"
 #include "server/worker.h"
 #include "shard/cmd/families.h"
@@ -229,6 +230,10 @@ static void change_answer(struct pubsub_change *ch)
     struct session *s = ch->session;
     if (!s) return;
     s->subscriber.change = NULL;
+    if (s->exec) {
+        exec_answer(s->exec, ch->reply);
+        return;
+    }
     s->is_waiting = false;
     conn_fill_slot_chain(&s->conn, ch->slot, ch->reply);
     ch->reply = NULL;
@@ -371,6 +376,7 @@ static struct pubsub_change *change_try_make(struct worker *w, bool is_leave,
 /* A place in the order of the connection that CLIENT REPLY does not silence, as in Redis. */
 static uint32_t confirmation_slot(struct session *s)
 {
+    if (s->exec) return exec_defer(s->exec);
     uint32_t slot = conn_push_slot(&s->conn);
     conn_slot(&s->conn, slot)->muted = false;
     s->is_deferred = true;
@@ -379,7 +385,8 @@ static uint32_t confirmation_slot(struct session *s)
 
 static void confirm_now(struct session *s, const struct reply *out)
 {
-    conn_fill_slot(&s->conn, confirmation_slot(s), out);
+    /* In a transaction it is the reply as any other. */
+    if (!s->exec) conn_fill_slot(&s->conn, confirmation_slot(s), out);
 }
 
 static void confirm_later(struct session *s, struct pubsub_change *ch, struct request *rq,

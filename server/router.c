@@ -3,6 +3,7 @@
 #include <stdio.h>
 
 #include "base/env.h"
+#include "base/text.h"
 #include "server/config.h"
 #include "server/families.h"
 #include "shard/cmd/families.h"
@@ -31,6 +32,7 @@ static const struct command_family *const families[] = {
     &hyperloglog_family,
     &geo_family,
     &sort_family,
+    &transaction_family,
     &publish_family,
     &pubsub_family,
 };
@@ -218,4 +220,34 @@ const struct route *router_find_row(const struct router *r, const char *name)
         if (strcmp(r->routes[i].command->name, name) == 0) return &r->routes[i];
     CHECK(!"the row is in a table");
     return NULL;
+}
+
+/* ---- placing ---- */
+
+static void first_key(void *context, uint32_t index, const struct key_spec *spec)
+{
+    UNUSED const struct key_spec *any = spec;
+    uint32_t *first = context;
+    if (*first == 0) *first = index;
+}
+
+struct route_place router_place(const struct router *r, const struct route *route,
+                                const struct bytes *argv, uint32_t argc)
+{
+    struct route_place place = {.hashed_index = 1};
+    if (unlikely(!route->has_first_key)) {
+        place.hashed_index = 0;
+        command_each_key(route->command, argv, argc, first_key, &place.hashed_index);
+    }
+    /* A channel lives where a key of its name would. */
+    bool is_message = route->command->flags & CMD_PUBSUB && argc > 1;
+    if (unlikely(is_message)) place.hashed_index = 1;
+    if (likely(place.hashed_index)) {
+        place.shard = router_shard(r, argv[place.hashed_index], &place.hash);
+        return place;
+    }
+    uint64_t cursor = 0;
+    if (route->command->merge == MERGE_CURSOR && !text_to_u64(argv[1], &cursor)) cursor = 0;
+    place.shard = (uint16_t)(scan_cursor_shard(cursor) % r->shard_count);
+    return place;
 }

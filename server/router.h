@@ -67,3 +67,13 @@ static inline uint16_t router_shard(const struct router *r, struct bytes key, ui
     *hash_out = hash ? hash : 1; /* 0 means no key */
     return bytes_shard(key, hash, r->hash_seed, r->shard_count);
 }
+
+/* Where a command runs that is sent to one shard as it is. */
+struct route_place {
+    uint16_t shard;
+    uint64_t hash;         /* of the first key; 0: there is none */
+    uint32_t hashed_index; /* which argument that is */
+};
+/* The shard of the first key; SCAN goes where its cursor says; what has neither goes to any. */
+struct route_place router_place(const struct router *r, const struct route *route,
+                                const struct bytes *argv, uint32_t argc);

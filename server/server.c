@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "base/log.h"
+#include "server/batch.h"
 #include "server/descriptors.h"
 #include "server/lending.h"
 #include "server/stats.h"
@@ -308,38 +309,35 @@ static void request_arrives(struct thread *at, struct call *c)
     requests_run(srv);
 }
 
-void server_ask_main(struct session *s, const struct route *route)
+bool server_ask_main(struct session *s, const struct batch_command *c)
 {
     struct worker *w = session_worker(s);
-    const struct resp_reader *r = &s->conn.reader;
-    size_t size = sizeof(struct main_request) + r->argc * sizeof(struct bytes);
-    for (uint32_t i = 0; i < r->argc; i++) size += r->argv[i].size;
+    size_t size = sizeof(struct main_request) + c->argc * sizeof(struct bytes);
+    for (uint32_t i = 0; i < c->argc; i++) size += c->argv[i].size;
     struct main_request *m = mem_try_alloc(&w->net.mem, size);
-    if (!m) {
-        session_reject(s, route, ERR_ALLOC);
-        return;
-    }
+    if (!m) return false;
     w->net.errands++;
     *m = (struct main_request){.call = {.run = request_arrives},
                                .from = session_defer(s),
-                               .route = route,
+                               .route = c->route,
                                .client_is_local = env_peer_is_local(s->conn.socket.fd),
                                .bytes = size,
                                .mem = &w->net.mem};
     struct bytes *argv = (struct bytes *)(void *)(m + 1);
-    char *at = (char *)(argv + r->argc);
-    for (uint32_t i = 0; i < r->argc; i++) {
-        argv[i] = bytes_make(at, r->argv[i].size);
-        memcpy(at, r->argv[i].data, r->argv[i].size);
-        at += r->argv[i].size;
+    char *at = (char *)(argv + c->argc);
+    for (uint32_t i = 0; i < c->argc; i++) {
+        argv[i] = bytes_make(at, c->argv[i].size);
+        memcpy(at, c->argv[i].data, c->argv[i].size);
+        at += c->argv[i].size;
     }
-    m->request = (struct request){.command = route->command,
+    m->request = (struct request){.command = c->route->command,
                                   .argv = argv,
-                                  .argc = r->argc,
+                                  .argc = c->argc,
                                   .db = (uint16_t)s->db,
                                   .resp = s->resp,
-                                  .command_id = route->id};
+                                  .command_id = c->route->id};
     thread_call(&w->thread, w->server->thread.id, &m->call);
+    return true;
 }
 
 /* ---- configuration ---- */

@@ -108,9 +108,9 @@ static inline bool server_has_monitors(const struct server *srv)
     return atomic_load_explicit(&srv->monitor_count, memory_order_relaxed) > 0;
 }
 
-/* [net] Sends the session's present request to the main thread; the connection waits for the reply.
+/* [net] Sends a command to the main thread; the connection waits for the reply. False: no memory.
  */
-void server_ask_main(struct session *s, const struct route *route);
+MUST_USE bool server_ask_main(struct session *s, const struct batch_command *c);
 
 /* [main] Publishes a changed configuration (taken over); the reply to `rq` leaves when every worker
  * has it. Called by CONFIG SET's handler. */

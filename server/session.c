@@ -2,8 +2,10 @@
 
 #include "base/log.h"
 #include "base/text.h"
+#include "server/batch.h"
 #include "server/cmd_wait.h"
 #include "server/coord.h"
+#include "server/exec.h"
 #include "server/server.h"
 #include "server/worker.h"
 #include "shard/cmd/families.h"
@@ -24,6 +26,7 @@ void session_reset(struct session *s)
     s->is_no_evict = s->is_no_touch = false;
     s->reply_skip_next = false;
     s->conn.is_reply_off = s->conn.is_reply_skip = false;
+    tx_discard(s);
     buf_clear(&s->name);
 }
 
@@ -41,6 +44,8 @@ void session_on_close(struct conn *c)
 {
     struct session *s = session_of(c);
     wait_cancel(s);
+    if (s->exec) exec_on_close(s->exec);
+    tx_discard(s);
     pubsub_on_close(s);
     monitor_stop(s);
     tracking_stop(s);
@@ -59,7 +64,7 @@ void session_choose_output_class(struct session *s)
 
 struct session_ref session_defer(struct session *s)
 {
-    uint32_t slot = conn_push_slot(&s->conn);
+    uint32_t slot = s->exec ? exec_defer(s->exec) : conn_push_slot(&s->conn);
     s->is_deferred = s->is_waiting = true;
     return (struct session_ref){.net_id = s->conn.netloop->id,
                                 .index = s->conn.index,
@@ -77,9 +82,14 @@ void session_answer(struct netloop *nl, struct session_ref ref, const struct rep
 {
     struct session *s = session_find(nl, ref);
     if (!s) return;
+    session_worker(s)->should_resume = true;
+    if (s->exec) {
+        r->last->size = (uint32_t)(r->cursor - r->last->data);
+        exec_answer(s->exec, r->first);
+        return;
+    }
     s->is_waiting = false;
     conn_fill_slot(&s->conn, ref.slot, r);
-    session_worker(s)->should_resume = true;
 }
 
 /* ---- errors before a command runs ---- */
@@ -90,9 +100,27 @@ static void reply_now(struct session *s, struct reply *out)
     netloop_reply_drop(s->conn.netloop, out);
 }
 
+/* Whatever is wrong with an EXEC ends its transaction. */
+static void abort_exec(struct session *s, struct reply *out)
+{
+    struct buf *reason = &session_worker(s)->scratch;
+    reason->size = 0;
+    buf_append(reason, out->last->data + 1, (size_t)(out->cursor - out->last->data - 1));
+    const char *text = reason->data;
+    int size = (int)reason->size - 2; /* without the line end */
+    netloop_reply_drop(s->conn.netloop, out);
+    tx_discard(s);
+    *out = netloop_reply(s->conn.netloop, s->resp);
+    int prefix = strncmp(text, "ERR ", 4) == 0 ? 4 : 0;
+    reply_error(out, "EXECABORT Transaction discarded because of: %.*s", size - prefix,
+                text + prefix);
+}
+
 static void reject(struct session *s, const struct route *route, struct reply *out)
 {
     struct worker *w = session_worker(s);
+    if (route && route->command->on_net == cmd_exec) abort_exec(s, out);
+    tx_on_reject(s);
     if (route) counter_add(&w->routes[route->id].rejected, 1);
     worker_count_error(
         w, bytes_make(out->last->data + 1, (size_t)(out->cursor - out->last->data - 1)));
@@ -104,6 +132,11 @@ void session_reject(struct session *s, const struct route *route, enum err e)
     struct reply out = netloop_reply(s->conn.netloop, s->resp);
     reply_err(&out, e);
     reject(s, route, &out);
+}
+
+void session_reject_with(struct session *s, const struct route *route, struct reply *out)
+{
+    reject(s, route, out);
 }
 
 /* A browser that was tricked into talking to us: its lines must not become commands. */
@@ -201,7 +234,8 @@ static bool is_paused(struct session *s, const struct command *c)
     struct worker *w = session_worker(s);
     if (likely(w->pause_mode == PAUSE_NONE)) return false;
     if ((int64_t)(w->thread.now_ns / 1000000) >= w->pause_until_ms) return false;
-    return w->pause_mode == PAUSE_ALL || c->flags & (CMD_WRITE | CMD_MAY_REPLICATE);
+    uint32_t flags = c->flags | (c->on_net == cmd_exec ? s->tx.command_flags : 0);
+    return w->pause_mode == PAUSE_ALL || flags & (CMD_WRITE | CMD_MAY_REPLICATE);
 }
 
 /* Rows with CMD_PROTECTED: who may use them is enable-debug-command's affair. */
@@ -261,34 +295,55 @@ static inline bool check_allowed(struct session *s, const struct route *route)
 
 /* ---- running it ---- */
 
-static void run_on_net(struct session *s, const struct route *route)
+static void run_handler(struct session *s, const struct batch_command *c, struct reply *out)
 {
     struct worker *w = session_worker(s);
-    struct resp_reader *r = &s->conn.reader;
-    struct request rq = {.command = route->command,
-                         .argv = r->argv,
-                         .argc = r->argc,
+    uint16_t id = c->route->id;
+    struct request rq = {.command = c->route->command,
+                         .argv = c->argv,
+                         .argc = c->argc,
                          .db = (uint16_t)s->db,
                          .resp = s->resp,
-                         .command_id = route->id};
-    struct reply out = netloop_reply(s->conn.netloop, s->resp);
-    s->is_deferred = false;
+                         .command_id = id};
+    s->is_deferred = s->must_stall = false;
     uint64_t started = env_ticks();
-    enum err e = route->command->on_net(s, &rq, &out);
-    if (e != OK) reply_err(&out, e);
-    counter_add(&w->routes[route->id].ticks, env_ticks() - started);
-    if (out.error_count) {
-        counter_add(&w->routes[route->id].failed, 1);
-        if (out.first == out.last && out.first->data[0] == '-')
-            worker_count_error(
-                w, bytes_make(out.first->data + 1, (size_t)(out.cursor - out.first->data - 1)));
-    }
-    if (!s->is_deferred) conn_reply(&s->conn, &out);
-    netloop_reply_drop(s->conn.netloop, &out);
+    enum err e = c->route->command->on_net(s, &rq, out);
+    if (e != OK) reply_err(out, e);
+    counter_add(&w->routes[id].ticks, env_ticks() - started);
+    if (likely(out->error_count == 0)) return;
+    counter_add(&w->routes[id].failed, 1);
+    if (out->first == out->last && out->first->data[0] == '-')
+        worker_count_error(
+            w, bytes_make(out->first->data + 1, (size_t)(out->cursor - out->first->data - 1)));
 }
 
-/* Every earlier command of the connection has been answered. False: not yet. */
-static bool reach_barrier(struct session *s)
+/* False: it could not begin. */
+static bool run_on_net(struct session *s, const struct route *route)
+{
+    const struct resp_reader *r = &s->conn.reader;
+    struct reply out = netloop_reply(s->conn.netloop, s->resp);
+    run_handler(s, &(struct batch_command){.route = route, .argv = r->argv, .argc = r->argc}, &out);
+    if (!s->is_deferred && !s->must_stall) conn_reply(&s->conn, &out);
+    netloop_reply_drop(s->conn.netloop, &out);
+    return !s->must_stall;
+}
+
+void session_run_queued(struct session *s, const struct batch_command *c, struct reply *out)
+{
+    bool was_deferred = s->is_deferred;
+    if (c->route->command->plan == PLAN_NET)
+        run_handler(s, c, out);
+    else if (!server_ask_main(s, c))
+        reply_err(out, ERR_ALLOC);
+    s->is_deferred = was_deferred;
+}
+
+void session_stall(struct session *s)
+{
+    s->must_stall = true;
+}
+
+bool session_reach_barrier(struct session *s)
 {
     if (!conn_has_slots(&s->conn)) return true;
     turn_publish(s->conn.netloop);
@@ -330,17 +385,6 @@ static inline bool dispatch_one_shard(struct session *s, const struct route *rou
     return true;
 }
 
-/* SCAN goes where its cursor says; what has neither key nor cursor goes to any shard. */
-static bool dispatch_keyless(struct session *s, const struct route *route)
-{
-    const struct router *router = &session_worker(s)->server->router;
-    const struct resp_reader *r = &s->conn.reader;
-    uint64_t cursor = 0;
-    if (route->command->merge == MERGE_CURSOR && !text_to_u64(r->argv[1], &cursor)) cursor = 0;
-    uint16_t shard = (uint16_t)(scan_cursor_shard(cursor) % router->shard_count);
-    return dispatch_one_shard(s, route, shard, 0, 0);
-}
-
 /* A channel lives where a key of its name would. Publishers wait while the net threads are behind
  * with what has been published. */
 static bool dispatch_publish(struct session *s, const struct route *route)
@@ -352,26 +396,12 @@ static bool dispatch_publish(struct session *s, const struct route *route)
     return dispatch_one_shard(s, route, shard, hash, 1);
 }
 
-static void first_key(void *context, uint32_t index, const struct key_spec *spec)
-{
-    UNUSED const struct key_spec *any = spec;
-    uint32_t *first = context;
-    if (*first == 0) *first = index;
-}
-
 static bool dispatch_by_key(struct session *s, const struct route *route)
 {
-    const struct router *router = &session_worker(s)->server->router;
     const struct resp_reader *r = &s->conn.reader;
-    uint32_t index = 1;
-    if (unlikely(!route->has_first_key)) {
-        index = 0;
-        command_each_key(route->command, r->argv, r->argc, first_key, &index);
-        if (index == 0) return dispatch_keyless(s, route);
-    }
-    uint64_t hash;
-    uint16_t shard = router_shard(router, r->argv[index], &hash);
-    return dispatch_one_shard(s, route, shard, hash, index);
+    struct route_place place =
+        router_place(&session_worker(s)->server->router, route, r->argv, r->argc);
+    return dispatch_one_shard(s, route, place.shard, place.hash, place.hashed_index);
 }
 
 /* False: nothing was done, for want of credit or because something must come first. */
@@ -385,9 +415,8 @@ static bool dispatch_by_plan(struct session *s, const struct route *route)
     }
     switch ((enum plan)route->command->plan) {
     case PLAN_NET:
-        if (route->command->flags & CMD_BARRIER && !reach_barrier(s)) return false;
-        run_on_net(s, route);
-        return true;
+        if (route->command->flags & CMD_BARRIER && !session_reach_barrier(s)) return false;
+        return run_on_net(s, route);
     case PLAN_ONE_SHARD:
         if (route->command->flags & CMD_PUBSUB) return dispatch_publish(s, route);
         return dispatch_by_key(s, route);
@@ -398,8 +427,11 @@ static bool dispatch_by_plan(struct session *s, const struct route *route)
     case PLAN_LOCKED:
         return coord_locked(s, route);
     case PLAN_MAIN:
-        if (!reach_barrier(s)) return false;
-        server_ask_main(s, route);
+        if (!session_reach_barrier(s)) return false;
+        if (!server_ask_main(s, &(struct batch_command){.route = route,
+                                                        .argv = s->conn.reader.argv,
+                                                        .argc = s->conn.reader.argc}))
+            session_reject(s, route, ERR_ALLOC);
         return true;
     }
     CHECK(!"a row has a plan");
@@ -411,6 +443,13 @@ bool session_dispatch_to_shard_of_key(struct session *s, const struct route *rou
     return dispatch_by_key(s, route);
 }
 
+void session_record(struct session *s)
+{
+    struct worker *w = session_worker(s);
+    if (w->recorder)
+        recorder_add(w->recorder, s->conn.id, s->requests, w->net.turn.request_index++);
+}
+
 /* The same with a note for the recorder; its requests are in the open turn now. */
 static bool dispatch_recorded(struct session *s, const struct route *route)
 {
@@ -418,7 +457,7 @@ static bool dispatch_recorded(struct session *s, const struct route *route)
     if (!dispatch_by_plan(s, route)) return false;
     counter_add(&w->routes[route->id].calls, 1);
     bool is_ordered = route->command->plan != PLAN_NET && route->command->plan != PLAN_MAIN;
-    if (is_ordered) recorder_add(w->recorder, s->conn.id, s->requests, w->net.turn.request_index++);
+    if (is_ordered) session_record(s);
     return true;
 }
 
@@ -431,14 +470,20 @@ static bool dispatch(struct session *s)
     if (unlikely(!route)) return true;
     if (unlikely(!check_allowed(s, route))) return true;
     if (unlikely(is_paused(s, route->command))) return false;
-    if (w->recorder) return dispatch_recorded(s, route);
     bool is_watched = server_has_monitors(w->server);
     if (unlikely(is_watched)) monitor_note(s, route);
+    if (unlikely(tx_queues(&s->tx, route->command))) {
+        tx_queue(s, route);
+        if (unlikely(is_watched)) monitor_tell(s);
+        return true;
+    }
+    if (w->recorder) return dispatch_recorded(s, route);
     if (unlikely(!dispatch_by_plan(s, route))) return false;
     counter_add(&w->routes[route->id].calls, 1);
     if (unlikely(is_watched)) monitor_tell(s);
-    if (unlikely(s->tracking.caching) && route->command->on_net != cmd_client_caching)
-        s->tracking.caching = CACHING_AS_USUAL; /* it was for this command */
+    if (unlikely(s->tracking.caching) && route->command->on_net != cmd_client_caching &&
+        !s->tx.is_open)
+        s->tracking.caching = CACHING_AS_USUAL; /* it was for this command, or transaction */
     return true;
 }
 

@@ -16,7 +16,9 @@
 #include "server/pubsub.h"
 #include "server/router.h"
 #include "server/tracking.h"
+#include "server/tx.h"
 
+struct exec;
 struct wait;
 struct worker;
 
@@ -32,6 +34,9 @@ struct session {
     bool is_deferred;     /* the command that runs now will be answered later */
     bool is_waiting;      /* a deferred command has not been answered: nothing else may run */
     bool is_unix_socket;
+    bool must_stall; /* the command that runs now could not begin */
+    struct tx tx;
+    struct exec *exec; /* a transaction that runs commands of this thread; NULL: none does */
     uint32_t deferred_slot;
     struct buf name, lib_name, lib_version;
     const struct route *last_route; /* of the last command; NULL: it is unknown */
@@ -70,12 +75,25 @@ void session_answer(struct netloop *nl, struct session_ref ref, const struct rep
 /* [net] NULL if it has gone. */
 struct session *session_find(struct netloop *nl, struct session_ref ref);
 
+/* [net] In a handler, which must then return OK without a reply and without having changed
+ * anything: there is no credit. The request is given back and the connection stalls. */
+void session_stall(struct session *s);
+/* [net] Every earlier command of the connection has been answered. False: not yet. */
+MUST_USE bool session_reach_barrier(struct session *s);
+/* [net] The present command's requests are in the open turn: for the recorder. */
+void session_record(struct session *s);
+/* [net] Runs a queued command of the net or main thread, inside a transaction. If it defers its
+ * answer there is no reply. */
+void session_run_queued(struct session *s, const struct batch_command *c, struct reply *out);
+
 /* [net] Sends the present request to the shard of its first key as if that were all: the shard's
  * handler will say what is wrong with it. False: no credit. */
 bool session_dispatch_to_shard_of_key(struct session *s, const struct route *route);
 
 /* [net] Answers the present request with an error before it runs. */
 void session_reject(struct session *s, const struct route *route, enum err e);
+/* [net] The same with the error in `out`, which is dropped. */
+void session_reject_with(struct session *s, const struct route *route, struct reply *out);
 /* CLIENT SETNAME's rule: printable, no spaces. [any] */
 bool session_name_is_valid(struct bytes name);
 /* False: the error has been written. */

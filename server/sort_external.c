@@ -104,12 +104,21 @@ static void named(struct gather *g)
 
 /* ---- hold ---- */
 
-static void held(struct gather *g)
+static void everybody_takes_part(struct locked *op)
 {
-    struct locked *op = container_of(g, struct locked, gather);
-    reports_read(op);
+    op->participant_count = op->worker->server->router.shard_count;
+    op->participant_capacity = op->participant_count;
+    op->participants =
+        mem_alloc_zeroed(op->mem, op->participant_capacity * sizeof *op->participants);
+    for (uint16_t i = 0; i < op->participant_count; i++) op->participants[i].shard = i;
+}
+
+void sort_external_run(struct locked *op)
+{
+    if (op->is_held) everybody_takes_part(op);
     uint64_t hash;
     op->host = router_shard(&op->worker->server->router, op->argv[1], &hash);
+    op->round_start = op->effect_count;
     struct effect *e = effect_add(op, op->host, internal_row(INTERNAL_SORT_KEYS));
     e->hash = hash;
     e->argv = op->argv;
@@ -117,14 +126,24 @@ static void held(struct gather *g)
     round_begin(op, named);
 }
 
+static void held(struct gather *g)
+{
+    struct locked *op = container_of(g, struct locked, gather);
+    reports_read(op);
+    sort_external_run(op);
+}
+
 static void hold_turn(struct locked *op)
 {
+    static const uint64_t no_watch = 0;
+    static const struct bytes argv[] = {{"lockall", sizeof "lockall" - 1},
+                                        {(const char *)&no_watch, sizeof no_watch}};
     parts_set(op, op->participant_count, held);
     for (uint16_t i = 0; i < op->participant_count; i++) {
         turn_add_part(op->gather.netloop, i, &op->gather, i,
-                      &(struct turn_request){.command = internal_row(INTERNAL_HOLD),
-                                             .argv = op->argv,
-                                             .argc = 1,
+                      &(struct turn_request){.command = internal_row(INTERNAL_LOCK_ALL),
+                                             .argv = (struct bytes *)(uintptr_t)argv,
+                                             .argc = ARRAY_LEN(argv),
                                              .command_id = op->route->id,
                                              .db = op->db,
                                              .resp = 2,
@@ -134,12 +153,8 @@ static void hold_turn(struct locked *op)
 
 bool coord_sort_external(struct session *s, const struct route *route)
 {
-    struct locked *op = locked_create(s, route);
-    op->participant_count = op->worker->server->router.shard_count;
-    op->participant_capacity = op->participant_count;
-    op->participants =
-        mem_alloc_zeroed(op->mem, op->participant_capacity * sizeof *op->participants);
-    for (uint16_t i = 0; i < op->participant_count; i++) op->participants[i].shard = i;
+    struct locked *op = locked_create_for(s, route);
+    everybody_takes_part(op);
     if (!reserve_participants(op)) {
         locked_free(op);
         return false;

@@ -18,5 +18,9 @@
 
 #include "server/session.h"
 
+struct locked;
+
 /* The request is such a SORT; see coord.h for the result. */
 MUST_USE bool coord_sort_external(struct session *s, const struct route *route);
+/* The same under a holding of everything (locked_run): nothing is held or let go. */
+void sort_external_run(struct locked *op);

@@ -26,6 +26,7 @@ static void add_net(const struct worker *w, uint64_t now_ns, struct stats *out)
         MAX(out->input_buffer_max, recent_max_read(&c->input_buffer_max, now_ns));
     out->output_buffer_max =
         MAX(out->output_buffer_max, recent_max_read(&c->output_buffer_max, now_ns));
+    out->watching_clients += counter_read(&w->watching_clients);
     out->used_memory_clients += mem_live_bytes(&w->net.mem);
     out->tracking_clients += counter_read(&w->tracking.count);
     out->pubsub_clients += counter_read(&w->pubsub.clients);
@@ -43,6 +44,7 @@ static void add_shard(const struct shard *sh, struct stats *out)
     out->lazyfreed += counter_read(&c->lazyfreed);
     out->evicted_keys += counter_read(&sh->evict.evicted_keys);
     out->eviction_exceeded_us += counter_read(&sh->evict.exceeded_us);
+    out->watched_keys += counter_read(&c->watched_keys);
     out->used_memory_index += counter_read(&c->index_bytes);
     out->tracking_keys += counter_read(&sh->tracking.key_count);
     out->tracking_items += counter_read(&sh->tracking.item_count);

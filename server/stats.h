@@ -19,6 +19,7 @@ struct stats {
     uint64_t connections, connections_received, connections_closed_idle, connections_cut_output;
     uint64_t commands, bytes_in, bytes_out, reads, writes;
     uint64_t input_buffer_max, output_buffer_max;
+    uint64_t watching_clients;
     /* ---- shards ---- */
     /* Names that somebody subscribes to, and who subscribes to anything. */
     uint64_t pubsub_channels, pubsub_patterns, pubsub_sharded_channels, pubsub_clients;
@@ -26,6 +27,7 @@ struct stats {
     uint64_t keyspace_hits, keyspace_misses, expired_keys, expire_slices_cut, expire_cycle_us;
     uint64_t lazyfree_pending, lazyfreed;
     uint64_t evicted_keys, eviction_exceeded_us;
+    uint64_t watched_keys;
     /* ---- bytes ---- */
     uint64_t used_memory, used_memory_peak, used_memory_clients, used_memory_index,
         used_memory_overhead, used_memory_dataset;

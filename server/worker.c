@@ -4,8 +4,8 @@
 
 #include "base/late.h"
 #include "base/log.h"
-#include "server/coord.h"
 #include "server/server.h"
+#include "server/stuck.h"
 #include "shard/notify.h"
 
 #define RECV_BUFFERS 128
@@ -344,7 +344,7 @@ static bool run_net_input(struct worker *w)
     bool any = netloop_run_timers(&w->net);
     any |= netloop_take_events(&w->net);
     any |= netloop_run_input(&w->net);
-    any |= coord_resume(w);
+    any |= stuck_resume(w);
     any |= pubsub_resume(w);
     turn_publish(&w->net);
     return any;

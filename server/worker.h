@@ -62,7 +62,9 @@ struct worker {
     struct pubsub pubsub;
     struct monitor monitor;
     struct net_tracking tracking;
-    struct dlist stuck;        /* coordinators that wait for credit */
+    struct dlist stuck; /* operations that wait for credit: stuck.h */
+    uint64_t watch_ids; /* given so far */
+    struct counter watching_clients;
     struct recorder *recorder; /* NULL: the order is not recorded */
     struct buf scratch;        /* of whoever runs now, not across calls */
     struct buf placement;      /* of the split command being dispatched */

@@ -57,7 +57,10 @@ static bool expire_fields(struct shard *sh, struct entry *e, unsigned *steps)
     struct key k = {name, bytes_hash(name, sh->keys.seed), sh->expire_db};
     uint64_t dropped = hash_drop_some_expired(&sh->mem, &h, sh->now_ms, steps);
     sh->keys.sweep.expired += dropped;
-    if (dropped) notify(sh, NOTIFY_HASH, "hexpired", &k);
+    if (dropped) {
+        keyspace_note_change(sh, &k);
+        notify(sh, NOTIFY_HASH, "hexpired", &k);
+    }
     if (hash_length(&h) == 0) {
         notify(sh, NOTIFY_GENERIC, "del", &k); /* the name goes with the key */
         (void)keyspace_delete(sh, &k);

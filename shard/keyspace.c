@@ -7,6 +7,7 @@
 #include "shard/object.h"
 #include "shard/shard.h"
 #include "shard/type/hash.h"
+#include "shard/watch.h"
 
 /* Expired keys that RANDOMKEY deletes in one go before it calls a database empty. */
 #define RANDOM_TRIES_MAX 1000
@@ -175,6 +176,7 @@ void keyspace_set_access(const struct shard *sh, struct entry *e, int64_t idle_s
 /* Everything that changes a key comes by here. */
 static inline void note_change(struct shard *sh, const struct key *k)
 {
+    if (unlikely(sh->watches.key_count > 0)) watch_mark_changed(sh, k);
     if (unlikely(sh->tracking.keys.count > 0 || sh->channels.names[CHANNEL_PREFIX].count > 0))
         tracking_note_change(sh, k);
 }
@@ -313,11 +315,15 @@ static void mark_again(struct shard *sh, const struct key *k, struct entry *e, i
     unsigned mark = take_mark(e);
     struct database *db = database_of(sh, k->db);
     note_deadline(sh, db, e);
-    note_change(sh, k);
     if (likely(mark == keyspace_deadline_mark(old_ms) && !hash_is_table(e))) return;
     dict_replace(&db->keys, k->hash, e, e, mark);
     db->deadline_count += (uint64_t)entry_has_deadline(e) - (old_ms != 0);
     publish_counts(db);
+}
+
+void keyspace_note_change(struct shard *sh, const struct key *k)
+{
+    note_change(sh, k);
 }
 
 void keyspace_mark_again(struct shard *sh, const struct key *k, struct entry *e)
@@ -346,6 +352,7 @@ static enum err set_encoded(struct shard *sh, const struct key *k, struct bytes 
     if (old && !points_into(value, old) &&
         entry_overwrite_string(old, value, encoding, deadline_ms)) {
         keyspace_touch(sh, old);
+        note_change(sh, k);
         mark_again(sh, k, old, old_ms);
         return OK;
     }
@@ -476,6 +483,7 @@ bool keyspace_set_deadline(struct shard *sh, const struct key *k, int64_t deadli
     if (!e) return false;
     int64_t old_ms = entry_deadline_ms(e);
     if (entry_change_deadline(e, deadline_ms)) {
+        note_change(sh, k);
         mark_again(sh, k, e, old_ms);
         return true;
     }
@@ -524,6 +532,7 @@ void keyspace_flush(struct shard *sh, uint32_t db)
 {
     struct database *d = database_of(sh, db);
     if (!d) return;
+    if (unlikely(sh->watches.key_count > 0)) watch_mark_database(sh, db, db);
     free_list_dict(sh, &d->keys);
     d->deadline_count = 0;
     publish_counts(d);
@@ -531,6 +540,10 @@ void keyspace_flush(struct shard *sh, uint32_t db)
 
 void keyspace_swap(struct shard *sh, uint32_t db_a, uint32_t db_b)
 {
+    if (unlikely(sh->watches.key_count > 0)) {
+        watch_mark_database(sh, db_a, db_b);
+        watch_mark_database(sh, db_b, db_a);
+    }
     struct database *a = make_database(sh, db_a), *b = make_database(sh, db_b);
     set_database(&sh->keys, db_a, b);
     set_database(&sh->keys, db_b, a);

@@ -127,6 +127,8 @@ bool keyspace_is_expired(const struct shard *sh, const struct entry *e);
 void keyspace_drop_expired(struct shard *sh, uint32_t db, uint64_t hash, struct entry *e);
 /* For eviction: deletes a key. */
 void keyspace_drop_evicted(struct shard *sh, uint32_t db, uint64_t hash, struct entry *e);
+/* A value has changed without anybody's access: fields that expired. For whoever is interested. */
+void keyspace_note_change(struct shard *sh, const struct key *k);
 /* The fields of a hash have lost or got deadlines: the key is marked by the next one. */
 void keyspace_mark_again(struct shard *sh, const struct key *k, struct entry *e);
 /* The mark of a deadline in the dict: its second modulo 15, plus 1; 0 without a deadline. A key is

@@ -51,7 +51,7 @@ void locks_deinit(struct shard *sh)
 
 static void locks_count(struct locks *l)
 {
-    l->busy = l->entry_count + (dlist_is_empty(&l->gate) ? 0 : 1);
+    l->busy = l->entry_count + !dlist_is_empty(&l->gate) + (l->exclusive != NULL);
 }
 
 /* ---- entries ---- */
@@ -115,6 +115,7 @@ static struct lock_entry *entry_find(struct shard *sh, const struct key *k)
 bool locks_has_hash(const struct shard *sh, uint64_t hash)
 {
     const struct locks *l = &sh->locks;
+    if (l->exclusive) return true;
     if (l->entry_count == 0) return false;
     dlist_each (link, &l->buckets[bucket_index(l, hash)])
         if (container_of(link, struct lock_entry, link)->hash == hash) return true;
@@ -256,7 +257,7 @@ bool locks_park(struct shard *sh, struct parcel *pc, uint32_t index)
     struct request *rq = &pc->requests[index];
     /* Messages and subscriptions touch no key. */
     if (rq->flags & REQUEST_COMMIT || rq->command->flags & CMD_PUBSUB) return false;
-    bool gate_closed = !dlist_is_empty(&l->gate);
+    bool gate_closed = l->exclusive || !dlist_is_empty(&l->gate);
     if (!gate_closed && !request_conflicts(sh, rq)) return false;
 
     struct ticket *t = ticket_make(sh);
@@ -288,13 +289,15 @@ static void ticket_run(struct shard *sh, struct ticket *t)
     out.resp = t->request.resp;
     const struct parcel *running = sh->tracking.running;
     sh->tracking.running = NULL; /* that is the parcel of whoever released this one */
+    const struct tracker who = {t->run.conn_index, t->run.conn_generation, t->net_id};
+    const struct tracker *parked = sh->tracking.parked;
+    sh->tracking.parked = &who;
     sh->locks.running = t;
     shard_run_request(sh, &t->request, &out);
     sh->locks.running = NULL;
+    sh->tracking.parked = parked;
     sh->tracking.running = running;
-    if (t->request.flags & REQUEST_TRACKED)
-        tracking_remember(sh, &t->request,
-                          &(struct tracker){t->run.conn_index, t->run.conn_generation, t->net_id});
+    if (t->request.flags & REQUEST_TRACKED) tracking_remember(sh, &t->request, &who);
 
     struct late_reply *late = mem_alloc(&sh->mem, sizeof *late);
     *late = (struct late_reply){.run = t->run,
@@ -341,9 +344,8 @@ static void run_ready(struct shard *sh, struct dlist *ready)
 static void gate_open(struct shard *sh)
 {
     struct locks *l = &sh->locks;
-    while (!dlist_is_empty(&l->gate)) {
+    while (!dlist_is_empty(&l->gate) && !l->exclusive) {
         struct ticket *t = container_of(l->gate.next, struct ticket, link);
-        if (t->is_holding) break; /* the whole keyspace */
         bool has_keys = command_has_keys(t->request.command);
         if (!has_keys && l->entry_count > 0) break;
         dlist_remove(&t->link);
@@ -366,7 +368,10 @@ uint64_t locks_take(struct shard *sh, struct request *rq)
         CHECK(t->missing == 0);
     }
     t->is_holding = true;
-    if (!command_has_keys(rq->command)) dlist_push_back(l->gate.next, &t->link); /* its head */
+    if (t->node_count == 0) {
+        CHECK(l->entry_count == 0 && !l->exclusive);
+        l->exclusive = t;
+    }
     locks_count(l);
     counter_set(&sh->counters.locks_held, l->entry_count);
     return (uint64_t)(uintptr_t)t;
@@ -377,9 +382,9 @@ void locks_release(struct shard *sh, uint64_t token)
     struct locks *l = &sh->locks;
     struct ticket *t = (struct ticket *)(uintptr_t)token;
     CHECK(t->is_holding && !l->running);
+    if (l->exclusive == t) l->exclusive = NULL;
     struct dlist ready;
     dlist_init(&ready);
-    dlist_remove(&t->link); /* from the gate, if it held the whole keyspace */
     ticket_leave(sh, t, &ready);
     ticket_free(sh, t);
     run_ready(sh, &ready);
@@ -412,5 +417,6 @@ void locks_validate(const struct shard *sh)
         }
     }
     CHECK(entries == l->entry_count);
-    CHECK(l->busy == entries + (dlist_is_empty(&l->gate) ? 0 : 1));
+    CHECK(!l->exclusive || (l->exclusive->is_holding && entries == 0));
+    CHECK(l->busy == entries + !dlist_is_empty(&l->gate) + (l->exclusive != NULL));
 }

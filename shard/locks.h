@@ -9,6 +9,9 @@
  *     key ─▶ [holder] [waiter] [waiter] …      a waiter with several keys runs when it is first in
  *                                              all its queues
  *
+ * A holding may also cover the whole keyspace: it begins when no other is left, and until it ends
+ * everything else waits at the gate.
+ *
  * Lock order is turn order on every shard, so there is no deadlock and no retry. Checked by
  * tests/models/locks.pml.
  *
@@ -28,13 +31,14 @@ struct shard;
 struct ticket;
 
 struct locks {
-    uint64_t busy; /* keys with a holder or waiters, plus parked requests at the gate: 0 is the fast
-                      path's one test */
+    uint64_t busy; /* keys with a holder or waiters, requests at the gate, and a holder of
+                      everything: 0 is the fast path's one test */
     uint64_t entry_count;
     struct dlist *buckets; /* of lock entries, by hash; NULL until first used */
     uint32_t bucket_count;
-    struct dlist gate;      /* tickets, in turn order */
-    struct ticket *running; /* the parked request that is being run right now */
+    struct dlist gate;        /* tickets, in turn order */
+    struct ticket *exclusive; /* the holding of the whole keyspace; NULL: there is none */
+    struct ticket *running;   /* the parked request that is being run right now */
 };
 
 void locks_init(struct locks *l);
@@ -50,7 +54,7 @@ uint64_t locks_take(struct shard *sh, struct request *rq);
 /* The commit turn's last request: lets go and runs whoever can run now. */
 void locks_release(struct shard *sh, uint64_t token);
 
-/* True if some key of that hash is held, or waited for. */
+/* True if some key of that hash is held, or waited for; or everything is held. */
 bool locks_has_hash(const struct shard *sh, uint64_t hash);
 
 void locks_validate(const struct shard *sh);

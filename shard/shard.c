@@ -1,5 +1,6 @@
 #include "shard/shard.h"
 
+#include "base/block.h"
 #include "base/env.h"
 #include "base/late.h"
 #include "shard/expire.h"
@@ -21,6 +22,7 @@ void shard_init(struct shard *sh, const struct shard_options *options)
     locks_init(&sh->locks);
     evict_init(sh, options->budget);
     evict_apply_config(sh);
+    watch_init(&sh->watches);
     channels_init(sh, options->net_count, options->read_feed);
     tracking_init(sh);
     dlist_init(&sh->late);
@@ -33,6 +35,7 @@ void shard_deinit(struct shard *sh)
 {
     locks_deinit(sh);
     evict_deinit(sh);
+    watch_deinit(sh);
     channels_deinit(sh);
     tracking_deinit(sh);
     buf_clear(&sh->guest_events);
@@ -142,6 +145,40 @@ static void run_window(struct shard *sh, struct parcel *pc, uint32_t first, uint
         rq->reply_end = reply_size(&pc->out);
     }
     span_end(sh, &span);
+}
+
+/* A block has a span of its own: the parcel's must not count what is counted here. */
+static void run_block_window(struct shard *sh, struct request *requests, uint32_t count,
+                             struct reply *out, uint64_t start)
+{
+    struct span span = {0};
+    prefetch_window(sh, requests, count);
+    for (uint32_t i = 0; i < count; i++) {
+        struct request *rq = &requests[i];
+        if (!span.first || span.first->command_id != rq->command_id) {
+            span_end(sh, &span);
+            span.first = rq;
+            check_context_here()->command = rq->command->name;
+        }
+        run_request(sh, rq, out);
+        if (unlikely(rq->flags & REQUEST_TRACKED)) tracking_remember_in_block(sh, rq);
+        span.count++;
+        span.failed += rq->error_count;
+        rq->reply_end = reply_size(out) - start;
+    }
+    span_end(sh, &span);
+}
+
+void shard_run_block(struct shard *sh, struct block *b, struct reply *out)
+{
+    uint64_t start = reply_size(out);
+    b->is_dirty = b->watch && !watch_end(sh, b->watch);
+    uint32_t count = b->is_dirty ? 0 : b->count;
+    reply_array(out, count);
+    b->head_bytes = reply_size(out) - start;
+    for (uint32_t first = 0; first < count; first += SHARD_PREFETCH_WINDOW)
+        run_block_window(sh, &b->requests[first],
+                         MIN(count - first, (uint32_t)SHARD_PREFETCH_WINDOW), out, start);
 }
 
 void shard_run_parcel(struct shard *sh, struct parcel *pc)

@@ -16,6 +16,7 @@
 #include "shard/keyspace.h"
 #include "shard/locks.h"
 #include "shard/tracking.h"
+#include "shard/watch.h"
 
 #define SHARD_STEP_PARCELS 64
 #define SHARD_SLICE_US 200
@@ -53,6 +54,7 @@ struct shard_counters {
     struct counter expired_keys, expired_stale_slices, expire_cycle_us;
     struct counter lazyfree_pending, lazyfreed;
     struct counter locked_waits, locks_held;
+    struct counter watched_keys;
     struct counter busy_ticks; /* running requests and background work */
     struct counter error_replies;
     struct counter index_bytes; /* of the tables of all databases */
@@ -75,6 +77,7 @@ struct shard {
     struct mem mem;
     struct keyspace keys;
     struct locks locks;
+    struct watches watches;
     struct channels channels;
     struct tracking tracking;
     struct free_list *free_list;
@@ -140,6 +143,10 @@ void shard_free_late(struct shard *sh, struct late_reply *late);
 bool shard_is_settled(const struct shard *sh);
 /* Runs one request and writes exactly one reply. */
 void shard_run_request(struct shard *sh, struct request *rq, struct reply *out);
+/* Runs the requests of a block, or none if a watched key has changed; writes an array of their
+ * replies, or an empty one. */
+struct block;
+void shard_run_block(struct shard *sh, struct block *b, struct reply *out);
 /* One slice of background work; true if there is more that should not wait. */
 bool shard_background(struct shard *sh);
 /* When background work is next due (monotonic ns); UINT64_MAX: never. */

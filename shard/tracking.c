@@ -89,6 +89,7 @@ static const struct run *run_of(const struct parcel *pc, uint32_t index)
 static struct tracker running_connection(const struct shard *sh)
 {
     const struct parcel *pc = sh->tracking.running;
+    if (sh->tracking.parked) return *sh->tracking.parked;
     const struct run *run = pc ? run_of(pc, sh->tracking.running_index) : NULL;
     if (!run) return (struct tracker){.net_id = UINT16_MAX};
     return (struct tracker){run->conn_index, run->conn_generation, pc->net_id};
@@ -106,6 +107,12 @@ static void tell_and_forget(struct shard *sh, struct tracked_key *t)
 static bool lives_here(const struct shard *sh, const struct key *k)
 {
     return bytes_shard(k->name, k->hash, sh->keys.seed, sh->shard_count) == sh->id;
+}
+
+void tracking_remember_in_block(struct shard *sh, struct request *rq)
+{
+    struct tracker who = running_connection(sh);
+    if (who.net_id != UINT16_MAX) tracking_remember(sh, rq, &who);
 }
 
 void tracking_note_change(struct shard *sh, const struct key *k)

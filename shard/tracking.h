@@ -30,8 +30,9 @@ struct tracker {
 struct tracking {
     struct node_table keys;
     struct counter key_count, item_count;
-    const struct parcel *running; /* whose request runs; NULL: nobody's, or a parked one */
+    const struct parcel *running; /* whose request runs; NULL: nobody's, or a parked one's */
     uint32_t running_index;
+    const struct tracker *parked; /* of a parked request: whose it is */
 };
 
 void tracking_init(struct shard *sh);
@@ -40,6 +41,8 @@ void tracking_deinit(struct shard *sh);
 /* The connection has read the keys of this request. */
 void tracking_remember(struct shard *sh, struct request *rq, const struct tracker *who);
 void tracking_remember_in_parcel(struct shard *sh, struct parcel *pc, uint32_t index);
+/* The same for a request of the block that runs. */
+void tracking_remember_in_block(struct shard *sh, struct request *rq);
 
 void tracking_note_change(struct shard *sh, const struct key *k);
 /* Whole databases have changed. */

@@ -57,15 +57,20 @@ extern const struct command_family internal_family;
 #define LOCK_MODE_BYTES 3 /* of an argument: the mode and the database */
 enum internal_command {
     INTERNAL_LOCK,
+    INTERNAL_LOCK_ALL,
+    INTERNAL_FETCH,
     INTERNAL_THAW,
     INTERNAL_DEPART,
     INTERNAL_UNLOCK,
-    INTERNAL_HOLD,
     INTERNAL_REPORT,
     INTERNAL_SORT_KEYS,
     INTERNAL_EVENTS,
     INTERNAL_EMIT,
-    INTERNAL_ATTEND
+    INTERNAL_ATTEND,
+    INTERNAL_BLOCK,
+    INTERNAL_BLOCK_ALL,
+    INTERNAL_MARK,
+    INTERNAL_FORGET,
 };
 /* [shard] For SORT with the arguments of the request: the names of the keys that BY and GET lead
  * to, as an array, in any order, maybe repeated; more than LIMIT needs. */

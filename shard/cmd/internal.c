@@ -1,25 +1,39 @@
-/* The requests of lock and commit turns: what coordinators send to shards, and no client can.
+/* The requests of lock and commit turns, and of transactions: what coordinators send to shards, and
+ * no client can.
  *
- *     LOCK key mode key mode …   replies an array: the token, then one report per key
- *     THAW key deadline frozen   puts a value that was frozen on another shard; replies +OK
- *     DEPART key mode            removes a key; replies its value as LOCK does
- *     UNLOCK token               ends the holding; replies +OK
- *     HOLD                       holds the whole keyspace of the shard; replies as LOCK
- *     REPORT key                 replies its value as LOCK does in mode "d"
- *     SORT_KEYS key …            the arguments of a SORT: which keys its patterns lead to
+ *     LOCK id key mode key mode …   holds the keys; replies an array: the token, whether a watch of
+ *                                   that id is dirty, then one report per key
+ *     LOCKALL id                    the same for the whole keyspace
+ *     FETCH id key mode …           the same reports, of keys that the sender holds already
+ *     THAW key deadline frozen      puts a value that was frozen on another shard; replies +OK
+ *     THAW key deadline frozen g    the same as a guest, whose changes are noticed
+ *     DEPART key mode               removes a key; replies its value as LOCK does, or +SAME for a
+ *                                   guest that is what it was
+ *     UNLOCK token                  ends the holding; replies +OK
+ *     REPORT key                    replies its value as LOCK does in mode "d"
+ *     SORT_KEYS key …               the arguments of a SORT: which keys its patterns lead to
  *     EVENTS key db …            replies what has happened here to these guests
  *     EMIT events                publishes that, of the keys that live here; replies +OK
  *     ATTEND header name topic … somebody subscribes to these channels, or no longer does: the
- * header is a struct attend; replies +OK, and acknowledges in the feed
+ *                                   header is a struct attend; replies +OK, and acknowledges in the
+ * feed BLOCK pointer key …           runs the requests of a block (base/block.h) BLOCKALL pointer
+ * the same; its requests may touch any key MARK id key …                 watches keys; replies +OK
+ *     FORGET id key …               ends all watches of that id; replies +OK
  *
- * Mode "d" reports the value and its deadline (array of two, or null if there is none), "-"
- * nothing (null). In LOCK two bytes follow: the database that it looks at. Numbers travel as the
- * bytes that they are.
+ * Modes: "d" reports the value and its deadline (array of two, or null if there is none), "-"
+ * nothing (null), "l" and "r" the first and the last element of a list, "m" whether a set has the
+ * member that follows, "L" and "S" nothing, but an error unless there is a list or a set or no key.
+ * Behind the mode stand the two bytes of the database that it looks at. Numbers travel as the bytes
+ * that they are.
  */
+#include "base/block.h"
+#include "base/text.h"
 #include "shard/cmd/families.h"
 #include "shard/notify.h"
 #include "shard/object.h"
 #include "shard/shard.h"
+#include "shard/type/list.h"
+#include "shard/type/set.h"
 
 static void reply_u64_bytes(struct reply *out, uint64_t value)
 {
@@ -52,48 +66,77 @@ static void report_value(struct shard *sh, const struct entry *e, struct reply *
     buf_clear(&frozen);
 }
 
-static enum err cmd_lock(struct shard *sh, struct request *rq, struct reply *out)
+/* ---- holding ---- */
+
+static void report_element(const struct entry *e, bool is_last, struct reply *out)
 {
-    uint64_t token = locks_take(sh, rq);
-    reply_array(out, 1 + (rq->argc - 1) / 2);
-    reply_u64_bytes(out, token);
-    for (uint32_t i = 1; i + 1 < rq->argc; i += 2) {
-        struct key k = request_key(sh, rq, i);
-        CHECK(rq->argv[i + 1].size == LOCK_MODE_BYTES);
-        uint16_t db;
-        memcpy(&db, rq->argv[i + 1].data + 1, sizeof db);
-        k.db = db;
-        char mode = rq->argv[i + 1].data[0];
-        if (mode == 'd')
-            report_value(sh, keyspace_peek(sh, &k), out);
-        else
-            reply_null(out);
-    }
-    return OK;
+    char scratch[TEXT_I64_BYTES_MAX];
+    struct list l = list_of(e);
+    struct bytes text = list_text(&l, list_seek(&l, is_last ? -1 : 0), scratch);
+    if (reply_try_reserve(out, REPLY_STRING_BYTES(text.size)))
+        reply_bulk(out, text);
+    else
+        reply_err(out, ERR_ALLOC);
 }
 
-static enum err cmd_thaw(struct shard *sh, struct request *rq, struct reply *out)
+static void report_member(const struct entry *e, struct bytes member, struct reply *out)
 {
-    struct key k = request_key(sh, rq, 1);
-    struct entry *e = object_try_thaw(&sh->mem, rq->argv[3], k.name, (int64_t)arg_u64_bytes(rq, 2));
-    if (!e) return ERR_ALLOC;
-    /* What it replaces has expired on its own shard only, if at all. */
-    UNUSED const struct entry *old = keyspace_peek(sh, &k);
-    sh->is_quiet = true;
-    keyspace_put_entry(sh, &k, e);
-    sh->is_quiet = false;
-    reply_ok(out);
-    return OK;
+    struct set s = set_of(e);
+    reply_i64(out, set_has(&s, member));
 }
 
-static enum err cmd_depart(struct shard *sh, struct request *rq, struct reply *out)
+static void report_typed(struct shard *sh, const struct key *k, struct bytes mode,
+                         struct reply *out)
 {
-    struct key k = request_key(sh, rq, 1);
-    if (rq->argv[2].data[0] == 'd')
+    bool is_list = strchr("lrL", mode.data[0]) != NULL;
+    struct entry *e;
+    enum err error = keyspace_peek_typed(sh, k, is_list ? TYPE_LIST : TYPE_SET, &e);
+    if (error == ERR_WRONG_TYPE)
+        reply_err(out, error);
+    else if (error != OK || mode.data[0] == 'L' || mode.data[0] == 'S')
+        reply_null(out);
+    else if (is_list)
+        report_element(e, mode.data[0] == 'r', out);
+    else
+        report_member(e, bytes_make(mode.data + LOCK_MODE_BYTES, mode.size - LOCK_MODE_BYTES), out);
+}
+
+static void report_key(struct shard *sh, const struct request *rq, uint32_t index,
+                       struct reply *out)
+{
+    struct bytes mode = rq->argv[index + 1];
+    CHECK(mode.size >= LOCK_MODE_BYTES);
+    struct key k = request_key(sh, rq, index);
+    uint16_t db;
+    memcpy(&db, mode.data + 1, sizeof db);
+    k.db = db;
+    if (mode.data[0] == '-')
+        reply_null(out);
+    else if (mode.data[0] == 'd')
         report_value(sh, keyspace_peek(sh, &k), out);
     else
-        reply_null(out);
-    keyspace_delete(sh, &k);
+        report_typed(sh, &k, mode, out);
+}
+
+static void report_all(struct shard *sh, const struct request *rq, uint64_t token,
+                       struct reply *out)
+{
+    uint64_t id = arg_u64_bytes(rq, 1);
+    reply_array(out, 2 + (rq->argc - 2) / 2);
+    reply_u64_bytes(out, token);
+    reply_i64(out, id && !watch_end(sh, id));
+    for (uint32_t i = 2; i + 1 < rq->argc; i += 2) report_key(sh, rq, i, out);
+}
+
+static enum err cmd_lock(struct shard *sh, struct request *rq, struct reply *out)
+{
+    report_all(sh, rq, locks_take(sh, rq), out);
+    return OK;
+}
+
+static enum err cmd_fetch(struct shard *sh, struct request *rq, struct reply *out)
+{
+    report_all(sh, rq, 0, out);
     return OK;
 }
 
@@ -101,14 +144,6 @@ static enum err cmd_unlock(struct shard *sh, struct request *rq, struct reply *o
 {
     locks_release(sh, arg_u64_bytes(rq, 1));
     reply_ok(out);
-    return OK;
-}
-
-static enum err cmd_hold(struct shard *sh, struct request *rq, struct reply *out)
-{
-    uint64_t token = locks_take(sh, rq);
-    reply_array(out, 1);
-    reply_u64_bytes(out, token);
     return OK;
 }
 
@@ -163,18 +198,85 @@ static enum err cmd_attend(struct shard *sh, struct request *rq, struct reply *o
     return OK;
 }
 
+/* ---- values on their way ---- */
+
+static enum err cmd_thaw(struct shard *sh, struct request *rq, struct reply *out)
+{
+    struct key k = request_key(sh, rq, 1);
+    struct entry *e = object_try_thaw(&sh->mem, rq->argv[3], k.name, (int64_t)arg_u64_bytes(rq, 2));
+    if (!e) return ERR_ALLOC;
+    /* What it replaces has expired on its own shard only, if at all. */
+    UNUSED const struct entry *old = keyspace_peek(sh, &k);
+    sh->is_quiet = true;
+    keyspace_put_entry(sh, &k, e);
+    sh->is_quiet = false;
+    if (rq->argc > 4) {
+        enum err error = watch_add(sh, WATCH_GUEST, &k);
+        if (error != OK) return error;
+    }
+    reply_ok(out);
+    return OK;
+}
+
+static enum err cmd_depart(struct shard *sh, struct request *rq, struct reply *out)
+{
+    struct key k = request_key(sh, rq, 1);
+    bool is_same = watch_end_key(sh, WATCH_GUEST, &k);
+    if (is_same)
+        reply_status(out, "SAME");
+    else if (rq->argv[2].data[0] == 'd')
+        report_value(sh, keyspace_peek(sh, &k), out);
+    else
+        reply_null(out);
+    keyspace_delete(sh, &k);
+    return OK;
+}
+
+/* ---- transactions ---- */
+
+static enum err cmd_block(struct shard *sh, struct request *rq, struct reply *out)
+{
+    struct block *b;
+    CHECK(rq->argv[1].size == sizeof b);
+    memcpy(&b, rq->argv[1].data, sizeof b);
+    shard_run_block(sh, b, out);
+    return OK;
+}
+
+static enum err cmd_mark(struct shard *sh, struct request *rq, struct reply *out)
+{
+    uint64_t id = arg_u64_bytes(rq, 1);
+    for (uint32_t i = 2; i < rq->argc; i++) {
+        struct key k = request_key(sh, rq, i);
+        enum err e = watch_add(sh, id, &k);
+        if (e != OK) return e;
+    }
+    reply_ok(out);
+    return OK;
+}
+
+/* The keys are named so that it comes behind a MARK that waits for a lock. */
+static enum err cmd_forget(struct shard *sh, struct request *rq, struct reply *out)
+{
+    (void)!watch_end(sh, arg_u64_bytes(rq, 1));
+    reply_ok(out);
+    return OK;
+}
+
 /* clang-format off */
 static const struct command commands[] = {
-    {.name = "lock", .on_shard = cmd_lock, .arity = -3, .plan = PLAN_ONE_SHARD, .flags = CMD_WRITE,
-     .keys = {{.flags = KEY_RW, .begin = 1, .last = -1, .step = 2}}, .group = "internal", .summary = "Holds keys for a commit turn."},
-    {.name = "thaw", .on_shard = cmd_thaw, .arity = 4, .plan = PLAN_ONE_SHARD, .flags = CMD_WRITE,
+    {.name = "lock", .on_shard = cmd_lock, .arity = -4, .plan = PLAN_ONE_SHARD, .flags = CMD_WRITE,
+     .keys = {{.flags = KEY_RW, .begin = 2, .last = -1, .step = 2}}, .group = "internal", .summary = "Holds keys for a commit turn."},
+    {.name = "lockall", .on_shard = cmd_lock, .arity = 2, .plan = PLAN_ONE_SHARD, .flags = CMD_WRITE,
+     .keys = KEYS_NONE, .group = "internal", .summary = "Holds the whole keyspace for a commit turn."},
+    {.name = "fetch", .on_shard = cmd_fetch, .arity = -4, .plan = PLAN_ONE_SHARD, .flags = CMD_WRITE,
+     .keys = {{.flags = KEY_RW, .begin = 2, .last = -1, .step = 2}}, .group = "internal", .summary = "Reports keys that are held."},
+    {.name = "thaw", .on_shard = cmd_thaw, .arity = -4, .plan = PLAN_ONE_SHARD, .flags = CMD_WRITE,
      .keys = KEYS_FIRST(KEY_OW), .group = "internal", .summary = "Puts a value that came from another shard."},
     {.name = "depart", .on_shard = cmd_depart, .arity = 3, .plan = PLAN_ONE_SHARD, .flags = CMD_WRITE,
      .keys = KEYS_FIRST(KEY_RM), .group = "internal", .summary = "Takes a guest's value away again."},
     {.name = "unlock", .on_shard = cmd_unlock, .arity = 2, .plan = PLAN_ONE_SHARD, .flags = CMD_WRITE,
      .keys = KEYS_NONE, .group = "internal", .summary = "Ends a commit turn."},
-    {.name = "hold", .on_shard = cmd_hold, .arity = 1, .plan = PLAN_ONE_SHARD, .flags = CMD_WRITE,
-     .keys = KEYS_NONE, .group = "internal", .summary = "Holds the whole keyspace for a commit turn."},
     {.name = "report", .on_shard = cmd_report, .arity = 2, .plan = PLAN_ONE_SHARD, .flags = CMD_READ,
      .keys = KEYS_FIRST(KEY_RO), .group = "internal", .summary = "Copies a value for another shard."},
     {.name = "sort_keys", .on_shard = cmd_sort_keys, .arity = -2, .plan = PLAN_ONE_SHARD, .flags = CMD_READ,
@@ -185,6 +287,14 @@ static const struct command commands[] = {
      .keys = KEYS_NONE, .group = "internal", .summary = "Publishes events of guests at home."},
     {.name = "attend", .on_shard = cmd_attend, .arity = -2, .plan = PLAN_ONE_SHARD, .flags = CMD_PUBSUB,
      .keys = KEYS_NONE, .group = "internal", .summary = "Notes who subscribes to channels."},
+    {.name = "block", .on_shard = cmd_block, .arity = -2, .plan = PLAN_ONE_SHARD, .flags = CMD_WRITE,
+     .keys = {{.flags = KEY_RW, .begin = 2, .last = -1, .step = 1}}, .group = "internal", .summary = "Runs several requests as one."},
+    {.name = "blockall", .on_shard = cmd_block, .arity = 2, .plan = PLAN_ONE_SHARD, .flags = CMD_WRITE,
+     .keys = KEYS_NONE, .group = "internal", .summary = "Runs several requests, of any keys, as one."},
+    {.name = "mark", .on_shard = cmd_mark, .arity = -3, .plan = PLAN_ONE_SHARD,
+     .keys = {{.flags = KEY_RO, .begin = 2, .last = -1, .step = 1}}, .group = "internal", .summary = "Watches keys."},
+    {.name = "forget", .on_shard = cmd_forget, .arity = -3, .plan = PLAN_ONE_SHARD,
+     .keys = {{.flags = KEY_RO, .begin = 2, .last = -1, .step = 1}}, .group = "internal", .summary = "Watches them no longer."},
 };
 /* clang-format on */
 const struct command_family internal_family = {"internal", commands, ARRAY_LEN(commands)};

@@ -1,0 +1,175 @@
+/* LMOVE, RPOPLPUSH and SMOVE between two shards: one element travels, not the whole value.
+ *
+ *     lock turn   both types are checked, and the source says what it would give away
+ *     put         the destination takes the element, with the handler of RPUSH, LPUSH or SADD
+ *     take        the source gives it away, with that of RPOP, LPOP or SREM; both unlock
+ *
+ * The element is put before it is taken, because only putting can fail, for want of memory. So the
+ * two events of a move may reach subscribers in either order.
+ */
+#include "base/text.h"
+#include "server/locked.h"
+#include "server/merge_parts.h"
+#include "server/server.h"
+#include "server/worker.h"
+#include "shard/cmd/families.h"
+
+enum { KEY_FROM, KEY_TO, KEY_COUNT };
+
+static void reply_write(struct locked *op, const struct reply *r)
+{
+    buf_append(&op->reply, r->last->data, (size_t)(r->cursor - r->last->data));
+}
+
+static bool is_error(struct bytes report)
+{
+    return report.data[0] == '-';
+}
+
+static bool is_null(struct bytes report)
+{
+    return report.data[0] == '_' || (report.size > 1 && report.data[1] == '-');
+}
+
+/* "$n\r\n<element>\r\n" */
+static struct bytes element_of(struct bytes report)
+{
+    const char *end = memchr(report.data, '\n', report.size);
+    CHECK(end && report.data[0] == '$');
+    return bytes_make(end + 1, report.size - (size_t)(end + 1 - report.data) - 2);
+}
+
+/* What the reply is when nothing moves: the first of the two that is wrong decides, but a source
+ * that is not there decides before all. */
+static bool is_settled(struct locked *op, void (*write_none)(struct reply *out))
+{
+    struct bytes from = op->keys[KEY_FROM].report, to = op->keys[KEY_TO].report;
+    bool is_none = is_null(from);
+    if (is_none) {
+        struct reply out = netloop_reply(&op->worker->net, op->resp);
+        write_none(&out);
+        reply_write(op, &out);
+        netloop_reply_drop(&op->worker->net, &out);
+        return true;
+    }
+    struct bytes wrong = is_error(from) ? from : to;
+    if (!is_error(wrong)) return false;
+    buf_append(&op->reply, wrong.data, wrong.size);
+    return true;
+}
+
+static void modes_set(struct locked *op, char from, char to)
+{
+    op->keys[KEY_FROM].mode_text[0] = from;
+    op->keys[KEY_TO].mode_text[0] = to;
+}
+
+/* ---- lists ---- */
+
+struct ends {
+    bool from_tail, to_tail;
+};
+
+static bool read_end(struct bytes argument, bool *is_tail)
+{
+    *is_tail = bytes_equal_nocase(argument, "right");
+    return *is_tail || bytes_equal_nocase(argument, "left");
+}
+
+static bool read_ends(const struct bytes *argv, uint32_t argc, struct ends *e)
+{
+    *e = (struct ends){.from_tail = true};
+    if (argc == 3) return true; /* RPOPLPUSH */
+    return read_end(argv[3], &e->from_tail) && read_end(argv[4], &e->to_tail);
+}
+
+static bool list_fits(const struct bytes *argv, uint32_t argc)
+{
+    struct ends e;
+    return read_ends(argv, argc, &e);
+}
+
+static void list_plan(struct locked *op)
+{
+    struct ends e;
+    CHECK(read_ends(op->argv, op->argc, &e));
+    modes_set(op, e.from_tail ? 'r' : 'l', 'L');
+}
+
+static bool list_put(struct locked *op)
+{
+    struct ends e;
+    if (is_settled(op, reply_null)) return false;
+    CHECK(read_ends(op->argv, op->argc, &e));
+    struct bytes report = op->keys[KEY_FROM].report;
+    buf_append(&op->reply, report.data, report.size);
+    locked_effect_command(op, &op->keys[KEY_TO], e.to_tail ? "rpush" : "lpush", element_of(report));
+    return true;
+}
+
+static void list_take(struct locked *op)
+{
+    struct ends e;
+    CHECK(read_ends(op->argv, op->argc, &e));
+    locked_effect_command(op, &op->keys[KEY_FROM], e.from_tail ? "rpop" : "lpop",
+                          (struct bytes){0});
+}
+
+/* ---- sets ---- */
+
+static void reply_zero(struct reply *out)
+{
+    reply_i64(out, 0);
+}
+
+static bool set_fits(const struct bytes *argv, uint32_t argc)
+{
+    UNUSED const struct bytes *any = argv;
+    return argc == 4;
+}
+
+static void set_plan(struct locked *op)
+{
+    struct locked_key *from = &op->keys[KEY_FROM];
+    modes_set(op, 'm', 'S');
+    size_t size = LOCK_MODE_BYTES + op->argv[3].size;
+    char *mode = buf_try_reserve(&op->move_mode, size);
+    if (!mode) {
+        op->move = NULL; /* by guests, then */
+        modes_set(op, 'd', '-');
+        return;
+    }
+    memcpy(mode, from->mode_text, LOCK_MODE_BYTES);
+    memcpy(mode + LOCK_MODE_BYTES, op->argv[3].data, op->argv[3].size);
+    from->mode = bytes_make(mode, size);
+}
+
+static bool set_put(struct locked *op)
+{
+    if (is_settled(op, reply_zero)) return false;
+    struct bytes is_member = op->keys[KEY_FROM].report;
+    buf_append(&op->reply, is_member.data, is_member.size);
+    if (is_member.data[1] == '0') return false;
+    locked_effect_command(op, &op->keys[KEY_TO], "sadd", op->argv[3]);
+    return true;
+}
+
+static void set_take(struct locked *op)
+{
+    locked_effect_command(op, &op->keys[KEY_FROM], "srem", op->argv[3]);
+}
+
+/* ---- which ---- */
+
+static const struct locked_move moves[] = {
+    {"lmove", list_fits, list_plan, list_put, list_take},
+    {"rpoplpush", list_fits, list_plan, list_put, list_take},
+    {"smove", set_fits, set_plan, set_put, set_take},
+};
+
+const struct locked_move *locked_move_find(const struct command *c)
+{
+    for (unsigned i = 0; i < ARRAY_LEN(moves); i++)
+        if (strcmp(c->name, moves[i].name) == 0) return &moves[i];
+    return NULL;
+}
