@@ -83,7 +83,7 @@ Test(cmd_client, info_is_one_line_with_every_field_in_its_place)
         " laddr=",
         " fd=",
         " name=nm age=7 idle=0 flags=eT db=4 ",
-        "sub=0 psub=0 ssub=0 multi=-1 qbuf=0 qbuf-free=0 argv-mem=",
+        "sub=0 psub=0 ssub=0 multi=-1 watch=0 qbuf=0 qbuf-free=0 argv-mem=",
         " multi-mem=0 rbs=0 rbp=0 obl=0 oll=",
         " omem=",
         " tot-mem=",

@@ -101,12 +101,31 @@ Test(gather, parts_may_lie_in_chains_of_our_own)
 {
     start();
     struct parcel *pc = parcel_with("ab", "cdef");
-    struct gather_part parts[] = {{.chain = chunk_copy_chain(&nl.mem, pc->out.first)}, {0}};
+    struct gather_part parts[] = {{.chain = chunk_copy_chain(&nl.mem, pc->out.first), .end = 6},
+                                  {0}};
     struct gather g = {.netloop = &nl, .parts = parts, .part_count = 2};
     expect_bytes(&g, 0, "abcdef");
     expect_bytes(&g, 1, "");
     gather_release_parts(&g);
     cr_assert_null(parts[0].chain);
+    pc->holds = 1;
+    turn_unhold(&nl, pc);
+    finish();
+}
+
+Test(gather, a_part_may_be_a_range_of_a_chain)
+{
+    start();
+    struct parcel *pc = parcel_with("ab", "cdef");
+    struct chunk *chain = chunk_copy_chain(&nl.mem, pc->out.first);
+    struct gather_part parts[] = {{.chain = chain, .start = 1, .end = 5},
+                                  {.chain = chain, .start = 0, .end = 1}};
+    struct gather g = {.netloop = &nl, .parts = parts, .part_count = 2};
+    expect_bytes(&g, 0, "bcde");
+    expect_bytes(&g, 1, "a");
+    cr_assert_eq(gather_part_kind(&g, 0), 'b');
+    parts[1].chain = NULL; /* one of the two owns it */
+    gather_release_parts(&g);
     pc->holds = 1;
     turn_unhold(&nl, pc);
     finish();

@@ -365,6 +365,23 @@ Test(locks, a_request_may_hold_everything_and_then_all_others_wait)
     finish();
 }
 
+Test(locks, everything_can_be_held_at_once_if_there_is_no_other_holding)
+{
+    start();
+    unsigned all = send(HOLD_ALL, "");
+    cr_assert(items[all].has_run);
+    unsigned second = send(HOLD_ALL, ""), key = send(TOUCH, "a");
+    struct bytes argv[] = {BYTES_LITERAL("effect"), BYTES_LITERAL("a")};
+    parcel_fixture_add(&p, &effect, 2, argv)->flags = REQUEST_COMMIT;
+    parcel_fixture_run(&p);
+    cr_assert(bytes_equal(parcel_fixture_reply(&p, 0), BYTES_LITERAL("+OK\r\n")));
+    parcel_fixture_begin(&p);
+    send_release(all);
+    cr_assert(items[second].has_run && !items[key].has_run);
+    send_release(second);
+    finish();
+}
+
 Test(locks, a_parked_request_keeps_its_arguments_after_its_parcel_has_gone)
 {
     start();

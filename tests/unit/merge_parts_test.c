@@ -49,7 +49,8 @@ static void set_parts(const char *const *texts)
     gather.part_count = 0;
     for (; texts[gather.part_count]; gather.part_count++)
         parts[gather.part_count] =
-            (struct gather_part){.chain = chunks_of(bytes_of(texts[gather.part_count]))};
+            (struct gather_part){.chain = chunks_of(bytes_of(texts[gather.part_count])),
+                                 .end = strlen(texts[gather.part_count])};
 }
 
 static const char *merged(struct merge_input in)

@@ -4,6 +4,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "server/stuck.h"
+
 #define SETTLE_ROUNDS_MAX 1000
 
 static void set_clock(struct thread *t, uint64_t now_ns, int64_t wall_ms)
@@ -158,6 +160,7 @@ static bool step_worker(struct worker *w)
     thread_here = &w->thread;
     shard_set_now(&w->shard, w->thread.now_ns, w->thread.wall_ms);
     bool any = thread_run_calls(&w->thread);
+    any |= stuck_resume(w);
     any |= pubsub_resume(w);
     any |= step_shard(w);
     any |= turn_take_home(&w->net);
