@@ -6,6 +6,9 @@ replayed, in that order and one at a time, on a single-threaded redis-server, an
 run was equivalent to one serial execution, in an order that every client's own order agrees with.
 
 The record holds (order, client id, number of the client's command); the clients know what they sent and got.
+
+A transaction is recorded at its EXEC, and replayed there as a whole; a WATCH at its place. Both need a connection of their own on the
+reference for each client; everything else shares one.
 """
 
 import argparse
@@ -24,6 +27,9 @@ import servers  # noqa: E402
 
 RECORD = struct.Struct("<QQQIHH")
 KEYS = [b"k%d" % i for i in range(24)] + [b"{t}%d" % i for i in range(4)]
+TAGGED = [b"{t}%d" % i for i in range(4)]  # on one shard
+LISTS = [b"l%d" % i for i in range(6)]
+SETS = [b"s%d" % i for i in range(4)]
 UNORDERED = {b"KEYS"}  # the order of the elements is nobody's promise: compared as sets
 
 
@@ -70,8 +76,60 @@ COMMANDS = [
     (1, lambda r: [b"SWAPDB", b"0", b"1"]),
     (0.3, lambda r: [b"FLUSHDB"]),
     (0.1, lambda r: [b"FLUSHALL"]),
+    (4, lambda r: [b"RPUSH", r.choice(LISTS), value(r)]),
+    (6, lambda r: [b"LMOVE", r.choice(LISTS), r.choice(LISTS + KEYS[:1]), r.choice([b"LEFT", b"RIGHT"]), r.choice([b"LEFT", b"RIGHT"])]),
+    (3, lambda r: [b"RPOPLPUSH", r.choice(LISTS), r.choice(LISTS)]),
+    (3, lambda r: [b"LRANGE", r.choice(LISTS), b"0", b"-1"]),
+    (3, lambda r: [b"SADD", r.choice(SETS), b"m%d" % r.randrange(9)]),
+    (4, lambda r: [b"SMOVE", r.choice(SETS), r.choice(SETS + KEYS[:1]), b"m%d" % r.randrange(9)]),
+    (2, lambda r: [b"SCARD", r.choice(SETS)]),
+    (1, lambda r: [b"RPUSH", r.choice(LISTS), b"%d" % r.randrange(24)]),
+    (1, lambda r: [b"SORT", r.choice(LISTS), b"BY", b"nosort", b"GET", b"#", b"GET", b"k*"] + r.choice([[], [b"STORE", r.choice(LISTS)]])),
+    (2, lambda r: [b"PEXPIRE", key(r), b"100000"]),
 ]
 WEIGHTS = [w for w, _ in COMMANDS]
+
+
+TAGGED_COMMANDS = [
+    lambda r: [b"SET", r.choice(TAGGED), value(r)],
+    lambda r: [b"GET", r.choice(TAGGED)],
+    lambda r: [b"MGET"] + r.sample(TAGGED, 2),
+    lambda r: [b"RENAME", r.choice(TAGGED), r.choice(TAGGED)],
+]
+SPREAD_COMMANDS = [
+    lambda r: [b"SET", key(r), value(r)],
+    lambda r: [b"GET", key(r)],
+    lambda r: [b"INCR", key(r)],
+    lambda r: [b"MGET"] + keys(r, 5),
+    lambda r: [b"MSET"] + pairs(r, 4),
+    lambda r: [b"DEL"] + keys(r, 3),
+    lambda r: [b"DBSIZE"],
+]
+
+
+def transaction(rng):
+    """WATCH (perhaps), MULTI, commands of one shard, of many, or of any kind, EXEC. At None the client waits for its replies: others get a chance."""
+    way = rng.choice(["tagged", "spread", "any"])
+    watched = {"tagged": TAGGED, "spread": KEYS, "any": KEYS + LISTS}[way]
+    out = []
+    if rng.random() < 0.6:
+        out.append([b"WATCH"] + [rng.choice(watched) for _ in range(rng.randrange(1, 4))])
+        for _ in range(rng.choice([0, 0, 1, 3])):
+            out.append([b"GET", rng.choice(watched[:5])])
+        if rng.random() < 0.1:
+            out.append([b"UNWATCH"])
+        if rng.random() < 0.7:
+            out.append(None)
+    out.append([b"MULTI"])
+    for _ in range(rng.choice([0, 1, 2, 3, 8])):
+        if way == "tagged":
+            out.append(rng.choice(TAGGED_COMMANDS)(rng))
+        elif way == "spread":
+            out.append(rng.choice(SPREAD_COMMANDS)(rng))
+        else:
+            out.append(rng.choices(COMMANDS, WEIGHTS)[0][1](rng))
+    out.append([b"DISCARD"] if rng.random() < 0.05 else [b"EXEC"])
+    return out
 
 
 class Client:
@@ -82,6 +140,7 @@ class Client:
         self.socket = connected
         self.sent = [[b"HELLO", b"2"]]
         self.left = count
+        self.later = []  # the rest of a transaction that waits for its replies
         self.replies = []
         self.buffer = b""
         self.out = resp.encode(self.sent[0])
@@ -92,10 +151,23 @@ class Client:
         """Another pipeline, while not too much is unanswered."""
         if self.out or self.left == 0 or len(self.sent) - len(self.replies) > 200:
             return
-        batch = []
-        for _ in range(min(self.left, self.rng.choice([1, 2, 4, 16, 64]))):
-            batch.append(self.rng.choices(COMMANDS, WEIGHTS)[0][1](self.rng))
-        self.left -= len(batch)
+        if self.later and len(self.sent) > len(self.replies):
+            return
+        batch, self.later = self.later, []
+        wanted = len(batch) + min(self.left, self.rng.choice([1, 2, 4, 16, 64]))
+        while len(batch) < wanted:
+            if self.rng.random() < options.transactions:
+                batch += transaction(self.rng)
+            else:
+                batch.append(self.rng.choices(COMMANDS, WEIGHTS)[0][1](self.rng))
+            if None in batch:
+                at = batch.index(None)
+                self.later = batch[at + 1:]
+                batch = batch[:at]
+                break
+        self.left = max(self.left - len(batch), 0)
+        if self.left == 0:  # whole transactions to the end
+            batch, self.later = batch + self.later, []
         self.sent += batch
         self.out = b"".join(resp.encode(c) for c in batch)
 
@@ -159,63 +231,165 @@ def read_order(path, clients):
     return [(by_id[r[4]], r[5]) for r in records if r[4] in by_id]
 
 
-def databases(client):
+def is_local(command):
+    return command[0] in {b"HELLO", b"PING", b"SELECT", b"MULTI", b"DISCARD", b"UNWATCH"}
+
+
+class Block:
+    """A transaction: its commands, their replies within that of EXEC, and where it begins."""
+
+    def __init__(self, first, commands):
+        self.first, self.commands = first, commands
+
+
+def transactions(client):
+    """By the number of its EXEC or DISCARD; and the numbers of all queued commands."""
+    blocks, queued, start = {}, set(), None
+    for number, command in enumerate(client.sent):
+        if command[0] == b"MULTI":
+            start = number
+        elif command[0] in (b"EXEC", b"DISCARD") and start is not None:
+            blocks[number] = Block(start, client.sent[start + 1:number])
+            queued.update(range(start, number))
+            start = None
+    return blocks, queued
+
+
+def databases(client, blocks, queued):
     """The database of each of a client's commands."""
     db, out = 0, []
-    for command, reply in zip(client.sent, client.replies):
+    for number, (command, reply) in enumerate(zip(client.sent, client.replies)):
         out.append(db)
+        if number in queued:
+            continue
         if command[0] == b"SELECT" and reply == b"+OK\r\n":
             db = int(command[1])
+        if command[0] == b"EXEC" and reply[:1] == b"*" and reply != b"*-1\r\n":
+            for inner, inner_reply in zip(blocks[number].commands, resp.children(reply)):
+                if inner[0] == b"SELECT" and inner_reply == b"+OK\r\n":
+                    db = int(inner[1])
     return out
+
+
+class Reference:
+    """A connection to the reference server, with the database that it is in."""
+
+    def __init__(self, port):
+        self.socket = socket.create_connection(("127.0.0.1", port))
+        self.buffer = b""
+        self.db = 0
+
+    def ask(self, commands):
+        self.socket.sendall(b"".join(resp.encode(c) for c in commands))
+        replies = []
+        while len(replies) < len(commands):
+            try:
+                behind = resp.skip(self.buffer, 0)
+                replies.append(self.buffer[:behind])
+                self.buffer = self.buffer[behind:]
+            except resp.Truncated:
+                self.buffer += self.socket.recv(1 << 18)
+        return replies
+
+
+class Replay:
+    def __init__(self, port, clients):
+        self.port, self.clients = port, clients
+        self.shared = Reference(port)
+        self.own = {}
+        self.position = 0
+        self.batch = []  # (position, client, number, database) for the shared connection
+        self.differences = []
+        self.blocks, self.dbs, self.done = {}, {}, {c: 0 for c in clients}
+        for c in clients:
+            self.blocks[c], queued = transactions(c)
+            self.dbs[c] = databases(c, self.blocks[c], queued)
+
+    def compare(self, position, client, number, command, got, want):
+        if command[0] in UNORDERED:
+            got, want = sorted(resp.children(got)), sorted(resp.children(want))
+        if got != want:
+            self.differences.append((position, client.id, number, command, got, want))
+
+    def compare_block(self, position, client, number, got, want):
+        block = self.blocks[client][number]
+        parts, wanted = [resp.children(r) if r[:1] == b"*" and r != b"*-1\r\n" else None for r in (got, want)]
+        if parts is None or wanted is None or len(parts) != len(wanted):
+            self.compare(position, client, number, [b"EXEC"] + block.commands, got, want)
+            return
+        for command, a, b in zip(block.commands, parts, wanted):
+            self.compare(position, client, number, command, a, b)
+
+    def flush(self):
+        commands, who = [], []
+        for position, client, number, db in self.batch:
+            if db != self.shared.db:
+                commands.append([b"SELECT", b"%d" % db])
+                who.append(None)
+                self.shared.db = db
+            commands.append(client.sent[number])
+            who.append((position, client, number))
+        for of, want in zip(who, self.shared.ask(commands)):
+            if of:
+                position, client, number = of
+                self.compare(position, client, number, client.sent[number], client.replies[number], want)
+        self.batch = []
+
+    def alone(self, client, number):
+        """WATCH and EXEC, on the client's own connection, after what ended its watches before."""
+        self.flush()
+        if client not in self.own:
+            self.own[client] = Reference(self.port)
+        reference, commands = self.own[client], []
+        command = client.sent[number]
+        start = self.blocks[client][number].first if command[0] == b"EXEC" else number
+        if any(client.sent[i][0] in (b"UNWATCH", b"DISCARD") for i in range(self.done[client], start)):
+            commands.append([b"UNWATCH"])
+        self.done[client] = number + 1
+        db = self.dbs[client][start]
+        if db != reference.db:
+            commands.append([b"SELECT", b"%d" % db])
+            reference.db = db
+        if command[0] == b"EXEC":
+            commands += [[b"MULTI"]] + self.blocks[client][number].commands
+        want = reference.ask(commands + [command])[-1]
+        if command[0] != b"EXEC":
+            self.compare(self.position, client, number, command, client.replies[number], want)
+            return
+        reference.db = None  # a SELECT in the block may have changed it
+        self.compare_block(self.position, client, number, client.replies[number], want)
+
+    def run(self, order):
+        for client, number in order:
+            if client.sent[number][0] in (b"WATCH", b"EXEC"):
+                self.alone(client, number)
+            else:
+                self.batch.append((self.position, client, number, self.dbs[client][number]))
+            self.position += 1
+            if len(self.batch) == 500:
+                self.flush()
+        self.flush()
+        return self.differences
 
 
 def replay(port, order, clients):
     """Returns the differences, in order."""
-    dbs = {c: databases(c) for c in clients}
-    s = socket.create_connection(("127.0.0.1", port))
-    differences, current_db, at = [], 0, 0
-    buffer = b""
-    while at < len(order):
-        batch, out = [], []
-        for client, number in order[at:at + 500]:
-            db = dbs[client][number]
-            if db != current_db:
-                batch.append(None)
-                out.append(resp.encode([b"SELECT", b"%d" % db]))
-                current_db = db
-            batch.append((client, number))
-            out.append(resp.encode(client.sent[number]))
-        s.sendall(b"".join(out))
-        expected = []
-        while len(expected) < len(batch):
-            try:
-                behind = resp.skip(buffer, 0)
-                expected.append(buffer[:behind])
-                buffer = buffer[behind:]
-            except resp.Truncated:
-                buffer += s.recv(1 << 18)
-        for position, (who, want) in enumerate(zip(batch, expected)):
-            if who is None:
-                continue
-            client, number = who
-            command, got = client.sent[number], client.replies[number]
-            if command[0] in UNORDERED:
-                got, want = sorted(resp.children(got)), sorted(resp.children(want))
-            if got != want:
-                differences.append((at + position, client.id, number, command, got, want))
-        at += 500
-    return differences
+    return Replay(port, clients).run(order)
 
 
 def check_complete(order, clients):
-    """Every command that a shard ran is in the record, each client's in its order."""
-    local = {b"HELLO", b"PING", b"SELECT"}
+    """Every command that a shard ran is in the record, each client's in its order. A transaction that needs no shard may be left out;
+    so may a WATCH of what is watched already."""
     seen = {c: [] for c in clients}
     for client, number in order:
         seen[client].append(number)
     for c in clients:
-        wanted = [i for i, command in enumerate(c.sent) if command[0] not in local]
-        if seen[c] != wanted:
+        blocks, queued = transactions(c)
+        may_miss = {i for i, block in blocks.items() if all(is_local(x) for x in block.commands)}
+        may_miss |= {i for i, command in enumerate(c.sent) if command[0] == b"WATCH"}
+        wanted = [i for i, command in enumerate(c.sent) if i not in queued and not is_local(command)]
+        present = set(seen[c])
+        if seen[c] != [i for i in wanted if i in present or i not in may_miss]:
             raise SystemExit(f"oracle: the record of client {c.id} is not its commands in their order")
 
 
@@ -239,7 +413,10 @@ def run(arguments, seed):
         differences = replay(redis.port, order, clients)
     finally:
         redis.stop(signal.SIGTERM)
-    print(f"oracle [{arguments}] seed {seed}: {len(order)} commands of {len(clients)} clients replayed, {len(differences)} differences")
+    blocks = sum(c.sent[n][0] == b"EXEC" for c, n in order)
+    refused = sum(reply == b"*-1\r\n" for c in clients for command, reply in zip(c.sent, c.replies) if command[0] == b"EXEC")
+    print(f"oracle [{arguments}] seed {seed}: {len(order)} commands of {len(clients)} clients replayed, {blocks} transactions among them "
+          f"({refused} refused by a watch), {len(differences)} differences")
     for d in differences[:5]:
         print("  at %d: client %d, command %d: %r\n    shoal %r\n    redis %r" % d)
     return not differences
@@ -250,6 +427,7 @@ def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--commands", type=int, default=50000, help="per configuration")
     parser.add_argument("--clients", type=int, default=8)
+    parser.add_argument("--transactions", type=float, default=0.1, help="share of the steps of a client that are whole transactions")
     parser.add_argument("--seed", default=os.environ.get("SHOAL_SEED") or str(random.randrange(1 << 32)))
     parser.add_argument("--configurations", default="--threads 1;--threads 2;--net-threads 2 --shard-threads 2;--threads 7;--net-threads 3 --shard-threads 7")
     options = parser.parse_args()
