@@ -30,7 +30,8 @@ class Generator:
         self.module = module
         self.own = grammar.CommandTable(module.COMMANDS)
         is_alone = getattr(module, "ALONE", False)
-        self.rest = [grammar.CommandTable(m.COMMANDS) for m in others if m.GROUP != "connection" and not (is_alone or getattr(m, "ALONE", False))]
+        guests = [m for m in others if m.GROUP not in ("connection", "transaction") and not (is_alone or getattr(m, "ALONE", False))]
+        self.rest = [grammar.CommandTable(m.COMMANDS) for m in guests]
         self.preludes = [m.PRELUDE for m in (module, *others)]
 
     def command(self, rng):
@@ -47,6 +48,10 @@ class Generator:
         if rng.random() < 0.8:
             batches += [(0, list(p)) for p in self.preludes if p]
         made = 0
+        while made < commands_max and hasattr(self.module, "story"):
+            some = self.module.story(rng, self.command, len(VERSIONS))
+            batches += some
+            made += sum(len(commands) for _, commands in some)
         while made < commands_max:
             batch = [self.command(rng) for _ in range(min(pipeline_length(rng), commands_max - made))]
             batches.append((rng.randrange(len(VERSIONS)), batch))

@@ -99,7 +99,29 @@ def first_difference(commands, expected, actual):
     for i in range(max(len(left), len(right))):
         l, r = left[i] if i < len(left) else b"", right[i] if i < len(right) else b""
         command = commands[min(i, len(commands) - 1)]
-        if l != r and not (aligned and rules.same(command, l, r)):
+        if l == r or (aligned and rules.same(command, l, r)):
+            continue
+        if aligned and command[0].upper() == b"EXEC":
+            found = difference_in_block(queued(commands, left, i), l, r)
+            if not found:
+                continue
+            return found
+        return command, l, r
+    return None
+
+
+def queued(commands, answers, exec_index):
+    """The commands that this EXEC runs."""
+    first = max((i for i in range(exec_index) if commands[i][0].upper() == b"MULTI" and answers[i] == b"+OK\r\n"), default=exec_index)
+    return [commands[i] for i in range(first + 1, exec_index) if answers[i] == b"+QUEUED\r\n"]
+
+
+def difference_in_block(block, expected, actual):
+    left, right = (resp.children(raw) if raw[:1] == b"*" and raw != b"*-1\r\n" else None for raw in (expected, actual))
+    if left is None or right is None or not len(left) == len(right) == len(block):
+        return [b"EXEC", *(b" ".join(c) for c in block)], expected, actual
+    for command, l, r in zip(block, left, right):
+        if l != r and not rules.same(command, l, r):
             return command, l, r
     return None
 
