@@ -25,6 +25,7 @@ void commands_init(struct command_mix *mix)
                                 .locked_pct = (unsigned)sim_below(40),
                                 .split_pct = (unsigned)sim_below(50),
                                 .whole_pct = sim_chance(30) ? 5 : 0,
+                                .block_pct = sim_chance(70) ? (unsigned)sim_below(25) : 0,
                                 .value_bytes_max = sim_chance(20) ? VALUE_BYTES_MAX : 200};
 }
 
@@ -97,23 +98,59 @@ static void make_locked(struct draft *d, struct command_mix *mix)
     if (strcmp(name, "copy") == 0 && sim_chance(50)) add(d, "replace");
 }
 
+static void make_any(struct draft *d, struct command_mix *mix)
+{
+    if (sim_chance(mix->whole_pct))
+        add(d, sim_chance(30) ? "flushall" : "dbsize");
+    else if (sim_chance(mix->locked_pct))
+        make_locked(d, mix);
+    else if (sim_chance(mix->split_pct))
+        make_split(d, mix);
+    else
+        make_one_key(d, mix);
+}
+
+/* What has no place in the serial order. */
+static struct step *add_local(struct history *h, unsigned client, const struct draft *d)
+{
+    struct step *s = history_add(h, client, d->argv, d->argc);
+    s->is_ordered = false;
+    return s;
+}
+
+/* The next one of an open transaction; its place in the order is that of its EXEC. */
+static struct step *make_queued(struct command_mix *mix, struct history *h, unsigned client)
+{
+    struct draft d = {.argc = 0};
+    d.large[0] = '\0';
+    if (mix->blocks[client].left-- > 0) {
+        make_any(&d, mix);
+        mix->blocks[client].count++;
+        return add_local(h, client, &d);
+    }
+    mix->blocks[client].is_open = false;
+    add(&d, "exec");
+    struct step *s = history_add(h, client, d.argv, d.argc);
+    s->block = mix->blocks[client].count;
+    return s;
+}
+
 struct step *commands_make(struct command_mix *mix, struct history *h, unsigned client)
 {
     struct draft d = {.argc = 0};
     d.large[0] = '\0';
+    if (mix->blocks[client].is_open) return make_queued(mix, h, client);
     if (sim_chance(4)) {
         add(&d, "ping");
-        struct step *s = history_add(h, client, d.argv, d.argc);
-        s->is_ordered = false;
-        return s;
+        return add_local(h, client, &d);
     }
-    if (sim_chance(mix->whole_pct))
-        add(&d, sim_chance(30) ? "flushall" : "dbsize");
-    else if (sim_chance(mix->locked_pct))
-        make_locked(&d, mix);
-    else if (sim_chance(mix->split_pct))
-        make_split(&d, mix);
-    else
-        make_one_key(&d, mix);
+    if (sim_chance(mix->block_pct)) {
+        add(&d, "multi");
+        mix->blocks[client].is_open = true;
+        mix->blocks[client].left = 1 + (unsigned)sim_below(6);
+        mix->blocks[client].count = 0;
+        return add_local(h, client, &d);
+    }
+    make_any(&d, mix);
     return history_add(h, client, d.argv, d.argc);
 }

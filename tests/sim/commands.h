@@ -9,6 +9,11 @@
 struct command_mix {
     unsigned key_count;
     unsigned locked_pct, split_pct, whole_pct; /* the rest names one key */
+    unsigned block_pct;                        /* how often a transaction begins */
+    struct {
+        bool is_open;
+        unsigned left, count; /* commands: still to come, queued */
+    } blocks[HISTORY_CLIENTS_MAX];
     size_t value_bytes_max;
     uint64_t serial; /* makes every value another */
 };

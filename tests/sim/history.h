@@ -20,6 +20,7 @@ struct step {
     char *reply; /* NULL: it did not arrive */
     size_t reply_bytes;
     bool is_ordered; /* it has a place in the serial order */
+    unsigned block;  /* of an EXEC: so many steps before it are what it runs */
 };
 
 struct client_history {

@@ -272,12 +272,23 @@ static const struct {
     {"dbsize", run_dbsize}, {"flushall", run_flushall},
 };
 
+static void run_step(struct model *m, const struct step *s)
+{
+    size_t before = m->reply_bytes;
+    for (unsigned i = 0; i < ARRAY_LEN(commands); i++)
+        if (bytes_equal_nocase(s->argv[0], commands[i].name)) commands[i].run(m, s);
+    CHECK(m->reply_bytes > before);
+}
+
 struct bytes model_run(struct model *m, const struct step *s)
 {
     m->reply_bytes = 0;
-    for (unsigned i = 0; i < ARRAY_LEN(commands); i++)
-        if (bytes_equal_nocase(s->argv[0], commands[i].name)) commands[i].run(m, s);
-    CHECK(m->reply_bytes > 0);
+    if (s->block == 0) {
+        run_step(m, s);
+    } else {
+        put_text(m, "*%u\r\n", s->block);
+        for (unsigned i = s->block; i > 0; i--) run_step(m, s - i);
+    }
     return bytes_make(m->reply, m->reply_bytes);
 }
 

@@ -116,6 +116,13 @@ static void send_all(struct reference *r, const char *data, size_t size)
     }
 }
 
+/* An EXEC with its MULTI and all between. */
+static void send_step(struct reference *r, const struct step *s)
+{
+    for (const struct step *at = s->block ? s - s->block - 1 : s; at <= s; at++)
+        send_all(r, at->request, at->request_bytes);
+}
+
 size_t reference_replay(struct reference *r, const struct history *h, struct bytes *expected)
 {
     static const char flush[] = "*1\r\n$8\r\nflushall\r\n";
@@ -123,9 +130,11 @@ size_t reference_replay(struct reference *r, const struct history *h, struct byt
     forget_reply(r, next_reply(r).size);
     size_t sent = 0, bad = SIZE_MAX;
     for (size_t i = 0; i < h->order_count; i++) {
-        for (; sent < h->order_count && sent < i + WINDOW; sent++)
-            send_all(r, h->order[sent]->request, h->order[sent]->request_bytes);
+        for (; sent < h->order_count && sent < i + WINDOW; sent++) send_step(r, h->order[sent]);
         const struct step *s = h->order[i];
+        /* Those to MULTI and to what is queued. */
+        for (unsigned k = s->block ? s->block + 1 : 0; k > 0; k--)
+            forget_reply(r, next_reply(r).size);
         struct bytes reply = next_reply(r);
         if (bad == SIZE_MAX && s->reply &&
             !bytes_equal(reply, bytes_make(s->reply, s->reply_bytes))) {
