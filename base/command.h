@@ -38,6 +38,8 @@ enum merge_rule {
     MERGE_CURSOR, /* of ONE_SHARD: the cursor in argv[1] says which */
     MERGE_DIGEST, /* parts [database and digest …]: DEBUG DIGEST */
     MERGE_COUNTS, /* the same pairs [name, count] from each: counts are added */
+    MERGE_FOUND,  /* of LOCKED, when it only reads: as MERGE_KEYS, [name, value] of those keys that
+                     have something; in RESP3 a map; null if none has */
     MERGE_RANDOM, /* parts [weight, value]: one of the values by weight */
 };
 
@@ -107,6 +109,7 @@ enum key_flags {
     KEY_NOT_KEY = 1 << 8,
     KEY_INCOMPLETE = 1 << 9,
     KEY_VARIABLE_FLAGS = 1 << 10,
+    KEY_CHANGED = 1 << 11, /* ours, not shown: RO for Redis, and yet the value changes */
 };
 
 /* Where keys stand among the arguments, as Redis's key specifications. A row has up to

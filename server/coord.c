@@ -12,7 +12,7 @@ struct split {
     enum merge_rule rule;
     uint8_t resp;
     uint32_t key_count;
-    uint16_t *key_parts; /* MERGE_KEYS */
+    uint16_t *key_parts; /* MERGE_KEYS, MERGE_FOUND */
     struct gather_part parts[];
 };
 
@@ -118,7 +118,7 @@ bool coord_reject_full(struct session *s, const struct route *route)
 
 static void split_note_keys(struct netloop *nl, struct split *split, const struct placement *p)
 {
-    if (split->rule != MERGE_KEYS) return;
+    if (split->rule != MERGE_KEYS && split->rule != MERGE_FOUND) return;
     split->key_count = p->key_count;
     split->key_parts = mem_alloc(&nl->mem, p->key_count * sizeof *split->key_parts);
     for (uint32_t k = 0; k < p->key_count; k++) split->key_parts[k] = p->parts[p->shards[k]];
@@ -151,9 +151,20 @@ static void fan_out_parts(struct session *s, const struct route *route, const st
                                    .argv_is_stable = true});
 }
 
+static bool fan_out(struct session *s, const struct route *route, const struct placement *p)
+{
+    if (p->part_count <= 1) return session_dispatch_to_shard_of_key(s, route);
+    if (coord_reject_full(s, route)) return true;
+    if (!turn_reserve(s->conn.netloop, p->part_shards, p->part_count)) return false;
+    struct input_ref input;
+    if (conn_hold_request(&s->conn, placement_slices(p), &input) != OK)
+        return reject_no_memory(s, route);
+    fan_out_parts(s, route, p, &input);
+    return true;
+}
+
 bool coord_fan_out(struct session *s, const struct route *route)
 {
-    struct netloop *nl = s->conn.netloop;
     const struct resp_reader *r = &s->conn.reader;
     struct placement p;
     if (session_worker(s)->server->router.shard_count == 1 ||
@@ -161,12 +172,14 @@ bool coord_fan_out(struct session *s, const struct route *route)
         return session_dispatch_to_shard_of_key(s, route);
     if (!placement_make(session_worker(s), route->command, r->argv, r->argc, &p))
         return reject_no_memory(s, route);
-    if (p.part_count <= 1) return session_dispatch_to_shard_of_key(s, route);
-    if (coord_reject_full(s, route)) return true;
-    if (!turn_reserve(nl, p.part_shards, p.part_count)) return false;
-    struct input_ref input;
-    if (conn_hold_request(&s->conn, placement_slices(&p), &input) != OK)
+    return fan_out(s, route, &p);
+}
+
+bool coord_fan_out_found(struct session *s, const struct route *route, uint32_t first)
+{
+    const struct resp_reader *r = &s->conn.reader;
+    struct placement p;
+    if (!placement_make_apart(session_worker(s), r->argv, r->argc, first, &p))
         return reject_no_memory(s, route);
-    fan_out_parts(s, route, &p, &input);
-    return true;
+    return fan_out(s, route, &p);
 }

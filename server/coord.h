@@ -17,6 +17,9 @@
 
 MUST_USE bool coord_fan_out(struct session *s, const struct route *route);
 MUST_USE bool coord_all_shards(struct session *s, const struct route *route);
+/* MERGE_FOUND: from argv[first] on stand keys, and behind them as many words that belong to them.
+ */
+MUST_USE bool coord_fan_out_found(struct session *s, const struct route *route, uint32_t first);
 MUST_USE bool coord_locked(struct session *s, const struct route *route);
 
 /* There is a cap on memory, and nothing left to evict. */

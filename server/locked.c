@@ -472,8 +472,9 @@ void key_found(void *context, uint32_t index, const struct key_spec *spec)
         op->key_capacity = grown;
     }
     struct locked_key *k = &op->keys[op->key_count++];
-    *k = (struct locked_key){
-        .argv_index = index, .db = op->db, .is_written = !(spec->flags & KEY_RO)};
+    *k = (struct locked_key){.argv_index = index,
+                             .db = op->db,
+                             .is_written = !(spec->flags & KEY_RO) || spec->flags & KEY_CHANGED};
     k->shard = router_shard(&op->worker->server->router, op->argv[index], &k->hash);
 }
 
@@ -627,6 +628,11 @@ bool coord_locked(struct session *s, const struct route *route)
         return session_dispatch_to_shard_of_key(s, route);
     if (sort_has_external_keys(route->command, s->conn.reader.argv, s->conn.reader.argc))
         return coord_sort_external(s, route);
+    /* Streams may be long: what only reads some entries need not bring copies of all. */
+    uint32_t first;
+    if (route->command->merge == MERGE_FOUND &&
+        xread_is_plain(s->conn.reader.argv, s->conn.reader.argc, &first))
+        return coord_fan_out_found(s, route, first);
     struct locked *op = locked_create_for(s, route);
     if (!locked_plan(op)) {
         locked_free(op);

@@ -127,27 +127,92 @@ static void merge_counts(const struct merge_input *in, struct buf *scratch, stru
 
 /* Every part holds the replies of its keys in their order, so the whole is a merge that follows
  * key_parts. */
-static void merge_keys(const struct merge_input *in, struct reply *out)
+struct key_walk {
+    const struct merge_input *in;
+    struct bytes *rest; /* by part: what was not read yet */
+    struct buf *flat;
+};
+
+static void key_walk_begin(struct key_walk *w, const struct merge_input *in)
 {
     struct mem *mem = &in->gather->netloop->mem;
     uint32_t part_count = in->gather->part_count;
-    struct bytes *rest = mem_alloc(mem, part_count * sizeof *rest);
-    struct buf *flat = mem_alloc_zeroed(mem, part_count * sizeof *flat);
+    *w = (struct key_walk){in, mem_alloc(mem, part_count * sizeof *w->rest),
+                           mem_alloc_zeroed(mem, part_count * sizeof *w->flat)};
     for (uint32_t i = 0; i < part_count; i++) {
-        flat[i].mem = mem;
-        rest[i] = gather_part_bytes(in->gather, i, &flat[i]);
+        w->flat[i].mem = mem;
+        w->rest[i] = gather_part_bytes(in->gather, i, &w->flat[i]);
     }
+}
+
+/* The reply of the next key. */
+static struct bytes key_walk_next(struct key_walk *w, uint32_t key)
+{
+    struct bytes *part = &w->rest[w->in->key_parts[key]];
+    struct bytes value = bytes_make(part->data, reply_value_bytes(*part));
+    *part = bytes_make(part->data + value.size, part->size - value.size);
+    return value;
+}
+
+static void key_walk_end(struct key_walk *w)
+{
+    struct mem *mem = &w->in->gather->netloop->mem;
+    uint32_t part_count = w->in->gather->part_count;
+    for (uint32_t i = 0; i < part_count; i++) buf_clear(&w->flat[i]);
+    mem_free(mem, w->flat, part_count * sizeof *w->flat);
+    mem_free(mem, w->rest, part_count * sizeof *w->rest);
+}
+
+static void merge_keys(const struct merge_input *in, struct reply *out)
+{
+    struct key_walk w;
+    key_walk_begin(&w, in);
     reply_array(out, in->key_count);
     for (uint32_t k = 0; k < in->key_count; k++) {
-        struct bytes *part = &rest[in->key_parts[k]];
-        size_t size = reply_value_bytes(*part);
-        reply_raw(out, part->data, size);
-        part->data += size;
-        part->size -= size;
+        struct bytes value = key_walk_next(&w, k);
+        reply_raw(out, value.data, value.size);
     }
-    for (uint32_t i = 0; i < part_count; i++) buf_clear(&flat[i]);
-    mem_free(mem, flat, part_count * sizeof *flat);
-    mem_free(mem, rest, part_count * sizeof *rest);
+    key_walk_end(&w);
+}
+
+/* Null is *-1 or _. */
+static bool is_found(struct bytes value)
+{
+    return value.data[0] == '*' && value.data[1] != '-';
+}
+
+static uint64_t count_found(const struct merge_input *in)
+{
+    struct key_walk w;
+    uint64_t count = 0;
+    key_walk_begin(&w, in);
+    for (uint32_t k = 0; k < in->key_count; k++) count += is_found(key_walk_next(&w, k));
+    key_walk_end(&w);
+    return count;
+}
+
+/* A pair is an array of RESP2, and stands without a head in a map. */
+static void merge_found(const struct merge_input *in, struct reply *out)
+{
+    uint64_t count = count_found(in);
+    if (count == 0) {
+        reply_null_array(out);
+        return;
+    }
+    struct key_walk w;
+    key_walk_begin(&w, in);
+    if (out->resp == 2) {
+        reply_array(out, count);
+    } else {
+        reply_map(out, count);
+    }
+    for (uint32_t k = 0; k < in->key_count; k++) {
+        struct bytes value = key_walk_next(&w, k);
+        if (!is_found(value)) continue;
+        size_t head = out->resp == 2 ? 0 : line_bytes(value);
+        reply_raw(out, value.data + head, value.size - head);
+    }
+    key_walk_end(&w);
 }
 
 /* Parts are [weight, value]. A part without keys has weight 0 and is never chosen while another has
@@ -251,6 +316,9 @@ void merge_parts(const struct merge_input *in, struct reply *out)
         return;
     case MERGE_DIGEST:
         merge_digest(in, scratch, out);
+        return;
+    case MERGE_FOUND:
+        merge_found(in, out);
         return;
     case MERGE_RANDOM:
         merge_random(in, scratch, out);

@@ -8,7 +8,7 @@
 #include "base/command.h"
 #include "net/gather.h"
 
-/* `key_parts` (MERGE_KEYS): for each key, in order, the part that has its reply. */
+/* `key_parts` (MERGE_KEYS, MERGE_FOUND): for each key, in order, the part that has its reply. */
 struct merge_input {
     struct gather *gather;
     enum merge_rule rule;

@@ -21,12 +21,9 @@ static bool placement_alloc(struct worker *w, struct placement *p)
     return true;
 }
 
-bool placement_make(struct worker *w, const struct command *c, const struct bytes *argv,
-                    uint32_t argc, struct placement *p)
+/* Where the keys stand is set already. */
+static bool place_keys(struct worker *w, const struct bytes *argv, struct placement *p)
 {
-    p->step = (uint32_t)c->keys[0].step;
-    p->first = (uint32_t)c->keys[0].begin;
-    p->key_count = (argc - p->first) / p->step;
     p->part_count = 0;
     if (!placement_alloc(w, p)) return false;
     for (uint32_t k = 0; k < p->key_count; k++) {
@@ -40,6 +37,22 @@ bool placement_make(struct worker *w, const struct command *c, const struct byte
     return true;
 }
 
+bool placement_make(struct worker *w, const struct command *c, const struct bytes *argv,
+                    uint32_t argc, struct placement *p)
+{
+    uint32_t first = (uint32_t)c->keys[0].begin, step = (uint32_t)c->keys[0].step;
+    *p = (struct placement){.first = first, .step = step, .key_count = (argc - first) / step};
+    return place_keys(w, argv, p);
+}
+
+bool placement_make_apart(struct worker *w, const struct bytes *argv, uint32_t argc, uint32_t first,
+                          struct placement *p)
+{
+    *p = (struct placement){
+        .first = first, .step = 1, .key_count = (argc - first) / 2, .is_apart = true};
+    return place_keys(w, argv, p);
+}
+
 void placement_split(const struct placement *p, const struct bytes *argv, struct bytes *slices,
                      struct bytes **part_argv, uint32_t *part_argc)
 {
@@ -48,12 +61,16 @@ void placement_split(const struct placement *p, const struct bytes *argv, struct
         part_argv[i] = at;
         part_argc[i] = p->first;
         memcpy(at, argv, p->first * sizeof *at);
-        at += p->first + p->counts[p->part_shards[i]] * p->step;
+        at += p->first + p->counts[p->part_shards[i]] * placement_key_words(p);
     }
     for (uint32_t k = 0; k < p->key_count; k++) {
         uint16_t part = p->parts[p->shards[k]];
         for (uint32_t i = 0; i < p->step; i++)
             part_argv[part][part_argc[part]++] = argv[p->first + k * p->step + i];
+    }
+    for (uint32_t k = 0; p->is_apart && k < p->key_count; k++) {
+        uint16_t part = p->parts[p->shards[k]];
+        part_argv[part][part_argc[part]++] = argv[p->first + p->key_count + k];
     }
 }
 

@@ -11,11 +11,12 @@ struct worker;
 
 struct placement {
     uint32_t key_count, first, step; /* `first`: arguments before the keys */
-    uint16_t *shards;                /* by key */
-    uint64_t *hashes;                /* by key */
-    uint32_t *counts;                /* by shard: keys */
-    uint16_t *parts;                 /* by shard: its part */
-    uint16_t *part_shards;           /* by part */
+    bool is_apart;         /* what belongs to a key stands key_count arguments behind it */
+    uint16_t *shards;      /* by key */
+    uint64_t *hashes;      /* by key */
+    uint32_t *counts;      /* by shard: keys */
+    uint16_t *parts;       /* by shard: its part */
+    uint16_t *part_shards; /* by part */
     uint16_t part_count;
 };
 
@@ -30,10 +31,20 @@ static inline bool placement_fits(const struct command *c, uint32_t argc)
 MUST_USE bool placement_make(struct worker *w, const struct command *c, const struct bytes *argv,
                              uint32_t argc, struct placement *p);
 
+/* From argv[first] on stand keys, and behind them as many arguments that belong to them: XREAD. */
+MUST_USE bool placement_make_apart(struct worker *w, const struct bytes *argv, uint32_t argc,
+                                   uint32_t first, struct placement *p);
+
+/* Arguments of a key, itself included. */
+static inline uint32_t placement_key_words(const struct placement *p)
+{
+    return p->is_apart ? 2 : p->step;
+}
+
 /* Slices that placement_split writes. */
 static inline uint64_t placement_slices(const struct placement *p)
 {
-    return p->part_count * (uint64_t)p->first + (uint64_t)p->key_count * p->step;
+    return p->part_count * (uint64_t)p->first + (uint64_t)p->key_count * placement_key_words(p);
 }
 /* One argv per part, one behind the other in `slices`: what stands before the keys, then the part's
  * keys (with what belongs to them) in their order. `part_argv` and `part_argc` have room for every

@@ -35,6 +35,7 @@ static const struct command_family *const families[] = {
     &transaction_family,
     &publish_family,
     &pubsub_family,
+    &stream_family,
 };
 /* clang-format on */
 

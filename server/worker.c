@@ -65,6 +65,8 @@ static void shard_config_fill(struct shard_config *out, const struct config *c)
                                  .zset_max_listpack_entries = c->zset_max_listpack_entries,
                                  .zset_max_listpack_value_bytes = c->zset_max_listpack_value_bytes,
                                  .hll_sparse_bytes_max = c->hll_sparse_bytes_max,
+                                 .stream_node_max_bytes = c->stream_node_bytes_max,
+                                 .stream_node_max_entries = (uint64_t)c->stream_node_entries_max,
                                  .lfu_log_factor = (uint32_t)c->lfu_log_factor,
                                  .list_max_listpack_size = c->list_max_listpack_size,
                                  .hash_max_listpack_entries = c->hash_max_listpack_entries,

@@ -4,6 +4,7 @@
 #include "shard/type/hash.h"
 #include "shard/type/list.h"
 #include "shard/type/set.h"
+#include "shard/type/stream.h"
 #include "shard/type/zset.h"
 
 /* ---- the types; a row is added with its module ---- */
@@ -12,8 +13,8 @@ const struct type_ops *object_ops(enum type type)
 {
     static const struct type_ops *const ops[TYPE_COUNT] = {
         [TYPE_STRING] = NULL, /* the entry holds all of it */
-        [TYPE_LIST] = &list_ops, [TYPE_HASH] = &hash_ops,
-        [TYPE_SET] = &set_ops,   [TYPE_ZSET] = &zset_ops,
+        [TYPE_LIST] = &list_ops, [TYPE_HASH] = &hash_ops,     [TYPE_SET] = &set_ops,
+        [TYPE_ZSET] = &zset_ops, [TYPE_STREAM] = &stream_ops,
     };
     CHECK(type < TYPE_COUNT);
     return ops[type];

@@ -45,6 +45,7 @@ struct shard_config {
     uint64_t set_max_intset_entries, set_max_listpack_entries, set_max_listpack_value_bytes;
     uint64_t zset_max_listpack_entries, zset_max_listpack_value_bytes;
     uint64_t hll_sparse_bytes_max; /* of a sparse HyperLogLog, with its header */
+    uint64_t stream_node_max_bytes, stream_node_max_entries; /* 0: no limit */
 };
 
 /* One writer (the shard), any reader. */
