@@ -87,10 +87,22 @@ def deadline(argv, expected, actual):
     return left >= 0 and right >= 0 and abs(left - right) <= TTL_SLACK[argv[0].upper()]
 
 
+def stream_groups_at(data):
+    """Behind the nodes, the numbers that follow them, and the count of groups."""
+    count, at = rdb.read_length(data, 1)
+    for _ in range(2 * count):
+        at = rdb.skip_string(data, at)
+    for _ in range(9):
+        at = rdb.read_length(data, at)[1]
+    return at
+
+
 def payload(_argv, expected, actual):
-    """Sets and hashes that are hash tables there: the same members, or pairs of them, in any order."""
+    """Sets and hashes that are hash tables there: the same members, or pairs of them, in any order. Streams: all before the groups."""
     def parts(raw):
         data = resp.text(raw)
+        if data is not None and data[:1] == b"\x13":
+            return data[:stream_groups_at(data)]
         if data is None or data[:1] not in (b"\x02", b"\x04"):
             return raw
         count, at = rdb.read_length(data, 1)
@@ -127,6 +139,72 @@ def config(_argv, expected, actual):
     both = left.keys() & right.keys()
     return expected[:1] == actual[:1] and bool(both) == bool(left) and all(
         left[k] == right[k] for k in both if k not in CONFIG_OWN)
+
+
+CLOCK_SLACK_MS = 20000
+AUTO_ID = re.compile(rb"\$\d+\r\n\d+-\d+\r\n")
+
+
+def about(expected, actual):
+    """Two times, or two spans of time."""
+    return expected[:1] == actual[:1] == b":" and abs(int(expected[1:-2]) - int(actual[1:-2])) <= CLOCK_SLACK_MS
+
+
+def auto_id(argv, expected, actual):
+    return argv[1][:4] == b"auto" and all(AUTO_ID.fullmatch(raw) for raw in (expected, actual))
+
+
+def auto_range(argv, expected, actual):
+    return argv[1][:4] == b"auto" and resp.head(expected) == resp.head(actual)
+
+
+def pending(_argv, expected, actual):
+    """Rows of [id, consumer, idle, deliveries]."""
+    rows = [[resp.children(row) for row in resp.children(raw)] for raw in (expected, actual)]
+    return resp.head(expected) == resp.head(actual) and all(
+        len(a) == len(b) == 4 and a[:2] + a[3:] == b[:2] + b[3:] and about(a[2], b[2]) for a, b in zip(*rows))
+
+
+STREAM_OWN = {b"radix-tree-nodes", b"seen-time", b"active-time", b"idle", b"inactive", b"consumers"}
+
+
+def stream_fields(raw):
+    items = resp.children(raw)
+    return {resp.text(k): v for k, v in zip(items[::2], items[1::2])}
+
+
+def same_stream_fields(left, right):
+    return left.keys() - STREAM_OWN == right.keys() - STREAM_OWN and all(
+        left[k] == right[k] or k == b"pending" and times_alike(left[k], right[k]) for k in left if k not in STREAM_OWN)
+
+
+def times_alike(expected, actual):
+    """Rows of pending entries: the time stands before the last number."""
+    rows = [[resp.children(row) for row in resp.children(raw)] for raw in (expected, actual)]
+    return resp.head(expected) == resp.head(actual) and all(
+        a[:-2] + a[-1:] == b[:-2] + b[-1:] and about(a[-2], b[-2]) for a, b in zip(*rows))
+
+
+def consumers(_argv, expected, actual):
+    """Those that have something pending."""
+    sides = [[c for c in map(stream_fields, resp.children(raw)) if c.get(b"pel-count", c[b"pending"]) != b":0\r\n"] for raw in (expected, actual)]
+    return len(sides[0]) == len(sides[1]) and all(map(same_stream_fields, *sides))
+
+
+def groups(_argv, expected, actual):
+    sides = [list(map(stream_fields, resp.children(raw))) for raw in (expected, actual)]
+    return resp.head(expected) == resp.head(actual) and all(map(same_stream_fields, *sides))
+
+
+def stream(_argv, expected, actual):
+    left, right = stream_fields(expected), stream_fields(actual)
+    if left.get(b"groups", b":")[:1] == b"*":
+        sides = [list(map(stream_fields, resp.children(side.pop(b"groups")))) for side in (left, right)]
+        if len(sides[0]) != len(sides[1]) or not all(map(same_stream_fields, *sides)):
+            return False
+        if not all(consumers(None, a[b"consumers"], b[b"consumers"]) for a, b in zip(*sides)):
+            return False
+    return same_stream_fields(left, right)
 
 
 NOTES = b"$5\r\nnotes\r\n"
@@ -169,13 +247,20 @@ RULES = {
     "geo-area": (geo_area, "with ANY how many there are; without ASC, DESC and COUNT the elements, in any order", "the order follows the cells into which an area is cut, and any element will do"),
     "sort-set": (sort_set, "of a set that is not sorted (BY without an asterisk) the elements in any order; with LIMIT how many there are", "the order follows the hash table, whose seed is random in every server"),
     "pairs": (pairs, "the fields with their values, in any order", "the order follows the hash table, whose seed is random in every server"),
-    "payload": (payload, "sets and hashes that are hash tables: the elements, in any order; all others byte for byte", "the order follows the hash table, whose seed is random in every server"),
+    "payload": (payload, "sets and hashes that are hash tables: the elements, in any order; streams: all but the groups; all others byte for byte",
+                "the order follows the hash table, whose seed is random in every server; groups have times in them"),
     "deadline": (deadline, "the number, ± 1 second", "the two servers execute a command at slightly different times"),
     "hello": (hello, "all fields but server, version and id", "they are the server's identity"),
     "client-line": (client_line, "name, db, sub, psub, ssub, multi, user, resp, redir and cmd of each line", "addresses, ids, ages and buffer sizes are the server's own"),
     "config": (config, "the values of the directives that both have, but for port, dir, bind, logfile, pidfile, io-threads and the like", "the order is that of a hash table; each has directives of its own"),
     "catalogue": (same_type, "the type; single rows are compared by COMMAND INFO", "the order is that of a hash table, and a newer Redis has more commands"),
     "command-rows": (command_rows, "each row without its subcommands and notes, sets in any order", "subcommands are in the order of a hash table, and a newer Redis has more of them; notes are remarks for people"),
+    "auto-id": (auto_id, "for the streams auto0 and auto1: that it is an id", "it is made of the clock"),
+    "auto-range": (auto_range, "for the streams auto0 and auto1: how many entries there are", "their ids are made of the clock"),
+    "pending": (pending, "idle times ± 20 seconds", "the two servers execute a command at slightly different times"),
+    "stream": (stream, "all fields but radix-tree-nodes; of groups and consumers as XINFO GROUPS and XINFO CONSUMERS; times ± 20 seconds", "the tree is another one, and Redis 7.2 tells active-time"),
+    "groups": (groups, "all fields but the count of consumers", "from Redis 7.2 on a consumer is made that gets nothing, too"),
+    "consumers": (consumers, "consumers that have something pending: names and counts", "from Redis 7.2 on a consumer is made that gets nothing, too, and there is the field inactive"),
     "own-number": (same_type, "the type", "ids, clocks, ages, counts of commands and which small integers share an object are the server's own"),
     "own-text": (same_type, "the type", "art and reports of the server about itself"),
     "help": (help_text, "the type and the first line", "a newer Redis lists more subcommands than the reference"),
@@ -209,6 +294,15 @@ BY_COMMAND = {
     (b"HRANDFIELD",): "as-many",
     (b"DUMP",): "payload",
     (b"RANDOMKEY",): "any-key",
+    (b"XADD",): "auto-id",
+    (b"XRANGE",): "auto-range",
+    (b"XPENDING",): "pending",
+    (b"XINFO", b"STREAM"): "stream",
+    (b"XINFO", b"GROUPS"): "groups",
+    (b"XINFO", b"CONSUMERS"): "consumers",
+    (b"XINFO", b"HELP"): "help",
+    (b"XGROUP", b"HELP"): "help",
+    (b"XGROUP", b"CREATECONSUMER"): "own-number",
     (b"SCAN",): "scan",
     (b"TTL",): "deadline",
     (b"PTTL",): "deadline",

@@ -18,6 +18,7 @@
 #include "shard/type/hash.h"
 #include "shard/type/list.h"
 #include "shard/type/set.h"
+#include "shard/type/stream.h"
 #include "shard/type/zset.h"
 #include "tests/unit/random.h"
 
@@ -30,8 +31,10 @@ static void validate(const struct entry *e)
 {
     switch (entry_type(e)) {
     case TYPE_STRING:
-    case TYPE_STREAM:
     case TYPE_COUNT:
+        break;
+    case TYPE_STREAM:
+        stream_validate(stream_of(e));
         break;
     case TYPE_LIST: {
         struct list l = list_of(e);

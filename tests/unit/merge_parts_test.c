@@ -164,6 +164,18 @@ Test(merge_parts, replies_of_keys_may_be_of_any_type_and_hold_line_ends)
     finish();
 }
 
+Test(merge_parts, keys_that_have_nothing_are_left_out)
+{
+    start();
+    static const uint16_t key_parts[] = {1, 0, 1, 0};
+    struct merge_input in = {.rule = MERGE_FOUND, .key_parts = key_parts, .key_count = 4};
+    expect_merged(
+        PARTS("*-1\r\n*2\r\n$1\r\nd\r\n*1\r\n:4\r\n", "*2\r\n$1\r\na\r\n*1\r\n:1\r\n*-1\r\n"), in,
+        "*2\r\n*2\r\n$1\r\na\r\n*1\r\n:1\r\n*2\r\n$1\r\nd\r\n*1\r\n:4\r\n");
+    expect_merged(PARTS("*-1\r\n*-1\r\n", "*-1\r\n*-1\r\n"), in, "*-1\r\n");
+    finish();
+}
+
 Test(merge_parts, the_first_error_decides_whatever_the_rule)
 {
     start();
