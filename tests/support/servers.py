@@ -138,10 +138,16 @@ class Server(Process):
         return s
 
     def cpu_seconds(self):
-        """User and system time of all its threads."""
-        with open(f"/proc/{self.pid}/stat", encoding="ascii") as f:
-            fields = f.read().rsplit(")", 1)[1].split()
-        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+        """What its threads ran so far, to the nanosecond; the clock of /proc/PID/stat ticks in steps of 10 ms."""
+        tasks = f"/proc/{self.pid}/task"
+        ran_ns = 0
+        for task in os.listdir(tasks):
+            try:
+                with open(f"{tasks}/{task}/schedstat", encoding="ascii") as f:
+                    ran_ns += int(f.read().split()[0])
+            except OSError:  # it has just ended
+                continue
+        return ran_ns / 1e9
 
     def rss_bytes(self):
         with open(f"/proc/{self.pid}/statm", encoding="ascii") as f:
