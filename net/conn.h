@@ -69,6 +69,7 @@ struct conn {
     bool is_receiving, is_sending, is_ended /* peer sent its last byte */;
     bool close_after_reply, is_closing, is_reply_off, is_reply_skip;
     bool is_over_hard_limit; /* pushes have been dropped: it will be cut */
+    bool is_holding;         /* output waits for replies that are about to come; see conn_flush */
     uint8_t output_class;    /* index of net_config.output_limits */
 
     /* ---- input ---- */
@@ -87,7 +88,8 @@ struct conn {
     struct iovec one_piece;                   /* of a send of one chunk, the usual case */
     struct iovec *send_pieces;                /* of a gathered one; NULL: none under way */
     uint64_t out_bytes;                       /* both */
-    uint64_t out_total;                       /* ever queued */
+    uint32_t hold_end;  /* while is_holding: the slot at which output is held no longer */
+    uint64_t out_total; /* ever queued */
     uint64_t out_total_seen;
     uint64_t answered, answered_seen; /* requests whose replies are on their way out */
     uint32_t in_flight;               /* requests that have not been answered */
@@ -185,7 +187,9 @@ void conn_send_now(struct conn *c, struct bytes data);
 void conn_push(struct conn *c, const uint32_t *behind, const struct bytes *pieces, unsigned count);
 /* Sends ready slots at the head on their way to the out chain. */
 void conn_drain_slots(struct conn *c);
-/* Starts a send if there is something and none is under way; closes if that was the last. */
+/* Starts a send if there is something and none is under way; closes if that was the last. Holds the
+ * output back while the next reply is in a parcel that is on its way, so that the parts of a
+ * pipeline that went to several shards leave together. */
 void conn_flush(struct conn *c);
 void conn_on_sent(struct conn *c, size_t size, enum err status);
 /* Bytes of memory held for this connection. */

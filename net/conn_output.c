@@ -7,6 +7,7 @@
 #include "net/netloop.h"
 
 #define SLOTS_FIRST 4
+#define HOLD_BYTES_MAX (16 * 1024) /* beyond, a send is worth it */
 
 /* Small replies take small chunks: fifty connections with one reply each then share few pages and
  * cache sets. */
@@ -195,7 +196,8 @@ void conn_drain_slots(struct conn *c)
         c->answered += requests;
         slot_emit(c, &slot);
     }
-    if (!conn_has_slots(c) && c->close_after_reply) conn_mark_dirty(c);
+    /* Also for output that is held: what it waited for may have been muted. */
+    if (c->out_first || (!conn_has_slots(c) && c->close_after_reply)) conn_mark_dirty(c);
 }
 
 void conn_reply(struct conn *c, const struct reply *r)
@@ -345,6 +347,19 @@ static void conn_start_send(struct conn *c)
     env_send(c->netloop->thread->loop, &c->socket, pieces, count);
 }
 
+/* A run whose parcel has not come home will be here in a moment, whatever it holds: requests that
+ * are parked do not keep a parcel away. Replies that were asked for later are not waited for, or a
+ * client that never stops asking would never be answered. */
+static bool conn_must_hold(struct conn *c)
+{
+    if (!conn_has_slots(c) || c->out_bytes >= HOLD_BYTES_MAX) return false;
+    const struct slot *next = conn_slot(c, c->slot_head);
+    if (next->state != SLOT_WAITING || next->count == 0 || next->pieces) return false;
+    if (!c->is_holding) c->hold_end = c->slot_tail;
+    c->is_holding = true;
+    return (int32_t)(c->hold_end - c->slot_head) > 0;
+}
+
 void conn_flush(struct conn *c)
 {
     if (c->is_closing) return;
@@ -353,6 +368,8 @@ void conn_flush(struct conn *c)
         return;
     }
     if (c->is_sending) return;
+    if (c->out_first && conn_must_hold(c)) return;
+    c->is_holding = false;
     if (c->out_first)
         conn_start_send(c);
     else if (c->close_after_reply && !conn_has_slots(c))

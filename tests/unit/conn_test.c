@@ -35,6 +35,43 @@ Test(conn, a_slow_shard_holds_back_the_replies_of_a_fast_one)
     net_fixture_finish(&f);
 }
 
+Test(conn, parts_of_a_pipeline_that_went_to_several_shards_leave_together)
+{
+    net_fixture_start(&f, 1, -1);
+    struct sim_client *c = net_fixture_connect(&f);
+    f.is_stopped[0] = f.is_stopped[1] = true;
+    net_fixture_send(c, "s1 a\r\ns0 b\r\n");
+    net_fixture_settle(&f);
+    f.is_stopped[1] = false;
+    net_fixture_settle(&f);
+    expect_received(c, "");
+    f.is_stopped[0] = false;
+    net_fixture_settle(&f);
+    expect_received(c, "+a\r\n+b\r\n");
+    cr_assert_eq(counter_read(&f.nl.counters.writes), 1);
+    net_fixture_finish(&f);
+}
+
+Test(conn, a_client_that_never_stops_asking_is_answered)
+{
+    net_fixture_start(&f, 1, -1);
+    struct sim_client *c = net_fixture_connect(&f);
+    f.is_stopped[0] = f.is_stopped[1] = true;
+    net_fixture_send(c, "s1 a\r\ns0 b\r\n");
+    net_fixture_settle(&f);
+    net_fixture_run_shard(&f, 1);
+    net_fixture_settle(&f);
+    net_fixture_send(c, "s1 c\r\n");
+    net_fixture_settle(&f);
+    net_fixture_run_shard(&f, 0);
+    net_fixture_settle(&f);
+    expect_received(c, "+a\r\n+b\r\n");
+    net_fixture_run_shard(&f, 1);
+    net_fixture_settle(&f);
+    expect_received(c, "+c\r\n");
+    net_fixture_finish(&f);
+}
+
 Test(conn, a_slow_request_of_one_connection_does_not_hold_back_another)
 {
     net_fixture_start(&f, 1, -1);
