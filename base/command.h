@@ -73,6 +73,14 @@ enum command_flags {
     CMD_NOT_QUEUED = 1 << 26, /* runs at once, even in a transaction */
 };
 
+/* What of a big collection a command will touch, so that its memory can be asked for early. */
+enum command_touches {
+    TOUCHES_MEMBER, /* argv[2], if anything */
+    TOUCHES_PLACE,  /* of a sorted set: the last argument, and where it stands in the order */
+    TOUCHES_FIRST,  /* of a sorted set: the elements with the ranks argv[2] to argv[3] */
+    TOUCHES_LAST,   /* the same from the end */
+};
+
 enum acl_category {
     ACL_KEYSPACE = 1 << 0,
     ACL_READ = 1 << 1,
@@ -159,11 +167,12 @@ struct command {
     enum err (*on_shard)(struct shard *sh, struct request *rq, struct reply *out);
     enum err (*on_net)(struct session *s, struct request *rq, struct reply *out);
     enum err (*on_main)(struct server *srv, struct request *rq, struct reply *out);
-    int16_t arity;  /* exact count with the name, or -(least count) */
-    uint8_t plan;   /* enum plan */
-    uint8_t merge;  /* enum merge_rule */
-    uint32_t flags; /* enum command_flags */
-    uint32_t acl;   /* enum acl_category beyond those that follow from flags */
+    int16_t arity;   /* exact count with the name, or -(least count) */
+    uint8_t plan;    /* enum plan */
+    uint8_t merge;   /* enum merge_rule */
+    uint32_t flags;  /* enum command_flags */
+    uint32_t acl;    /* enum acl_category beyond those that follow from flags */
+    uint8_t touches; /* enum command_touches */
     struct key_spec keys[KEY_SPECS_MAX];
     /* How the keys are found where specifications cannot tell: as command_each_key. NULL: by
      * `keys`. */

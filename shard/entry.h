@@ -118,14 +118,21 @@ static inline bool entry_has_key(const struct entry *e, struct bytes key)
 {
     struct bytes own = entry_key(e);
     if (own.size != key.size) return false;
-    if (key.size - 8 > 8) return key.size == 0 || memcmp(own.data, key.data, key.size) == 0;
-    /* 8 … 16 bytes are two words that may overlap: the most common keys without a call. */
-    uint64_t a[2], b[2];
+    if (key.size - 8 > 24) return key.size == 0 || memcmp(own.data, key.data, key.size) == 0;
+    /* 8 … 16 bytes are two words that may overlap, 17 … 32 are four: the most common keys without
+     * a call. */
+    uint64_t a[4], b[4];
     memcpy(&a[0], own.data, 8);
     memcpy(&b[0], key.data, 8);
     memcpy(&a[1], own.data + own.size - 8, 8);
     memcpy(&b[1], key.data + key.size - 8, 8);
-    return ((a[0] ^ b[0]) | (a[1] ^ b[1])) == 0;
+    uint64_t differs = (a[0] ^ b[0]) | (a[1] ^ b[1]);
+    if (key.size <= 16) return differs == 0;
+    memcpy(&a[2], own.data + 8, 8);
+    memcpy(&b[2], key.data + 8, 8);
+    memcpy(&a[3], own.data + own.size - 16, 8);
+    memcpy(&b[3], key.data + key.size - 16, 8);
+    return (differs | (a[2] ^ b[2]) | (a[3] ^ b[3])) == 0;
 }
 /* Bytes of the allocation that `e` itself is, without what it points to. */
 size_t entry_bytes(const struct entry *e);

@@ -85,6 +85,22 @@ struct entry *object_try_copy(struct mem *mem, const struct entry *e, struct byt
     return copy;
 }
 
+bool object_prefetch_member(struct value_prefetch *p, unsigned step, const struct dict *members,
+                            struct bytes member)
+{
+    if (step == 0) {
+        p->hash = bytes_hash(member, members->seed);
+        __builtin_prefetch(members->directory);
+        return true;
+    }
+    if (step == 1) {
+        dict_prefetch_bucket(members, p->hash);
+        return true;
+    }
+    dict_prefetch_entry(members, p->hash);
+    return false;
+}
+
 /* ---- strings ---- */
 
 enum encoding object_string_encoding(struct bytes value, int64_t *integer)

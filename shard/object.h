@@ -11,8 +11,22 @@
 #pragma once
 
 #include "persist/rdb.h"
+#include "shard/dict.h"
 #include "shard/digest.h"
-#include "shard/entry.h"
+#include "shard/type/skiplist.h"
+
+struct request;
+struct type_ops;
+
+/* A value on its way into the cache. */
+struct value_prefetch {
+    const struct request *request;
+    const struct type_ops *ops;
+    const void *root;
+    enum encoding encoding;
+    uint64_t hash;                   /* of the member */
+    struct skiplist_scout scouts[2]; /* of a sorted set: to where it stands, and will stand */
+};
 
 struct type_ops {
     /* Frees at most `budget` elements; true when the value is gone. Called again until then. */
@@ -30,7 +44,17 @@ struct type_ops {
     void *(*thaw)(struct mem *mem, uint8_t rdb_type, struct bytes *in, enum encoding *encoding);
     /* Mixes the elements into a digest that does not depend on the encoding. */
     void (*digest)(const void *root, enum encoding encoding, struct digest *out);
+    /* Asks for memory that the request will touch (shard/prefetch.h); false when that was all.
+     * What the step before asked for has arrived; before step 0, the first two cache lines of the
+     * root. */
+    bool (*prefetch)(struct value_prefetch *p, unsigned step);
 };
+
+/* The first steps for a table of members; false after the last one, behind which the entry has
+ * arrived. */
+#define PREFETCH_MEMBER_STEPS 3
+bool object_prefetch_member(struct value_prefetch *p, unsigned step, const struct dict *members,
+                            struct bytes member);
 
 /* Of the collections; NULL for a string, which the entry itself holds. */
 const struct type_ops *object_ops(enum type type);

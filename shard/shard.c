@@ -5,6 +5,7 @@
 #include "base/late.h"
 #include "shard/expire.h"
 #include "shard/lazyfree.h"
+#include "shard/prefetch.h"
 
 _Thread_local struct shard *shard_here;
 
@@ -69,27 +70,6 @@ void shard_run_request(struct shard *sh, struct request *rq, struct reply *out)
 {
     check_context_here()->command = rq->command->name;
     run_request(sh, rq, out);
-}
-
-static inline const struct dict *request_dict(const struct shard *sh, const struct request *rq)
-{
-    const struct database *db = sh->keys.databases[rq->db];
-    return rq->hash && db ? &db->keys : NULL;
-}
-
-/* Three passes over a window, so that the memory of the next request is on its way while this one
- * runs. */
-static ALWAYS_INLINE void prefetch_window(struct shard *sh, const struct request *rq,
-                                          uint32_t count)
-{
-    for (uint32_t i = 0; i < count; i++) {
-        const struct dict *keys = request_dict(sh, &rq[i]);
-        if (keys) dict_prefetch_bucket(keys, rq[i].hash);
-    }
-    for (uint32_t i = 0; i < count; i++) {
-        const struct dict *keys = request_dict(sh, &rq[i]);
-        if (keys) dict_prefetch_entry(keys, rq[i].hash);
-    }
 }
 
 /* Time is read when the command changes, not for each request: the sums per command are exact, and

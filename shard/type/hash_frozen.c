@@ -357,6 +357,14 @@ static void digest(const void *root, enum encoding encoding, struct digest *out)
     hash_each(&h, digest_field, out);
 }
 
+static bool prefetch(struct value_prefetch *p, unsigned step)
+{
+    const struct request *rq = p->request;
+    const struct hash_table *t = p->root;
+    if (p->encoding != ENCODING_HASHTABLE || rq->argc < 3) return false;
+    return object_prefetch_member(p, step, &t->fields.dict, rq->argv[2]);
+}
+
 const struct type_ops hash_ops = {
     .free_some = free_some,
     .effort = effort,
@@ -365,4 +373,5 @@ const struct type_ops hash_ops = {
     .freeze = freeze,
     .thaw = thaw,
     .digest = digest,
+    .prefetch = prefetch,
 };

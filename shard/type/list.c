@@ -324,6 +324,17 @@ static void digest(const void *root, enum encoding encoding, struct digest *out)
     }
 }
 
+/* The nodes at both ends: their headers, their listpacks, and the last elements. */
+static bool prefetch(struct value_prefetch *p, unsigned step)
+{
+    if (p->encoding == ENCODING_LISTPACK) {
+        __builtin_prefetch((const char *)p->root + listpack_bytes(p->root) - 2);
+        return false;
+    }
+    quicklist_prefetch_ends(p->root, step);
+    return step + 1 < QUICKLIST_PREFETCH_STEPS;
+}
+
 const struct type_ops list_ops = {
     .free_some = free_some,
     .effort = effort,
@@ -332,4 +343,5 @@ const struct type_ops list_ops = {
     .freeze = freeze,
     .thaw = thaw,
     .digest = digest,
+    .prefetch = prefetch,
 };

@@ -71,6 +71,23 @@ void quicklist_validate(const struct quicklist *q);
 struct quicklist_place quicklist_seek(const struct quicklist *q, int64_t index);
 struct quicklist_place quicklist_next(struct quicklist_place place);
 struct quicklist_place quicklist_prev(struct quicklist_place place);
+#define QUICKLIST_PREFETCH_STEPS 3
+/* Asks for the memory of the elements at both ends, in steps. Always inline:
+ * gcc takes a function of prefetches for a pure one and drops the calls. */
+static ALWAYS_INLINE void quicklist_prefetch_ends(const struct quicklist *q, unsigned step)
+{
+    const struct quicklist_node *first = q->first, *last = q->last;
+    if (!first) return;
+    if (step == 0) {
+        __builtin_prefetch(first);
+        __builtin_prefetch(last);
+    } else if (step == 1) {
+        __builtin_prefetch(first->data);
+        __builtin_prefetch(last->data);
+    } else if (!last->plain_bytes) {
+        __builtin_prefetch((const char *)last->data + listpack_bytes(last->data) - 2);
+    }
+}
 void quicklist_get(struct quicklist_place place, struct listpack_value *out);
 
 /* ---- changing ---- */

@@ -520,6 +520,14 @@ static void digest(const void *root, enum encoding encoding, struct digest *out)
     CHECK(set_each(&s, digest_member, out));
 }
 
+static bool prefetch(struct value_prefetch *p, unsigned step)
+{
+    const struct request *rq = p->request;
+    const struct set_table *t = p->root;
+    if (p->encoding != ENCODING_HASHTABLE || rq->argc < 3) return false;
+    return object_prefetch_member(p, step, &t->members.dict, rq->argv[2]);
+}
+
 const struct type_ops set_ops = {
     .free_some = free_some,
     .effort = effort,
@@ -528,6 +536,7 @@ const struct type_ops set_ops = {
     .freeze = freeze,
     .thaw = thaw,
     .digest = digest,
+    .prefetch = prefetch,
 };
 
 /* ---- invariants ---- */

@@ -257,6 +257,35 @@ uint64_t skiplist_count_before(const struct skiplist *sl, skiplist_before_fn *fn
     return rank;
 }
 
+/* ---- searches that wait for nothing ---- */
+
+struct skiplist_scout skiplist_scout_start(const struct skiplist *sl, double score,
+                                           struct bytes member)
+{
+    return (struct skiplist_scout){.base = head_base_const(sl),
+                                   .level = sl->level_count - 1,
+                                   .score = score,
+                                   .member = member};
+}
+
+bool skiplist_scout_step(struct skiplist_scout *s)
+{
+    if (!s->base) return false;
+    const struct skiplist_node *next = level_at(s->base, s->level)->next;
+    if (next && is_before(next, s->score, s->member)) {
+        s->base = next;
+    } else if (s->level-- == 0) {
+        s->base = NULL;
+        return false;
+    }
+    next = level_at(s->base, s->level)->next;
+    if (next) {
+        __builtin_prefetch(next);
+        __builtin_prefetch(level_at(next, s->level));
+    }
+    return true;
+}
+
 /* ---- invariants ---- */
 
 /* One level: spans lead where the ranks say, and cover the whole list. */

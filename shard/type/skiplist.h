@@ -91,5 +91,22 @@ typedef bool skiplist_before_fn(const void *context, const struct skiplist_node 
 uint64_t skiplist_count_before(const struct skiplist *sl, skiplist_before_fn *fn,
                                const void *context);
 
+/* ---- searches that wait for nothing ---- */
+
+/* A search that goes one node further at each step and asks for the memory of the one after it, so
+ * that many searches can wait together. It changes nothing and finds nothing: it only makes the
+ * nodes on the way to an element's place ready for whoever searches next. */
+struct skiplist_scout {
+    const void *base; /* NULL: it has arrived */
+    uint32_t level;
+    double score;
+    struct bytes member;
+};
+/* The head of the list must be in the cache, or it is waited for. */
+struct skiplist_scout skiplist_scout_start(const struct skiplist *sl, double score,
+                                           struct bytes member);
+/* False when it has arrived. */
+bool skiplist_scout_step(struct skiplist_scout *s);
+
 /* Checks every invariant. Slow. */
 void skiplist_validate(const struct skiplist *sl);

@@ -143,6 +143,9 @@ void zset_validate(const struct zset *z);
 
 /* ---- for zset_frozen.c ---- */
 
+/* Of zset_ops. */
+bool zset_prefetch(struct value_prefetch *p, unsigned step);
+
 /* Appends to an empty or sorted set an element that belongs at its end; no look at thresholds. */
 MUST_USE bool zset_try_append(struct mem *mem, struct zset *z, struct bytes member, double score);
 /* The score behind a member of a listpack; false if it is no number. */

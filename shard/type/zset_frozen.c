@@ -258,4 +258,5 @@ const struct type_ops zset_ops = {
     .freeze = freeze,
     .thaw = thaw,
     .digest = digest,
+    .prefetch = zset_prefetch,
 };
