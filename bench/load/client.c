@@ -220,8 +220,7 @@ static unsigned take_completions(struct client *c)
 /* Until something has completed: how long it took to come is idle time. */
 static void wait_for_completions(struct client *c)
 {
-    unsigned flags = io_uring_sq_ready(&c->ring) ? 1 : 0;
-    if (flags) io_uring_submit_and_get_events(&c->ring);
+    io_uring_submit_and_get_events(&c->ring);
     if (io_uring_cq_ready(&c->ring)) return;
     uint64_t before = clock_now_ns(), limit = before + 1000000;
     if (c->o->sleeps) {
