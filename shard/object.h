@@ -46,7 +46,7 @@ struct type_ops {
     void (*digest)(const void *root, enum encoding encoding, struct digest *out);
     /* Asks for memory that the request will touch (shard/prefetch.h); false when that was all.
      * What the step before asked for has arrived; before step 0, the first two cache lines of the
-     * root. */
+     * root. NULL: a type whose values are not asked for. */
     bool (*prefetch)(struct value_prefetch *p, unsigned step);
 };
 

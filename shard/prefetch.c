@@ -15,7 +15,7 @@ static bool find_value(const struct shard *sh, const struct request *rq, struct 
                                    .ops = object_ops(entry_type(e)),
                                    .root = entry_root(e),
                                    .encoding = entry_encoding(e)};
-    return true;
+    return out->ops->prefetch != NULL;
 }
 
 void prefetch_values(const struct shard *sh, const struct request *rq, uint32_t count)

@@ -44,7 +44,7 @@ static void use_groups(struct mem *mem, struct stream *s)
     for (uint32_t i = 0; i < s->group_count; i++) {
         struct stream_group *g = s->groups[i];
         uint64_t lag;
-        (void)stream_group_lag(s, g, &lag);
+        UNUSED bool is_known = stream_group_lag(s, g, &lag);
         if (!stream_id_is_zero(s->last_id)) stream_group_advance(s, g, s->last_id);
         struct idtree_place first = idtree_first(&g->pending);
         if (idtree_place_exists(first)) {
