@@ -1,5 +1,5 @@
 #!/usr/bin/python3
-"""headers.py: every header compiles alone, with the warnings of the project as errors.
+"""headers.py: every header compiles alone, with the warnings of the project as errors; the labels of its contract start lines.
 
 The warnings are read from meson.build, so there is one list of them.
 """
@@ -38,6 +38,15 @@ def compile_alone(header, flags):
         f"{header}:1: does not compile: {run.stderr[:300]}"]
 
 
+LABEL = re.compile(r"^ \*.*\S (Thread|Ownership|Limits|Errors|Order|Source)(  |$)")
+
+
+def lost_labels(header):
+    """clang-format joins lines of a comment that it reflows, and a label in the middle of one is not found by the eye."""
+    block = source.read(header).split("*/", 1)[0].split("\n")
+    return [f"{header}:{number}: a label in the middle of a line" for number, line in enumerate(block, 1) if LABEL.match(line)]
+
+
 def main():
     headers = source.files(source.C_FOLDERS, (".h",))
     flags = project_flags() + ["-DSHOAL_DCHECK"]
@@ -47,6 +56,7 @@ def main():
     for header in headers:
         if "#pragma once" not in source.read(header):
             problems.append(f"{header}:1: has no #pragma once")
+        problems += lost_labels(header)
     return source.finish("headers", problems, len(headers))
 
 
