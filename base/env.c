@@ -222,7 +222,9 @@ static void close_sockets(struct env_loop *loop)
     for (unsigned fd = 0; fd < loop->fd_end; fd++) {
         if (loop->sockets[fd] != NULL) env_close(loop, loop->sockets[fd]);
     }
-    while (loop->socket_count > 0 && env_now_ns() < deadline) {
+    /* The kernel reads the memory of a pending write: it is not left behind, however long that
+     * takes. */
+    while ((loop->socket_count > 0 && env_now_ns() < deadline) || loop->file_requests > 0) {
         env_wait(loop, DESTROY_NS_MAX / 100);
         discard_events(loop);
     }
@@ -240,6 +242,7 @@ static void drop_sockets(struct env_loop *loop)
 void env_loop_destroy(struct env_loop *loop)
 {
     if (pthread_equal(loop->thread, pthread_self())) close_sockets(loop);
+    if (loop->helper != NULL) env_helper_stop(loop);
     if (loop->backend == ENV_URING)
         env_uring_deinit(loop);
     else
@@ -387,6 +390,7 @@ bool env_next(struct env_loop *loop, struct env_event *out)
 {
     if (unlikely(loop->ready_batch > 0) && next_ready(loop, out)) return true;
     if (likely(loop->backend == ENV_URING)) return env_uring_next(loop, out);
+    if (unlikely(loop->helper != NULL)) env_helper_collect(loop);
     return env_epoll_next(loop, out);
 }
 

@@ -17,6 +17,8 @@
  */
 #pragma once
 
+#include <stdalign.h>
+#include <stdatomic.h>
 #include <sys/uio.h>
 
 #include "base/bytes.h"
@@ -169,12 +171,101 @@ void env_send(struct env_loop *loop, struct env_socket *s, const struct iovec *p
 /* Cancels what is in flight; ENV_CLOSED follows after a later env_wait, and no other event. */
 void env_close(struct env_loop *loop, struct env_socket *s);
 
-/* ---- files, processes ---- */
+/* ---- whole files ---- */
 
 /* Whole file, or standard input for "-". `why` as above. */
 MUST_USE enum err env_read_file(const char *path, struct buf *out, char *why);
 /* New contents appear at once or not at all: temporary file, fsync, rename. */
 MUST_USE enum err env_replace_file(const char *path, struct bytes contents, char *why);
+
+/* ---- open files ----
+ *
+ * A failure is logged here, with the operation, the path and the cause, and is ERR_IO to the
+ * caller. One that repeats on the same file is logged once, until the same operation succeeds.
+ * Interrupted and short calls are continued here; nobody else sees them.
+ */
+
+#define ENV_PATH_BYTES_MAX 1024
+
+enum env_file_op {
+    ENV_FILE_NOTHING,
+    ENV_FILE_OPEN,
+    ENV_FILE_READ,
+    ENV_FILE_WRITE,
+    ENV_FILE_SYNC,
+    ENV_FILE_TRUNCATE,
+    ENV_FILE_SIZE,
+};
+
+struct env_file {
+    int fd; /* -1: none. For the simulator: an index. */
+    /* An fdatasync has failed: the kernel may have dropped what it could not write, and a later
+     * one would say that all is well. So nothing syncs this file any more. */
+    bool sync_failed;
+    uint8_t logged_op; /* the failure that was logged last */
+    int logged_error;
+    char path[ENV_PATH_BYTES_MAX];
+};
+
+enum env_open_mode {
+    ENV_OPEN_READ,
+    ENV_OPEN_WRITE,  /* read and write; it must exist */
+    ENV_OPEN_CREATE, /* the same; it must not exist. Durable when its directory is synced. */
+};
+
+/* Initialises all of *f. On failure f->fd is -1. */
+MUST_USE enum err env_file_open(struct env_file *f, const char *path, enum env_open_mode mode);
+/* fd -1 is allowed. No request may be pending. */
+void env_file_close(struct env_file *f);
+/* *got is less than `room` only at the end of the file. */
+MUST_USE enum err env_file_read(struct env_file *f, uint64_t offset, char *out, size_t room,
+                                size_t *got);
+/* All of it, or ERR_IO with any part of it written. Durable after a sync. */
+MUST_USE enum err env_file_write(struct env_file *f, uint64_t offset, struct bytes data);
+/* Cuts or extends with zeros. */
+MUST_USE enum err env_file_truncate(struct env_file *f, uint64_t size);
+MUST_USE enum err env_file_size(struct env_file *f, uint64_t *size);
+/* fdatasync, which blocks: for start, stop and small files. */
+MUST_USE enum err env_file_sync(struct env_file *f);
+
+/* True if it is there; an error counts as no. */
+bool env_file_exists(const char *path);
+/* Both names are durable after env_sync_directory. */
+MUST_USE enum err env_rename(const char *from, const char *to);
+MUST_USE enum err env_unlink(const char *path);
+/* OK if it is there already. */
+MUST_USE enum err env_make_directory(const char *path);
+MUST_USE enum err env_sync_directory(const char *path);
+/* Appends the names in a directory to `out`, each with its NUL, without "." and "..", in no
+ * order. */
+MUST_USE enum err env_list_directory(const char *path, struct buf *out);
+
+/* Work on a file that does not block the loop. On io_uring an optional write and the fdatasync are
+ * linked requests that the kernel's workers execute; with epoll a helper thread of the loop makes
+ * the calls. */
+struct env_file_request {
+    /* The environment has it: request, file and data must stay. Becomes false in an env_next of
+     * the loop, which returns to its caller then or soon; there is no event for it. */
+    alignas(16) bool is_pending;
+    enum err status;         /* of the last one */
+    enum env_file_op failed; /* ENV_FILE_WRITE or ENV_FILE_SYNC if status is not OK */
+    /* ---- private to env ---- */
+    uint8_t in_flight;   /* requests that the kernel holds, one bit each */
+    bool is_write_done;  /* nothing is left to write */
+    bool is_sync_done;   /* an fdatasync that started after the last write succeeded */
+    bool sync_came_late; /* after the write it belongs to */
+    int error;
+    struct env_file *file;
+    struct env_loop *loop;
+    uint64_t offset;
+    struct bytes left;
+    _Atomic bool is_done_by_helper;
+    struct env_file_request *next;
+};
+
+/* Writes `data` (empty: nothing) at `offset`, then makes all that was written before durable. */
+void env_file_commit(struct env_loop *loop, struct env_file_request *r, struct env_file *f,
+                     uint64_t offset, struct bytes data);
 
 #if defined(__x86_64__)
 static inline uint64_t env_ticks(void)

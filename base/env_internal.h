@@ -1,8 +1,14 @@
 /* env_internal.h: what env.c and its two back-ends share. Nobody else may include it.
  *
- *     env.c         loops, the state of a socket, events that need no kernel (`ready`); time,
- * randomness env_uring.c   one side of a loop: requests and completions env_epoll.c   the other:
- * readiness, then plain calls env_listen.c  listeners and names env_file.c    files
+ *     env.c             loops, the state of a socket, events that need no kernel; time, randomness
+ *     env_uring.c       one side of a loop: requests and completions
+ *     env_epoll.c       the other: readiness, then plain calls
+ *     env_listen.c      listeners and names
+ *     env_file.c        whole files
+ *     env_file_io.c     open files and directories
+ *     env_file_call.c   the calls and log lines behind them
+ *     env_uring_file.c  their requests through the ring
+ *     env_helper.c      and through a thread, with epoll
  *
  * A socket is found through `sockets[fd]`, and only if its token is the one that the kernel handed
  * back: what arrives late for a closed socket finds nobody, even after its descriptor number has
@@ -56,9 +62,11 @@ enum env_op {
     OP_CANCEL_RECV,
     OP_CANCEL_SEND,
     OP_CANCEL_ACCEPT,
-    OP_WAKE,      /* a peer's MSG_RING arrived */
-    OP_WAKE_POLL, /* the wake descriptor was written */
-    OP_WAKE_SENT, /* our MSG_RING failed; the rest of user_data is the target's address */
+    OP_WAKE,       /* a peer's MSG_RING arrived */
+    OP_WAKE_POLL,  /* the wake descriptor was written */
+    OP_WAKE_SENT,  /* our MSG_RING failed; the rest of user_data is the target's address */
+    OP_FILE_WRITE, /* the rest of user_data is the request's address */
+    OP_FILE_SYNC,
 };
 #define OP_BITS 4
 #define OP_MASK ((1u << OP_BITS) - 1)
@@ -110,6 +118,9 @@ struct env_loop {
     char *buffer_memory;
     unsigned buffer_count, buffer_bytes, buffers_lent;
 
+    struct env_helper *helper; /* epoll: NULL until the first request */
+    unsigned file_requests;    /* pending */
+
     char description[ENV_DESCRIPTION_BYTES];
     union {
         struct env_uring uring;
@@ -156,6 +167,27 @@ void env_report_recv_end(struct env_socket *s, enum err status, struct env_event
 /* The buffer is lent to the caller of env_next. */
 void env_report_recv(struct env_socket *s, struct env_buffer *b, size_t size,
                      struct env_event *out);
+
+/* ---- open files ---- */
+
+#define ENV_FILE_CALL_BYTES_MAX (1u << 30) /* the kernel's limit is just below 2 GiB */
+/* Return 0 or an errno; also called on the helper's thread. */
+int env_file_write_all(int fd, uint64_t offset, struct bytes data);
+int env_file_sync_now(int fd);
+/* Turns an errno into a result: logs a failure once, until the same operation succeeds. */
+enum err env_file_finish(struct env_file *f, enum env_file_op op, int error);
+/* Takes the result out of r->error and r->failed. */
+void env_file_request_finish(struct env_file_request *r);
+
+void env_helper_commit(struct env_loop *loop, struct env_file_request *r);
+void env_helper_collect(struct env_loop *loop);
+void env_helper_stop(struct env_loop *loop);
+
+void env_uring_commit(struct env_loop *loop, struct env_file_request *r);
+void env_uring_on_file(struct env_loop *loop, struct env_file_request *r, enum env_op op,
+                       int result);
+/* An entry; the kernel takes it together with the next `room` - 1, so that a link stays whole. */
+struct io_uring_sqe *env_uring_sqe(struct env_loop *loop, unsigned room);
 
 /* ---- what each side implements ---- */
 

@@ -87,6 +87,15 @@ static struct io_uring_sqe *next_sqe(struct env_uring *u)
     return sqe;
 }
 
+struct io_uring_sqe *env_uring_sqe(struct env_loop *loop, unsigned room)
+{
+    struct env_uring *u = &loop->uring;
+    while (io_uring_sq_space_left(&u->ring) < room) {
+        enter(u, 0, IORING_ENTER_GETEVENTS, UINT64_MAX);
+    }
+    return next_sqe(u);
+}
+
 static bool has_kernel_work(const struct env_uring *u)
 {
     unsigned flags = IO_URING_READ_ONCE(*u->ring.sq.kflags);
@@ -323,6 +332,10 @@ static bool on_completion(struct env_loop *loop, const struct io_uring_cqe *c,
     case OP_WAKE_SENT:
         on_wake_failed((struct env_loop *)(uintptr_t)(c->user_data & ~(uint64_t)OP_MASK), c->res);
         return false;
+    case OP_FILE_WRITE:
+    case OP_FILE_SYNC:
+        env_uring_on_file(loop, (void *)(uintptr_t)(c->user_data & ~(uint64_t)OP_MASK), op, c->res);
+        return false;
     case OP_IGNORED:
     case OP_CANCEL:
     case OP_WAKE:
@@ -414,9 +427,9 @@ static int open_ring(struct env_uring *u)
 /* Multishot receive has no bit of its own; it came with Linux 6.0, as did SEND_ZC. */
 static int probe_operations(struct env_uring *u)
 {
-    static const int needed[] = {IORING_OP_RECV,        IORING_OP_SEND,     IORING_OP_SENDMSG,
-                                 IORING_OP_ACCEPT,      IORING_OP_POLL_ADD, IORING_OP_SEND_ZC,
-                                 IORING_OP_ASYNC_CANCEL};
+    static const int needed[] = {IORING_OP_RECV,         IORING_OP_SEND,     IORING_OP_SENDMSG,
+                                 IORING_OP_ACCEPT,       IORING_OP_POLL_ADD, IORING_OP_SEND_ZC,
+                                 IORING_OP_ASYNC_CANCEL, IORING_OP_WRITE,    IORING_OP_FSYNC};
     if ((u->features & FEATURES_NEEDED) != FEATURES_NEEDED) return EINVAL;
     struct io_uring_probe *probe = io_uring_get_probe_ring(&u->ring);
     if (probe == NULL) return EINVAL;
