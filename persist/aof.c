@@ -1,0 +1,532 @@
+#include "persist/aof.h"
+
+#include "base/log.h"
+#include "persist/crc32c.h"
+
+#define BUFFER_BYTES_MAX (64u << 20)
+#define BUFFER_BYTES_KEPT (1u << 20) /* of an empty buffer */
+#define PREALLOCATED_BYTES (256u << 10)
+#define SECOND_NS UINT64_C(1000000000)
+#define PARTS_FIRST 64
+
+/* What a step is waiting for. */
+enum aof_commit {
+    COMMIT_NONE,
+    COMMIT_BATCH,  /* `flying` and its sync */
+    COMMIT_SYNC,   /* what was written before */
+    COMMIT_ROTATE, /* the sync of the old file */
+};
+
+struct part {
+    uint64_t lsn, txid;
+};
+
+struct aof {
+    struct mem *mem;
+    struct env_loop *loop;
+    enum aof_policy policy;
+    enum aof_state state;
+    size_t buffer_bytes_max;
+    struct segment_header header;
+    struct env_file file, old_file;
+    struct env_file_request request;
+    enum aof_commit commit;
+    uint64_t commit_lsn; /* durable when the request has succeeded */
+
+    struct buf active, flying;
+    uint64_t offset;       /* in the file, behind its last good record */
+    uint64_t preallocated; /* zeros are written up to here */
+    bool must_cut;         /* something may stand behind `offset` */
+    bool wants_rotation, wants_seal, is_end_written;
+    uint64_t next_lsn, written_lsn, durable_lsn, marked_lsn;
+    uint64_t uncovered_lsn; /* of aof_abandon: nothing behind it is stable; UINT64_MAX: no such */
+    uint64_t resolved_txid;
+    uint64_t retry_ns, sync_ns;
+
+    /* Parts that are not stable, oldest first: a ring. */
+    struct part *parts;
+    uint32_t part_first, part_count, part_capacity;
+
+    /* ---- read by any thread ---- */
+    _Atomic uint64_t stable_lsn;
+    _Atomic uint64_t unstable_txid;
+};
+
+/* ---- stable ---- */
+
+static void publish_stable(struct aof *a)
+{
+    uint64_t stable = a->policy == AOF_ALWAYS ? a->durable_lsn : a->written_lsn;
+    stable = MIN(stable, a->uncovered_lsn);
+    /* A change of policy takes nothing back. */
+    stable = MAX(stable, atomic_load_explicit(&a->stable_lsn, memory_order_relaxed));
+    while (a->part_count > 0 && a->parts[a->part_first].lsn <= stable) {
+        a->part_first = (a->part_first + 1) % a->part_capacity;
+        a->part_count--;
+    }
+    /* Both in this order, so that who sees the new txid sees an lsn that is at least as new. */
+    atomic_store_explicit(&a->stable_lsn, stable, memory_order_release);
+    atomic_store_explicit(&a->unstable_txid,
+                          a->part_count > 0 ? a->parts[a->part_first].txid : UINT64_MAX,
+                          memory_order_release);
+}
+
+static bool try_push_part(struct aof *a, uint64_t lsn, uint64_t txid)
+{
+    if (a->part_count == a->part_capacity) {
+        uint32_t capacity = a->part_capacity == 0 ? PARTS_FIRST : 2 * a->part_capacity;
+        struct part *parts = mem_try_alloc(a->mem, capacity * sizeof *parts);
+        if (parts == NULL) return false;
+        for (uint32_t i = 0; i < a->part_count; i++) {
+            parts[i] = a->parts[(a->part_first + i) % a->part_capacity];
+        }
+        mem_free(a->mem, a->parts, a->part_capacity * sizeof *parts);
+        a->parts = parts;
+        a->part_first = 0;
+        a->part_capacity = capacity;
+    }
+    a->parts[(a->part_first + a->part_count++) % a->part_capacity] = (struct part){lsn, txid};
+    if (a->part_count == 1) {
+        atomic_store_explicit(&a->unstable_txid, txid, memory_order_release);
+    }
+    return true;
+}
+
+/* ---- appending ---- */
+
+static void put(struct aof *a, char *at, struct segment_record *r, struct bytes payload)
+{
+    r->size = (uint32_t)(SEGMENT_RECORD_BYTES + payload.size);
+    r->lsn = a->next_lsn++;
+    size_t padded = segment_padded(r->size);
+    memcpy(at, r, sizeof *r);
+    if (payload.size > 0) memcpy(at + sizeof *r, payload.data, payload.size);
+    memset(at + r->size, 0, padded - r->size);
+    a->active.size += padded;
+}
+
+enum err aof_append(struct aof *a, const struct aof_record *record, uint64_t *lsn)
+{
+    CHECK(record->db <= SEGMENT_DB_MAX && !a->wants_seal);
+    if (aof_is_full(a)) return ERR_IO;
+    if (record->payload.size > SEGMENT_RECORD_BYTES_MAX - SEGMENT_RECORD_BYTES) return ERR_ALLOC;
+    struct segment_record r = {.type = SEGMENT_EFFECTS,
+                               .part_count = MAX(record->part_count, 1),
+                               .part = record->part,
+                               .txid = record->txid};
+    CHECK((r.part_count == 1) == (r.txid == 0) && r.part < r.part_count);
+    segment_set_db(&r, record->db);
+    char *at =
+        buf_try_reserve(&a->active, segment_padded(SEGMENT_RECORD_BYTES + record->payload.size));
+    if (at == NULL) return ERR_ALLOC;
+    if (r.part_count > 1 && !try_push_part(a, a->next_lsn, r.txid)) return ERR_ALLOC;
+    put(a, at, &r, record->payload);
+    *lsn = a->next_lsn - 1;
+    return OK;
+}
+
+static void append_mark(struct aof *a)
+{
+    struct segment_mark mark = {a->durable_lsn, a->resolved_txid};
+    struct segment_record r = {.type = SEGMENT_MARK, .part_count = 1};
+    char *at = buf_try_reserve(&a->active, SEGMENT_RECORD_BYTES + sizeof mark);
+    if (at == NULL) return;
+    put(a, at, &r, bytes_make(&mark, sizeof mark));
+    a->marked_lsn = a->durable_lsn;
+}
+
+static void append_end(struct aof *a)
+{
+    struct segment_record r = {.type = SEGMENT_END, .part_count = 1};
+    put(a, buf_reserve(&a->active, SEGMENT_RECORD_BYTES), &r, (struct bytes){0});
+    a->is_end_written = true;
+}
+
+/* Now that it is known where the records will stand. Returns the last lsn. */
+static uint64_t checksum(struct aof *a, struct buf *b)
+{
+    struct segment_record r = {0};
+    for (size_t at = 0; at < b->size;) {
+        memcpy(&r, b->data + at, sizeof r);
+        uint32_t crc = segment_record_crc(&a->header.uuid, a->offset + at, &r);
+        r.crc = crc32c(crc, bytes_make(b->data + at + sizeof r, r.size - sizeof r));
+        memcpy(b->data + at, &r, sizeof r);
+        at += segment_padded(r.size);
+    }
+    return r.lsn;
+}
+
+static void empty_buffer(struct buf *b)
+{
+    b->size = 0;
+    if (b->capacity > BUFFER_BYTES_KEPT) buf_clear(b);
+}
+
+/* ---- writing ---- */
+
+static void on_write_failed(struct aof *a, uint64_t now_ns)
+{
+    if (a->state == AOF_GOOD) {
+        log_warning("%s: cannot be written. Writes are refused until it can; trying every second",
+                    a->file.path);
+    }
+    a->state = AOF_RETRYING;
+    a->must_cut = true;
+    a->retry_ns = now_ns + SECOND_NS;
+}
+
+static void on_written(struct aof *a)
+{
+    if (a->state == AOF_RETRYING) {
+        log_notice("%s: can be written again", a->file.path);
+        a->state = AOF_GOOD;
+    }
+}
+
+static void on_sync_failed(struct aof *a)
+{
+    log_warning("%s: its last records may be lost, and it is not used any more", a->file.path);
+    a->state = AOF_LOST;
+}
+
+/* A file that has its blocks already commits faster: nothing but data is to be written. */
+static void preallocate(struct aof *a, size_t size)
+{
+    static const char zeros[PREALLOCATED_BYTES];
+    if (a->offset + size <= a->preallocated) return;
+    uint64_t from = MAX(a->preallocated, a->offset + size);
+    /* If it fails, the write of the records will say so. */
+    if (env_file_write(&a->file, from, bytes_make(zeros, sizeof zeros)) == OK) {
+        a->preallocated = from + sizeof zeros;
+    }
+}
+
+/* What a failed write has left behind goes first. */
+static bool cut(struct aof *a, uint64_t now_ns)
+{
+    if (!a->must_cut) return true;
+    if (env_file_truncate(&a->file, a->offset) != OK) {
+        on_write_failed(a, now_ns);
+        return false;
+    }
+    a->preallocated = a->offset;
+    a->must_cut = false;
+    return true;
+}
+
+static void start_commit(struct aof *a, enum aof_commit commit, uint64_t lsn, struct bytes data)
+{
+    a->commit = commit;
+    a->commit_lsn = lsn;
+    struct env_file *f = commit == COMMIT_ROTATE ? &a->old_file : &a->file;
+    env_file_commit(a->loop, &a->request, f, a->offset, data);
+}
+
+/* always: `flying` is empty, or a batch that is tried again. */
+static void start_batch(struct aof *a, uint64_t now_ns)
+{
+    if (!cut(a, now_ns)) return;
+    if (a->flying.size == 0) {
+        if (a->durable_lsn > a->marked_lsn) append_mark(a);
+        struct buf swapped = a->flying;
+        a->flying = a->active;
+        a->active = swapped;
+    }
+    uint64_t lsn = checksum(a, &a->flying);
+    preallocate(a, a->flying.size);
+    start_commit(a, COMMIT_BATCH, lsn, buf_view(&a->flying));
+}
+
+/* everysec, no. True when nothing is left to write. */
+static bool write_out(struct aof *a, uint64_t now_ns)
+{
+    /* After a change of policy. */
+    struct buf *b = a->flying.size > 0 ? &a->flying : &a->active;
+    if (b->size == 0) return true;
+    if (!cut(a, now_ns)) return false;
+    if (b == &a->active && a->durable_lsn > a->marked_lsn) append_mark(a);
+    uint64_t lsn = checksum(a, b);
+    if (env_file_write(&a->file, a->offset, buf_view(b)) != OK) {
+        on_write_failed(a, now_ns);
+        return false;
+    }
+    a->offset += b->size;
+    a->written_lsn = lsn;
+    empty_buffer(b);
+    on_written(a);
+    publish_stable(a);
+    return a->active.size == 0;
+}
+
+/* ---- steps ---- */
+
+static void on_committed(struct aof *a)
+{
+    if (a->commit == COMMIT_BATCH) {
+        a->offset += a->flying.size;
+        a->written_lsn = a->commit_lsn;
+        empty_buffer(&a->flying);
+        on_written(a);
+    }
+    a->durable_lsn = MAX(a->durable_lsn, a->commit_lsn);
+    if (a->commit == COMMIT_ROTATE) env_file_close(&a->old_file);
+    publish_stable(a);
+}
+
+static void on_commit_failed(struct aof *a, uint64_t now_ns)
+{
+    if (a->request.failed == ENV_FILE_WRITE)
+        on_write_failed(a, now_ns);
+    else
+        on_sync_failed(a);
+}
+
+static void finish_commit(struct aof *a, uint64_t now_ns)
+{
+    if (a->request.status == OK)
+        on_committed(a);
+    else
+        on_commit_failed(a, now_ns);
+    a->commit = COMMIT_NONE;
+}
+
+static bool is_sealable(const struct aof *a)
+{
+    return a->wants_seal && a->flying.size == 0 && a->active.size == 0 &&
+           (a->is_end_written || a->header.kind != SEGMENT_KIND_BASE);
+}
+
+static void step_seal(struct aof *a, uint64_t now_ns)
+{
+    a->must_cut = a->must_cut || a->preallocated > a->offset;
+    if (!cut(a, now_ns)) return;
+    if (a->durable_lsn == a->next_lsn - 1) {
+        /* A last mark, so that damage is never taken for a torn tail. */
+        bool is_marked = a->marked_lsn + 1 >= a->durable_lsn;
+        if (is_marked || a->header.kind == SEGMENT_KIND_BASE)
+            a->state = AOF_SEALED;
+        else
+            append_mark(a);
+        return;
+    }
+    start_commit(a, COMMIT_SYNC, a->written_lsn, (struct bytes){0});
+}
+
+static void step_always(struct aof *a, uint64_t now_ns)
+{
+    if (a->flying.size == 0 && a->wants_rotation) return;
+    if (a->flying.size > 0 || a->active.size > 0) start_batch(a, now_ns);
+}
+
+static void step_buffered(struct aof *a, uint64_t now_ns)
+{
+    if (!write_out(a, now_ns) && a->state == AOF_RETRYING) return;
+    if (a->policy != AOF_EVERYSEC || a->commit != COMMIT_NONE) return;
+    if (a->written_lsn <= a->durable_lsn || now_ns < a->sync_ns) return;
+    a->sync_ns = now_ns + SECOND_NS;
+    start_commit(a, COMMIT_SYNC, a->written_lsn, (struct bytes){0});
+}
+
+void aof_step(struct aof *a, uint64_t now_ns)
+{
+    if (a->commit != COMMIT_NONE && !a->request.is_pending) finish_commit(a, now_ns);
+    if (a->state >= AOF_LOST) return;
+    if (a->state == AOF_RETRYING && (now_ns < a->retry_ns || !cut(a, now_ns))) return;
+    if (aof_buffered(a) == 0) on_written(a);
+    /* Whatever the policy is now, the batch belongs to the environment. */
+    if (a->commit == COMMIT_BATCH) return;
+    bool is_idle = a->commit == COMMIT_NONE;
+    if (a->wants_seal && !a->is_end_written && a->header.kind == SEGMENT_KIND_BASE) append_end(a);
+    if (is_idle && is_sealable(a))
+        step_seal(a, now_ns);
+    else if (a->policy != AOF_ALWAYS)
+        step_buffered(a, now_ns);
+    else if (is_idle)
+        step_always(a, now_ns);
+}
+
+uint64_t aof_next_ns(const struct aof *a)
+{
+    if (a->state == AOF_RETRYING) return a->retry_ns;
+    if (a->state != AOF_GOOD || a->commit != COMMIT_NONE) return UINT64_MAX;
+    bool syncs = a->policy == AOF_EVERYSEC && a->written_lsn > a->durable_lsn;
+    return syncs ? a->sync_ns : UINT64_MAX;
+}
+
+/* ---- files ---- */
+
+enum err aof_prepare(const char *path)
+{
+    struct env_file f;
+    enum err e = env_file_open(&f, path, ENV_OPEN_CREATE);
+    env_file_close(&f);
+    return e;
+}
+
+/* Opens the next file and writes its header. What there was stays as it is if that fails. */
+static enum err begin_file(struct aof *a, const char *path, const struct segment_uuid *uuid)
+{
+    struct env_file f;
+    enum err e = env_file_open(&f, path, ENV_OPEN_WRITE);
+    if (e != OK) return e;
+    struct segment_header h = a->header;
+    h.uuid = *uuid;
+    h.first_lsn = a->next_lsn;
+    segment_header_seal(&h);
+    e = env_file_truncate(&f, 0);
+    if (e == OK) e = env_file_write(&f, 0, bytes_make(&h, sizeof h));
+    if (e != OK) {
+        env_file_close(&f);
+        return e;
+    }
+    a->file = f;
+    a->header = h;
+    a->offset = a->preallocated = SEGMENT_HEADER_BYTES;
+    a->must_cut = false;
+    return OK;
+}
+
+enum err aof_create(const struct aof_options *options, struct aof **out)
+{
+    struct aof *a = mem_alloc_zeroed(options->mem, sizeof *a);
+    a->mem = options->mem;
+    a->loop = options->loop;
+    a->policy = options->policy;
+    a->buffer_bytes_max =
+        options->buffer_bytes_max != 0 ? options->buffer_bytes_max : BUFFER_BYTES_MAX;
+    a->header = (struct segment_header){.covered_lsn = options->covered_lsn,
+                                        .generation = options->generation,
+                                        .shard = options->shard,
+                                        .kind = (uint8_t)options->kind};
+    a->next_lsn = options->first_lsn;
+    a->written_lsn = a->durable_lsn = a->marked_lsn = options->first_lsn - 1;
+    a->uncovered_lsn = UINT64_MAX;
+    a->active.mem = a->flying.mem = a->mem;
+    a->old_file.fd = -1;
+    enum err e = begin_file(a, options->path, &options->uuid);
+    if (e != OK) {
+        mem_free(a->mem, a, sizeof *a);
+        return e;
+    }
+    publish_stable(a);
+    *out = a;
+    return OK;
+}
+
+void aof_destroy(struct aof *a)
+{
+    CHECK(!a->request.is_pending);
+    env_file_close(&a->file);
+    env_file_close(&a->old_file);
+    buf_clear(&a->active);
+    buf_clear(&a->flying);
+    mem_free(a->mem, a->parts, a->part_capacity * sizeof *a->parts);
+    mem_free(a->mem, a, sizeof *a);
+}
+
+bool aof_try_rotate(struct aof *a, const char *path, const struct segment_uuid *uuid,
+                    uint64_t now_ns, uint64_t *closed_size)
+{
+    a->wants_rotation = a->commit != COMMIT_NONE;
+    if (a->state != AOF_GOOD || a->commit != COMMIT_NONE) return false;
+    if (!write_out(a, now_ns)) return false;
+    a->must_cut = a->must_cut || a->preallocated > a->offset;
+    if (!cut(a, now_ns)) return false;
+    struct env_file old = a->file;
+    uint64_t size = a->offset;
+    if (begin_file(a, path, uuid) != OK) return false;
+    a->old_file = old;
+    *closed_size = size;
+    start_commit(a, COMMIT_ROTATE, a->written_lsn, (struct bytes){0});
+    return true;
+}
+
+bool aof_is_rotating(const struct aof *a)
+{
+    return a->old_file.fd >= 0;
+}
+
+enum err aof_abandon(struct aof *a, const char *path, const struct segment_uuid *uuid)
+{
+    CHECK(a->state == AOF_LOST && !a->request.is_pending);
+    struct env_file lost = a->file;
+    enum err e = begin_file(a, path, uuid);
+    if (e != OK) return e;
+    env_file_close(&lost);
+    env_file_close(&a->old_file);
+    empty_buffer(&a->active);
+    empty_buffer(&a->flying);
+    a->uncovered_lsn = atomic_load_explicit(&a->stable_lsn, memory_order_relaxed);
+    a->written_lsn = a->durable_lsn = a->marked_lsn = a->next_lsn - 1;
+    a->state = AOF_GOOD;
+    a->wants_rotation = false;
+    return OK;
+}
+
+void aof_covered(struct aof *a)
+{
+    a->uncovered_lsn = UINT64_MAX;
+    publish_stable(a);
+}
+
+void aof_seal(struct aof *a)
+{
+    a->wants_seal = true;
+}
+
+/* ---- what others ask ---- */
+
+uint64_t aof_stable_lsn(const struct aof *a)
+{
+    return atomic_load_explicit(&a->stable_lsn, memory_order_acquire);
+}
+
+uint64_t aof_unstable_txid(const struct aof *a)
+{
+    return atomic_load_explicit(&a->unstable_txid, memory_order_acquire);
+}
+
+uint64_t aof_last_lsn(const struct aof *a)
+{
+    return a->next_lsn - 1;
+}
+
+uint64_t aof_durable_lsn(const struct aof *a)
+{
+    return a->durable_lsn;
+}
+
+enum aof_state aof_state_now(const struct aof *a)
+{
+    return a->state;
+}
+
+bool aof_is_full(const struct aof *a)
+{
+    return a->active.size > a->buffer_bytes_max;
+}
+
+bool aof_is_busy(const struct aof *a)
+{
+    return a->request.is_pending;
+}
+
+uint64_t aof_size(const struct aof *a)
+{
+    return a->offset;
+}
+
+size_t aof_buffered(const struct aof *a)
+{
+    return a->active.size + a->flying.size;
+}
+
+void aof_set_policy(struct aof *a, enum aof_policy policy)
+{
+    a->policy = policy;
+}
+
+void aof_set_resolved(struct aof *a, uint64_t txid)
+{
+    a->resolved_txid = MAX(a->resolved_txid, txid);
+}
