@@ -18,6 +18,9 @@
 /* More than any machine has: refused here, as some allocators (AddressSanitizer's) abort on absurd
  * sizes. */
 #define MEM_BYTES_MAX ((size_t)1 << 40)
+/* Larger blocks lie in pages of their own. */
+#define MEM_SLAB_BLOCK_BYTES_MAX 14336
+#define MEM_QUERY_PARTS 3
 
 /* ---- the allocator underneath: raw_* ---- */
 
@@ -26,7 +29,7 @@
 /* Read by jemalloc before main(). The automatic arenas serve only what libraries allocate for
  * themselves; the default of four per CPU would spread that little over hundreds of arenas on a
  * large machine. Decay keeps its defaults (dirty pages go back within 10 s), and there is no
- * background thread: a shard gives back its own pages as it allocates, mem_purge those of idle
+ * background thread: a shard gives back its own pages as it allocates, mem_decay those of idle
  * ones. */
 const char *malloc_conf = "narenas:2";
 
@@ -65,6 +68,8 @@ static void raw_open(struct mem *m)
     size = sizeof(m->tcache);
     CHECK(mallctl("tcache.create", &m->tcache, &size, NULL, 0) == 0);
     m->flags = (int)(MALLOCX_ARENA(m->arena) | MALLOCX_TCACHE(m->tcache));
+    size_t parts = MEM_QUERY_PARTS;
+    if (mallctlnametomib("experimental.utilization.query", m->query, &parts) != 0) m->query[0] = 0;
 }
 
 static void raw_close(struct mem *m)
@@ -113,6 +118,67 @@ void mem_purge(void)
     char name[40];
     snprintf(name, sizeof(name), "arena.%u.purge", (unsigned)MALLCTL_ARENAS_ALL);
     CHECK(mallctl(name, NULL, NULL, NULL, 0) == 0);
+}
+
+/* What "experimental.utilization.query" tells of a block: of the slab that it is in, and of all
+ * slabs of its class. */
+struct slab_state {
+    void *current; /* the slab that the next blocks are taken from; NULL: none has room */
+    size_t free_count, count, bytes;
+    size_t class_free_count, class_count;
+};
+_Static_assert(sizeof(struct slab_state) == 6 * sizeof(size_t), "the allocator's layout");
+
+bool mem_knows_slabs(void)
+{
+    size_t mib[MEM_QUERY_PARTS], parts = MEM_QUERY_PARTS;
+    bool has_stats = false;
+    size_t size = sizeof has_stats;
+    return mallctlnametomib("experimental.utilization.query", mib, &parts) == 0 &&
+           mallctl("config.stats", &has_stats, &size, NULL, 0) == 0 && has_stats;
+}
+
+bool mem_is_sparse(const struct mem *m, const void *p, size_t size)
+{
+    struct slab_state s;
+    size_t s_size = sizeof s;
+    if (size > MEM_SLAB_BLOCK_BYTES_MAX || m->query[0] == 0) return false;
+    if (mallctlbymib(m->query, MEM_QUERY_PARTS, &s, &s_size, &p, sizeof p) != 0) return false;
+    /* All that is free together would not empty one slab. */
+    if (s.free_count == 0 || s.class_free_count < s.count) return false;
+    uintptr_t at = (uintptr_t)p, current = (uintptr_t)s.current;
+    if (current && at >= current && at - current < s.bytes) return false;
+    return (uint64_t)s.free_count * s.class_count >= (uint64_t)s.class_free_count * s.count;
+}
+
+/* Around the thread cache: it would hand out blocks of the sparse slabs again. */
+static void *raw_alloc_filling(const struct mem *m, size_t size)
+{
+    return mallocx(size, (int)(MALLOCX_ARENA(m->arena) | MALLOCX_TCACHE_NONE));
+}
+
+static void raw_free_past_cache(void *p, size_t size)
+{
+    sdallocx(p, size, MALLOCX_TCACHE_NONE);
+}
+
+void mem_decay(void)
+{
+    char name[40];
+    snprintf(name, sizeof(name), "arena.%u.decay", (unsigned)MALLCTL_ARENAS_ALL);
+    CHECK(mallctl(name, NULL, NULL, NULL, 0) == 0);
+}
+
+void mem_read_usage(const struct mem *m, struct mem_usage *out)
+{
+    char name[64];
+    size_t page = stat_read("arenas.page");
+    snprintf(name, sizeof name, "stats.arenas.%u.pactive", m->arena);
+    out->active = stat_read(name) * page;
+    snprintf(name, sizeof name, "stats.arenas.%u.small.allocated", m->arena);
+    out->allocated = stat_read(name);
+    snprintf(name, sizeof name, "stats.arenas.%u.large.allocated", m->arena);
+    out->allocated += stat_read(name);
 }
 
 #else
@@ -186,6 +252,41 @@ void mem_print_statistics(void (*print)(void *context, const char *text), void *
 void mem_purge(void)
 {
     malloc_trim(0);
+}
+
+bool mem_knows_slabs(void)
+{
+    return false;
+}
+
+bool mem_is_sparse(const struct mem *m, const void *p, size_t size)
+{
+    (void)m;
+    (void)p;
+    (void)size;
+    return false;
+}
+
+/* What is aligned by its size in jemalloc's slabs must be so here, too. */
+static void *raw_alloc_filling(const struct mem *m, size_t size)
+{
+    return size % CACHE_LINE == 0 ? raw_alloc_aligned(m, size, CACHE_LINE) : raw_alloc(m, size);
+}
+
+static void raw_free_past_cache(void *p, size_t size)
+{
+    (void)size;
+    free(p);
+}
+
+void mem_decay(void)
+{
+    /* The C library has no such notion. */
+}
+
+void mem_read_usage(const struct mem *m, struct mem_usage *out)
+{
+    out->allocated = out->active = mem_live_bytes(m);
 }
 
 #endif
@@ -271,6 +372,15 @@ void mem_free(struct mem *m, void *p, size_t size)
     DCHECK(mem_live_bytes(m) >= bytes);
     raw_free(m, p, size);
     account(m, -bytes, -(uint64_t)1);
+}
+
+void *mem_try_move(struct mem *m, void *p, size_t size)
+{
+    void *moved = raw_alloc_filling(m, size);
+    if (!moved) return NULL;
+    memcpy(moved, p, size);
+    raw_free_past_cache(p, size);
+    return moved;
 }
 
 size_t mem_class_bytes(size_t size)

@@ -23,6 +23,7 @@ struct mem {
     int flags; /* of mallocx: arena and thread cache */
     unsigned arena;
     unsigned tcache;
+    size_t query[3]; /* the allocator's name for its question about slabs */
 };
 
 /* Makes an arena of its own for this owner. `name` must outlive it. */
@@ -49,6 +50,27 @@ static inline uint64_t mem_live_bytes(const struct mem *m)
 {
     return atomic_load_explicit(&m->live_bytes, memory_order_relaxed);
 }
+
+/* ---- moving blocks out of sparse slabs ---- */
+
+/* Whether the allocator tells how full its slabs are. [any] */
+bool mem_knows_slabs(void);
+/* Whether the block lies in a slab that is emptier than others of its class, so that moving it
+ * helps to free the slab. Some 100 ns. */
+bool mem_is_sparse(const struct mem *m, const void *p, size_t size);
+/* Another block of that size with the same contents, where the allocator fills up first; `p` is
+ * freed. NULL when there is no memory: `p` stays. */
+MUST_USE void *mem_try_move(struct mem *m, void *p, size_t size);
+/* Gives pages of all arenas that have been free for some seconds back to the system, as their
+ * owners would by allocating. [main] */
+void mem_decay(void);
+
+/* Of one owner, as of the last mem_read_totals. [main] */
+struct mem_usage {
+    uint64_t allocated; /* in blocks, those in thread caches included */
+    uint64_t active;    /* in pages that have a block */
+};
+void mem_read_usage(const struct mem *m, struct mem_usage *out);
 
 /* What the allocator knows of the whole process, all bytes. [main] */
 struct mem_totals {

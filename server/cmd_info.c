@@ -224,8 +224,8 @@ static void write_memory(struct info *in)
     NUMBERS(in, {"mem_clients_normal", s->used_memory_clients}, {"mem_cluster_links", 0},
             {"mem_aof_buffer", 0});
     write_text(in, "mem_allocator", mem_allocator_name());
-    NUMBERS(in, {"active_defrag_running", 0}, {"lazyfree_pending_objects", s->lazyfree_pending},
-            {"lazyfreed_objects", s->lazyfreed});
+    NUMBERS(in, {"active_defrag_running", counter_read(&in->srv->defrag.effort_percent)},
+            {"lazyfree_pending_objects", s->lazyfree_pending}, {"lazyfreed_objects", s->lazyfreed});
 }
 
 /* There is no persistence yet: nothing was loaded, saved or forked. */
@@ -290,12 +290,6 @@ static void write_stats(struct info *in)
                                        "total_forks",
                                        "migrate_cached_sockets",
                                        "slave_expires_tracked_keys",
-                                       "active_defrag_hits",
-                                       "active_defrag_misses",
-                                       "active_defrag_key_hits",
-                                       "active_defrag_key_misses",
-                                       "total_active_defrag_time",
-                                       "current_active_defrag_time",
                                        NULL};
     NUMBERS(in, {"total_connections_received", s->connections_received},
             {"total_commands_processed", s->commands},
@@ -318,6 +312,11 @@ static void write_stats(struct info *in)
             {"pubsub_channels", s->pubsub_channels}, {"pubsub_patterns", s->pubsub_patterns},
             {"pubsubshard_channels", s->pubsub_sharded_channels});
     write_zeros(in, none);
+    NUMBERS(in, {"active_defrag_hits", s->defrag_hits}, {"active_defrag_misses", s->defrag_misses},
+            {"active_defrag_key_hits", s->defrag_key_hits},
+            {"active_defrag_key_misses", s->defrag_key_misses},
+            {"total_active_defrag_time", counter_read(&in->srv->defrag.total_us) / 1000},
+            {"current_active_defrag_time", counter_read(&in->srv->defrag.current_us) / 1000});
     NUMBERS(in, {"tracking_total_keys", s->tracking_keys},
             {"tracking_total_items", s->tracking_items},
             {"tracking_total_prefixes", s->tracking_prefixes});

@@ -174,6 +174,7 @@ static bool set_bool(struct config *c, const struct config_param *p, struct byte
     bool yes = bytes_equal_nocase(word, "yes");
     if (!yes && !bytes_equal_nocase(word, "no"))
         return config_fail(why, "argument must be 'yes' or 'no'");
+    if (p->special && p->special->check && !p->special->check(word, why)) return false;
     store_number(c, p, yes);
     return true;
 }
@@ -387,6 +388,16 @@ static bool check_title(struct bytes text, struct buf *why)
     return true;
 }
 
+/* Redis's words: there, too, the allocator has to help. */
+static bool check_defrag(struct bytes word, struct buf *why)
+{
+    if (!bytes_equal_nocase(word, "yes") || mem_knows_slabs()) return true;
+    return config_fail(why, "Active defragmentation cannot be enabled: it requires a Redis server "
+                            "compiled with a modified Jemalloc like the one shipped by default "
+                            "with the Redis source distribution");
+}
+
+const struct config_special config_special_defrag = {.check = check_defrag};
 const struct config_special config_special_file_name = {.check = check_file_name};
 const struct config_special config_special_file_name_needed = {.check = check_file_name_needed};
 const struct config_special config_special_dir_name_needed = {.check = check_dir_name_needed};

@@ -25,7 +25,7 @@ struct config_special {
     void (*print)(const struct config *c, const struct config_param *p, struct buf *out);
     /* Whole lines for the file, each with its line end. NULL: one line made of name and print. */
     void (*lines)(const struct config *c, const struct config_param *p, struct buf *out);
-    /* For CONFIG_TEXT and CONFIG_INT: a further check. */
+    /* For CONFIG_TEXT, CONFIG_INT and CONFIG_BOOL: a further check. */
     bool (*check)(struct bytes value, struct buf *why);
     bool is_text; /* the field is a char * that the configuration owns */
     bool is_list; /* … or a struct config_list */
@@ -36,7 +36,7 @@ extern const struct config_special config_special_bind, config_special_dir, conf
     config_special_percentiles, config_special_replicaof, config_special_users,
     config_special_modules, config_special_rename, config_special_ignored, config_special_include,
     config_special_file_name, config_special_file_name_needed, config_special_dir_name_needed,
-    config_special_hostname, config_special_title, config_special_hz;
+    config_special_hostname, config_special_title, config_special_hz, config_special_defrag;
 
 /* Stores a value. */
 MUST_USE bool config_value_set(struct config *c, const struct config_param *p,

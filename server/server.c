@@ -7,6 +7,7 @@
 
 #include "base/log.h"
 #include "server/batch.h"
+#include "server/defragmenter.h"
 #include "server/descriptors.h"
 #include "server/lending.h"
 #include "server/stats.h"
@@ -584,6 +585,8 @@ void server_step(struct server *srv, uint64_t max_sleep_ns)
     if (now_ns >= srv->cron_next_ns) {
         sample(srv, now_ns);
         lending_update(srv, srv->config);
+        defragmenter_update(srv, now_ns);
+        mem_decay();
         srv->cron_next_ns = now_ns + CRON_NS;
     }
     uint64_t sleep_ns = any ? 0 : MIN(max_sleep_ns, srv->cron_next_ns - now_ns);

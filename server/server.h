@@ -48,6 +48,13 @@ struct server_samples {
     double ops_average, in_average, out_average;
 };
 
+/* Active defragmentation as the main thread sees it. */
+struct server_defrag {
+    struct counter effort_percent; /* of the busiest shard; 0: none works */
+    struct counter total_us, current_us;
+    uint64_t since_ns, last_ns;
+};
+
 struct server {
     /* ---- constant after boot ---- */
     struct mem mem;
@@ -82,6 +89,7 @@ struct server {
 
     /* ---- any thread reads ---- */
     struct server_samples samples;
+    struct server_defrag defrag;
     struct counter rejected_connections;
     _Atomic int64_t monitor_count; /* connections that watch; written by net threads */
     struct counter *route_ticks;   /* of PLAN_MAIN commands, by route id */

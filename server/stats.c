@@ -45,6 +45,10 @@ static void add_shard(const struct shard *sh, struct stats *out)
     out->evicted_keys += counter_read(&sh->evict.evicted_keys);
     out->eviction_exceeded_us += counter_read(&sh->evict.exceeded_us);
     out->watched_keys += counter_read(&c->watched_keys);
+    out->defrag_hits += counter_read(&sh->defrag.hits);
+    out->defrag_misses += counter_read(&sh->defrag.misses);
+    out->defrag_key_hits += counter_read(&sh->defrag.key_hits);
+    out->defrag_key_misses += counter_read(&sh->defrag.key_misses);
     out->used_memory_index += counter_read(&c->index_bytes);
     out->tracking_keys += counter_read(&sh->tracking.key_count);
     out->tracking_items += counter_read(&sh->tracking.item_count);
@@ -281,6 +285,10 @@ static void reset_shard(struct shard *sh)
                                       &c->expired_stale_slices,
                                       &sh->evict.evicted_keys,
                                       &sh->evict.exceeded_us,
+                                      &sh->defrag.hits,
+                                      &sh->defrag.misses,
+                                      &sh->defrag.key_hits,
+                                      &sh->defrag.key_misses,
                                       &c->locked_waits,
                                       &c->error_replies,
                                       &c->slowest_us,
@@ -307,6 +315,7 @@ void stats_reset_worker(struct worker *w)
 void stats_reset_main(struct server *srv)
 {
     counter_set(&srv->rejected_connections, 0);
+    counter_set(&srv->defrag.total_us, 0);
     for (uint32_t i = 0; i < srv->router.route_count; i++) counter_set(&srv->route_ticks[i], 0);
     struct server_samples *s = &srv->samples;
     s->ops_average = s->in_average = s->out_average = 0;

@@ -28,6 +28,7 @@ struct stats {
     uint64_t lazyfree_pending, lazyfreed;
     uint64_t evicted_keys, eviction_exceeded_us;
     uint64_t watched_keys;
+    uint64_t defrag_hits, defrag_misses, defrag_key_hits, defrag_key_misses;
     /* ---- bytes ---- */
     uint64_t used_memory, used_memory_peak, used_memory_clients, used_memory_index,
         used_memory_overhead, used_memory_dataset;

@@ -64,6 +64,8 @@ static void shard_config_fill(struct shard_config *out, const struct config *c)
                                  .set_max_listpack_value_bytes = c->set_max_listpack_value_bytes,
                                  .zset_max_listpack_entries = c->zset_max_listpack_entries,
                                  .zset_max_listpack_value_bytes = c->zset_max_listpack_value_bytes,
+                                 .active_defrag = c->activedefrag,
+                                 .defrag_scan_fields_max = c->active_defrag_max_scan_fields,
                                  .hll_sparse_bytes_max = c->hll_sparse_bytes_max,
                                  .stream_node_max_bytes = c->stream_node_bytes_max,
                                  .stream_node_max_entries = (uint64_t)c->stream_node_entries_max,

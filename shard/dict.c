@@ -52,7 +52,7 @@ void segment_free(struct dict *d, const struct segment *s)
     d->bytes -= segment_bytes(s->bucket_count);
 }
 
-static size_t directory_bytes(unsigned depth)
+size_t directory_bytes(unsigned depth)
 {
     return (sizeof(uint64_t) + sizeof(struct dict_segment_counts)) << depth;
 }
@@ -77,8 +77,7 @@ void directory_free(struct dict *d)
     d->depth = 0;
 }
 
-/* Names the segment in all its directory words. */
-static void directory_set(struct dict *d, const struct segment *s)
+void directory_set(struct dict *d, const struct segment *s)
 {
     uint64_t word = segment_word(s);
     uint64_t span = segment_span(d, s);

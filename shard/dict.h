@@ -96,6 +96,11 @@ uint64_t dict_scan(const struct dict *d, uint64_t cursor, dict_scan_fn *fn, void
  * some dozens of buckets at most, and stops behind the first one that had something to tell. */
 uint64_t dict_scan_marked(const struct dict *d, uint64_t cursor, unsigned marks, dict_scan_fn *fn,
                           void *context);
+/* The same for defragmentation: `fn` may move an entry, and says where it is now. The table's own
+ * blocks are moved, too. */
+typedef struct entry *dict_move_fn(void *context, struct entry *e);
+uint64_t dict_defrag(struct dict *d, struct defrag_walk *w, uint64_t cursor, dict_move_fn *fn,
+                     void *context);
 /* An entry chosen evenly, within the spread of segment sizes; NULL when empty. `random` is 64
  * random bits. */
 struct entry *dict_random(const struct dict *d, uint64_t random);

@@ -97,6 +97,52 @@ uint64_t dict_scan_marked(const struct dict *d, uint64_t cursor, unsigned marks,
     return cursor;
 }
 
+/* ---- defragmentation ---- */
+
+static void prefetch_entries(const uint64_t *bucket)
+{
+    for (unsigned i = 0; i < DICT_BUCKET_SLOTS; i++) __builtin_prefetch(dict_slot_entry(bucket[i]));
+}
+
+static void defrag_directory(struct dict *d, struct defrag_walk *w)
+{
+    d->directory = defrag_block(w, d->directory, directory_bytes(d->depth));
+    d->counts = (struct dict_segment_counts *)(void *)(d->directory + directory_size(d));
+}
+
+static void defrag_segment(struct dict *d, struct defrag_walk *w, struct segment *s)
+{
+    uint64_t *slots = defrag_block(w, s->slots, segment_bytes(s->bucket_count));
+    if (slots == s->slots) return;
+    CHECK(((uintptr_t)slots & ~DICT_BUCKETS_MASK) == 0);
+    s->slots = slots;
+    directory_set(d, s);
+}
+
+/* The slots of one bucket. An overflowed entry is met where it stands, so one may be left out when
+ * the table changes between two calls. */
+static void defrag_bucket(uint64_t *bucket, dict_move_fn *fn, void *context)
+{
+    prefetch_entries(bucket);
+    for (unsigned i = 0; i < DICT_BUCKET_SLOTS && bucket[i]; i++) {
+        uint64_t address = (uint64_t)(uintptr_t)fn(context, dict_slot_entry(bucket[i]));
+        DCHECK((address & ~DICT_ENTRY_MASK) == 0);
+        bucket[i] = (bucket[i] & ~DICT_ENTRY_MASK) | address;
+    }
+}
+
+uint64_t dict_defrag(struct dict *d, struct defrag_walk *w, uint64_t cursor, dict_move_fn *fn,
+                     void *context)
+{
+    if (!d->directory) return 0;
+    if (cursor == 0) defrag_directory(d, w);
+    struct segment s = segment_at(d, dict_index(d, cursor));
+    uint32_t b = tag_home(hash_tag(cursor, s.depth), s.bucket_count);
+    if (b == 0) defrag_segment(d, w, &s);
+    defrag_bucket(segment_bucket(&s, b), fn, context);
+    return bucket_position(d, &s, b + 1ULL);
+}
+
 static uint64_t mix(uint64_t x)
 {
     x = (x ^ x >> 32) * 0xd6e8feb86659fd93ULL;
@@ -131,11 +177,6 @@ void dict_drain_init(struct dict_drain *drain, struct dict *d)
 {
     *drain = (struct dict_drain){.dict = *d};
     dict_init(d, drain->dict.mem, drain->dict.seed);
-}
-
-static void prefetch_entries(const uint64_t *bucket)
-{
-    for (unsigned i = 0; i < DICT_BUCKET_SLOTS; i++) __builtin_prefetch(dict_slot_entry(bucket[i]));
 }
 
 bool dict_drain_some(struct dict_drain *drain, uint64_t count, dict_scan_fn *fn, void *context)

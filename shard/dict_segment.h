@@ -88,6 +88,9 @@ static inline size_t segment_bytes(uint32_t bucket_count)
     return (size_t)bucket_count * DICT_BUCKET_SLOTS * sizeof(uint64_t);
 }
 
+/* Names the segment in all its directory words. */
+void directory_set(struct dict *d, const struct segment *s);
+size_t directory_bytes(unsigned depth);
 /* Gives back the buckets. */
 void segment_free(struct dict *d, const struct segment *s);
 /* Gives back the directory. */

@@ -206,6 +206,11 @@ void entry_free_shell(struct mem *mem, struct entry *e)
     mem_free(mem, e, room_for(entry_bytes(e)));
 }
 
+struct entry *entry_defrag(struct defrag_walk *w, struct entry *e)
+{
+    return defrag_block(w, e, room_for(entry_bytes(e)));
+}
+
 /* ---- changing in place ---- */
 
 static bool same_class(size_t a, size_t b)

@@ -26,6 +26,7 @@
 #include "base/bytes.h"
 #include "base/err.h"
 #include "base/mem.h"
+#include "shard/defrag_walk.h"
 
 enum type { TYPE_STRING, TYPE_LIST, TYPE_SET, TYPE_ZSET, TYPE_HASH, TYPE_STREAM, TYPE_COUNT };
 
@@ -197,6 +198,9 @@ MUST_USE struct entry *entry_try_rebuild(struct mem *mem, struct entry *e, struc
 void entry_free_string(struct mem *mem, struct entry *e);
 /* Frees the allocation of the entry only; what it points to has been moved elsewhere. */
 void entry_free_shell(struct mem *mem, struct entry *e);
+
+/* The entry, or the one that took its place; what it points to stays. */
+struct entry *entry_defrag(struct defrag_walk *w, struct entry *e);
 
 /* ---- changing in place; false, with nothing changed, if that needs another size class ---- */
 

@@ -63,14 +63,6 @@ static void sample_marked(struct shard *sh, const struct dict *keys, struct evic
     sh->evict.cursor = s->count ? 0 : cursor;
 }
 
-/* A key that a LOCKED command holds, or that is here only as its guest, stays. */
-static bool is_in_use(struct shard *sh, const struct entry *e, uint64_t hash)
-{
-    if (likely(sh->locks.busy == 0)) return false;
-    return locks_has_hash(sh, hash) ||
-           bytes_shard(entry_key(e), hash, sh->keys.seed, sh->shard_count) != sh->id;
-}
-
 bool evict_sample(struct shard *sh, uint32_t db, struct evict_sample *s)
 {
     const struct database *d = sh->keys.databases[db];
@@ -85,7 +77,7 @@ bool evict_sample(struct shard *sh, uint32_t db, struct evict_sample *s)
     for (uint32_t i = 0; i < s->count; i++) {
         struct entry *e = s->entries[i];
         uint64_t hash = bytes_hash(entry_key(e), sh->keys.seed);
-        if (is_in_use(sh, e, hash)) continue;
+        if (keyspace_is_in_use(sh, e, hash)) continue;
         s->entries[kept] = e;
         s->hashes[kept++] = hash;
     }
@@ -98,5 +90,5 @@ struct entry *evict_candidate_entry(struct shard *sh, const struct evict_candida
     const struct database *d = sh->keys.databases[c->db];
     struct entry *e = d ? dict_find_hash(&d->keys, c->hash) : NULL;
     if (!e || (sh->config->evict_volatile && !entry_has_deadline(e))) return NULL;
-    return is_in_use(sh, e, c->hash) ? NULL : e;
+    return keyspace_is_in_use(sh, e, c->hash) ? NULL : e;
 }

@@ -206,6 +206,13 @@ void keyspace_drop_expired(struct shard *sh, uint32_t db, uint64_t hash, struct 
     counter_add(&sh->counters.expired_keys, 1);
 }
 
+bool keyspace_is_in_use(const struct shard *sh, const struct entry *e, uint64_t hash)
+{
+    if (likely(sh->locks.busy == 0)) return false;
+    return locks_has_hash(sh, hash) ||
+           bytes_shard(entry_key(e), hash, sh->keys.seed, sh->shard_count) != sh->id;
+}
+
 void keyspace_drop_evicted(struct shard *sh, uint32_t db, uint64_t hash, struct entry *e)
 {
     struct key k = {.name = entry_key(e), .hash = hash, .db = db};

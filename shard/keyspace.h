@@ -125,6 +125,9 @@ uint64_t keyspace_scan(struct shard *sh, uint32_t db, uint64_t cursor, uint64_t 
 bool keyspace_is_expired(const struct shard *sh, const struct entry *e);
 /* For active expiry: deletes a key whose deadline has passed and counts it. */
 void keyspace_drop_expired(struct shard *sh, uint32_t db, uint64_t hash, struct entry *e);
+/* A LOCKED command holds the key, or it is here only as its guest: nothing may be done to it behind
+ * that command's back. */
+bool keyspace_is_in_use(const struct shard *sh, const struct entry *e, uint64_t hash);
 /* For eviction: deletes a key. */
 void keyspace_drop_evicted(struct shard *sh, uint32_t db, uint64_t hash, struct entry *e);
 /* A value has changed without anybody's access: fields that expired. For whoever is interested. */

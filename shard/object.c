@@ -46,6 +46,27 @@ void object_free(struct mem *mem, struct entry *e)
     entry_free_shell(mem, e);
 }
 
+void object_defrag(struct defrag_walk *w, struct entry *e)
+{
+    if (entry_type(e) != TYPE_STRING) {
+        const struct type_ops *ops = collection_ops(entry_type(e));
+        entry_set_root(e, ops->defrag(w, entry_root(e), entry_encoding(e)));
+        return;
+    }
+    w->cursor = 0;
+    if (!(e->flags & ENTRY_POINTER)) return;
+    struct big_string b = entry_big_string(e);
+    b.data = defrag_block(w, b.data, b.capacity);
+    entry_set_big_string(e, &b);
+}
+
+struct entry *object_defrag_string(struct defrag_walk *w, struct entry *e)
+{
+    e = entry_defrag(w, e);
+    object_defrag(w, e);
+    return e;
+}
+
 uint64_t object_effort(const struct entry *e)
 {
     if (likely(entry_type(e) == TYPE_STRING)) return 1;

@@ -12,6 +12,7 @@
 
 #include "persist/rdb.h"
 #include "shard/dict.h"
+#include "shard/defrag_walk.h"
 #include "shard/digest.h"
 #include "shard/type/skiplist.h"
 
@@ -48,6 +49,10 @@ struct type_ops {
      * What the step before asked for has arrived; before step 0, the first two cache lines of the
      * root. NULL: a type whose values are not asked for. */
     bool (*prefetch)(struct value_prefetch *p, unsigned step);
+    /* Moves blocks out of sparse slabs, from w->cursor on, which is 0 again when it is through: the
+     * value may change between two calls, and a change of place may leave some blocks out. Returns
+     * the root. */
+    void *(*defrag)(struct defrag_walk *w, void *root, enum encoding encoding);
 };
 
 /* The first steps for a table of members; false after the last one, behind which the entry has
@@ -61,6 +66,10 @@ const struct type_ops *object_ops(enum type type);
 
 /* Frees the value and the entry, now. */
 void object_free(struct mem *mem, struct entry *e);
+/* Moves what is behind the entry, not the entry itself, as type_ops says. */
+void object_defrag(struct defrag_walk *w, struct entry *e);
+/* The entry of a string that stands in a table, and what is behind it: where the entry is now. */
+struct entry *object_defrag_string(struct defrag_walk *w, struct entry *e);
 /* Elements behind the entry: 1 for a string. */
 uint64_t object_effort(const struct entry *e);
 /* Bytes of the entry and all behind it. */

@@ -213,8 +213,9 @@ bool shard_background(struct shard *sh)
 {
     bool must_free = free_list_pending(sh->free_list) > 0,
          must_expire = sh->now_ns >= sh->expire_next_ns,
-         must_evict = sh->now_ns >= evict_next_ns(sh);
-    if (!must_free && !must_expire && !must_evict) return false;
+         must_evict = sh->now_ns >= evict_next_ns(sh),
+         must_defrag = sh->now_ns >= defrag_next_ns(sh);
+    if (!must_free && !must_expire && !must_evict && !must_defrag) return false;
     bool more = false;
     uint64_t started = env_ticks();
     if (must_free) more = free_list_step(sh);
@@ -223,6 +224,7 @@ bool shard_background(struct shard *sh)
         publish_index_bytes(sh);
     }
     if (must_evict) more |= evict_step(sh);
+    if (must_defrag) more |= defrag_step(sh);
     counter_add(&sh->counters.busy_ticks, env_ticks() - started);
     return more;
 }
@@ -230,5 +232,5 @@ bool shard_background(struct shard *sh)
 uint64_t shard_next_deadline_ns(const struct shard *sh)
 {
     if (free_list_pending(sh->free_list) > 0) return 0;
-    return MIN(sh->expire_next_ns, evict_next_ns(sh));
+    return MIN(MIN(sh->expire_next_ns, evict_next_ns(sh)), defrag_next_ns(sh));
 }

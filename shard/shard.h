@@ -12,6 +12,7 @@
 #include "base/sequencer.h"
 #include "base/wheel.h"
 #include "shard/channels.h"
+#include "shard/defrag.h"
 #include "shard/evict.h"
 #include "shard/keyspace.h"
 #include "shard/locks.h"
@@ -31,7 +32,9 @@ struct shard_config {
     uint32_t notify_classes;    /* enum notify_class: which keyspace events anybody gets */
     bool rdb_compression;       /* of DUMP */
     bool active_expire;
-    uint64_t maxmemory_bytes; /* of all shards and everything else; 0: no limit */
+    bool active_defrag;
+    uint64_t defrag_scan_fields_max; /* of a value, in one go */
+    uint64_t maxmemory_bytes;        /* of all shards and everything else; 0: no limit */
     enum evict_policy evict_policy;
     bool evict_volatile; /* only keys with a deadline */
     uint32_t evict_samples, evict_tenacity;
@@ -83,6 +86,7 @@ struct shard {
     struct tracking tracking;
     struct free_list *free_list;
     struct evict evict;
+    struct defrag defrag;
     const struct shard_config *config;
     uint64_t random_state;
     struct buf guest_events; /* of keys that live elsewhere: shard/notify.h */

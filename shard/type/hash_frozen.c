@@ -365,6 +365,26 @@ static bool prefetch(struct value_prefetch *p, unsigned step)
     return object_prefetch_member(p, step, &t->fields.dict, rq->argv[2]);
 }
 
+static struct entry *defrag_field(void *context, struct entry *e)
+{
+    return object_defrag_string(context, e);
+}
+
+static void *defrag(struct defrag_walk *w, void *root, enum encoding encoding)
+{
+    if (encoding == ENCODING_LISTPACK) {
+        w->cursor = 0;
+        return defrag_block(w, root, listpack_allocated(root));
+    }
+    struct hash_table *t = root;
+    uint64_t cursor = w->cursor;
+    if (cursor == 0) t = defrag_block(w, t, sizeof *t);
+    do cursor = dict_defrag(&t->fields.dict, w, cursor, defrag_field, w);
+    while (cursor && w->budget > 0);
+    w->cursor = cursor;
+    return t;
+}
+
 const struct type_ops hash_ops = {
     .free_some = free_some,
     .effort = effort,
@@ -374,4 +394,5 @@ const struct type_ops hash_ops = {
     .thaw = thaw,
     .digest = digest,
     .prefetch = prefetch,
+    .defrag = defrag,
 };

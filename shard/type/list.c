@@ -335,6 +335,13 @@ static bool prefetch(struct value_prefetch *p, unsigned step)
     return step + 1 < QUICKLIST_PREFETCH_STEPS;
 }
 
+static void *defrag(struct defrag_walk *w, void *root, enum encoding encoding)
+{
+    if (encoding == ENCODING_QUICKLIST) return quicklist_defrag(w, root);
+    w->cursor = 0;
+    return defrag_block(w, root, listpack_allocated(root));
+}
+
 const struct type_ops list_ops = {
     .free_some = free_some,
     .effort = effort,
@@ -344,4 +351,5 @@ const struct type_ops list_ops = {
     .thaw = thaw,
     .digest = digest,
     .prefetch = prefetch,
+    .defrag = defrag,
 };

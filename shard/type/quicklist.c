@@ -63,6 +63,7 @@ static void drop_node(struct mem *mem, struct quicklist *q, struct quicklist_nod
 {
     *(node->prev ? &node->prev->next : &q->first) = node->next;
     *(node->next ? &node->next->prev : &q->last) = node->prev;
+    if (unlikely(q->bookmark == node)) q->bookmark = node->next;
     q->node_count--;
     free_data(mem, node);
     mem_free(mem, node, sizeof *node);
@@ -368,6 +369,30 @@ void quicklist_get(struct quicklist_place place, struct listpack_value *out)
     } else {
         listpack_get(packed(place.node), place.at, out);
     }
+}
+
+/* ---- defragmentation ---- */
+
+static struct quicklist_node *defrag_node(struct defrag_walk *w, struct quicklist *q,
+                                          struct quicklist_node *node)
+{
+    node = defrag_block(w, node, sizeof *node);
+    *(node->prev ? &node->prev->next : &q->first) = node;
+    *(node->next ? &node->next->prev : &q->last) = node;
+    size_t bytes = is_plain(node) ? node->plain_bytes : listpack_allocated(packed(node));
+    node->data = defrag_block(w, node->data, bytes);
+    return node;
+}
+
+struct quicklist *quicklist_defrag(struct defrag_walk *w, struct quicklist *q)
+{
+    if (w->cursor == 0) {
+        q = defrag_block(w, q, sizeof *q);
+        q->bookmark = q->first;
+    }
+    while (q->bookmark && w->budget > 0) q->bookmark = defrag_node(w, q, q->bookmark)->next;
+    w->cursor = q->bookmark != NULL;
+    return q;
 }
 
 /* ---- changing ---- */

@@ -18,6 +18,7 @@
 #pragma once
 
 #include "persist/rdb.h"
+#include "shard/defrag_walk.h"
 #include "shard/type/listpack.h"
 
 struct quicklist_node {
@@ -31,6 +32,7 @@ struct quicklist {
     struct quicklist_node *first, *last;
     uint64_t length; /* elements */
     uint64_t node_count;
+    struct quicklist_node *bookmark; /* where quicklist_defrag goes on; NULL: nowhere */
 };
 
 /* An element; `node` NULL: none. `at` counts in a listpack only. */
@@ -63,6 +65,8 @@ MUST_USE bool quicklist_try_freeze(const struct quicklist *q, struct rdb_writer 
  * empty, or there is no memory. */
 MUST_USE struct quicklist *quicklist_try_thaw(struct mem *mem, enum rdb_type rdb_type,
                                               struct bytes *in);
+/* See type_ops. */
+struct quicklist *quicklist_defrag(struct defrag_walk *w, struct quicklist *q);
 void quicklist_validate(const struct quicklist *q);
 
 /* ---- reading ---- */

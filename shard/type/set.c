@@ -528,6 +528,27 @@ static bool prefetch(struct value_prefetch *p, unsigned step)
     return object_prefetch_member(p, step, &t->members.dict, rq->argv[2]);
 }
 
+static struct entry *defrag_member(void *context, struct entry *e)
+{
+    return entry_defrag(context, e);
+}
+
+static void *defrag(struct defrag_walk *w, void *root, enum encoding encoding)
+{
+    if (encoding != ENCODING_HASHTABLE) {
+        struct set s = view(root, encoding);
+        w->cursor = 0;
+        return defrag_block(w, root,
+                            encoding == ENCODING_INTSET ? intset_allocated(s.root)
+                                                        : listpack_allocated(s.root));
+    }
+    struct set_table *t = root;
+    if (w->cursor == 0) t = defrag_block(w, t, sizeof *t);
+    do w->cursor = dict_defrag(&t->members.dict, w, w->cursor, defrag_member, w);
+    while (w->cursor && w->budget > 0);
+    return t;
+}
+
 const struct type_ops set_ops = {
     .free_some = free_some,
     .effort = effort,
@@ -537,6 +558,7 @@ const struct type_ops set_ops = {
     .thaw = thaw,
     .digest = digest,
     .prefetch = prefetch,
+    .defrag = defrag,
 };
 
 /* ---- invariants ---- */

@@ -205,6 +205,24 @@ void skiplist_move(struct skiplist *sl, struct skiplist_node *n, double score)
     skiplist_insert(sl, n);
 }
 
+struct skiplist_node *skiplist_defrag_node(struct defrag_walk *w, struct skiplist *sl,
+                                           struct skiplist_node *n)
+{
+    struct path path;
+    unsigned level_count = level_count_of(n);
+    size_t size = node_bytes(level_count, skiplist_member(n).size);
+    char *block = (char *)level_of(n, level_count - 1);
+    if (!defrag_wants(w, block, size)) return n;
+    path_find(sl, n->score, skiplist_member(n), &path);
+    block = mem_try_move(w->mem, block, size);
+    if (!block) return n;
+    w->hits++;
+    struct skiplist_node *moved = (void *)(block + level_count * sizeof(struct skiplist_level));
+    for (unsigned i = 0; i < level_count; i++) level_of(path.base[i], i)->next = moved;
+    *(skiplist_next(moved) ? &skiplist_next(moved)->prev : &sl->last) = moved;
+    return moved;
+}
+
 /* ---- ranks ---- */
 
 uint64_t skiplist_rank(const struct skiplist *sl, const struct skiplist_node *n)

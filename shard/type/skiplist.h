@@ -19,6 +19,7 @@
  */
 #pragma once
 
+#include "shard/defrag_walk.h"
 #include "shard/entry.h"
 
 #define SKIPLIST_LEVELS_MAX 32
@@ -80,6 +81,10 @@ void skiplist_insert(struct skiplist *sl, struct skiplist_node *n);
 void skiplist_remove(struct skiplist *sl, struct skiplist_node *n);
 /* Another score, for a node of the list. */
 void skiplist_move(struct skiplist *sl, struct skiplist_node *n, double score);
+
+/* O(log n) if it moves. The node, or the one that took its place, which a dict must learn. */
+struct skiplist_node *skiplist_defrag_node(struct defrag_walk *w, struct skiplist *sl,
+                                           struct skiplist_node *n);
 
 /* O(log n). How many elements stand before it. */
 uint64_t skiplist_rank(const struct skiplist *sl, const struct skiplist_node *n);

@@ -250,6 +250,32 @@ static void digest(const void *root, enum encoding encoding, struct digest *out)
     }
 }
 
+/* The walk, and the list that the nodes stand in. */
+struct node_walk {
+    struct defrag_walk *w;
+    struct skiplist *list;
+};
+
+static struct entry *defrag_element(void *context, struct entry *e)
+{
+    struct node_walk *nw = context;
+    return skiplist_entry(skiplist_defrag_node(nw->w, nw->list, skiplist_node_of(e)));
+}
+
+static void *defrag(struct defrag_walk *w, void *root, enum encoding encoding)
+{
+    if (encoding == ENCODING_LISTPACK) {
+        w->cursor = 0;
+        return defrag_block(w, root, listpack_allocated(root));
+    }
+    struct zset_table *t = root;
+    if (w->cursor == 0) t = defrag_block(w, t, sizeof *t);
+    struct node_walk nw = {w, &t->list};
+    do w->cursor = dict_defrag(&t->members.dict, w, w->cursor, defrag_element, &nw);
+    while (w->cursor && w->budget > 0);
+    return t;
+}
+
 const struct type_ops zset_ops = {
     .free_some = free_some,
     .effort = effort,
@@ -259,4 +285,5 @@ const struct type_ops zset_ops = {
     .thaw = thaw,
     .digest = digest,
     .prefetch = zset_prefetch,
+    .defrag = defrag,
 };

@@ -1,0 +1,310 @@
+#include "shard/defrag.h"
+
+#include <criterion/criterion.h>
+#include <stdio.h>
+
+#include "random.h"
+#include "shard/cmd/families.h"
+#include "shard/digest.h"
+#include "shard/type/hash.h"
+#include "shard/type/list.h"
+#include "shard/type/set.h"
+#include "shard/type/zset.h"
+#include "shard_fixture.h"
+
+/* Commands come from tables of formats. */
+#pragma GCC diagnostic ignored "-Wformat-nonliteral"
+
+static struct shard_fixture f;
+static struct shard *sh;
+
+static void setup(void)
+{
+    f = shard_fixture_make();
+    sh = f.shard;
+    shard_fixture_add_family(&f, &list_family);
+    shard_fixture_add_family(&f, &set_family);
+    shard_fixture_add_family(&f, &zset_family);
+    shard_fixture_add_family(&f, &hash_family);
+    shard_fixture_add_family(&f, &hash_expire_family);
+    f.config->active_defrag = true;
+    f.config->defrag_scan_fields_max = 1000;
+    f.config->set_max_intset_entries = 64;
+    f.config->set_max_listpack_entries = 32;
+    f.config->set_max_listpack_value_bytes = 64;
+    f.config->zset_max_listpack_entries = 32;
+    f.config->zset_max_listpack_value_bytes = 64;
+    f.config->hash_max_listpack_entries = 32;
+    f.config->list_max_listpack_size = -1;
+    defrag_set_effort(&sh->defrag, 100);
+}
+
+static void teardown(void)
+{
+    shard_fixture_free(&f);
+}
+
+TestSuite(defrag, .init = setup, .fini = teardown);
+
+static void slice(void)
+{
+    sh->defrag.next_ns = 0;
+    (void)defrag_step(sh);
+}
+
+static void run_cycle(void)
+{
+    uint64_t cycles = counter_read(&sh->defrag.cycles);
+    while (counter_read(&sh->defrag.cycles) == cycles) slice();
+}
+
+/* ---- what must not change ---- */
+
+static void add_value(void *context, struct entry *e, uint64_t position)
+{
+    (void)position;
+    struct digest one = {0};
+    digest_mix(&one, entry_key(e));
+    digest_mix_value(&one, e);
+    digest_xor(context, &one);
+}
+
+static struct digest digest_of_all(void)
+{
+    struct digest d = {0};
+    uint64_t cursor = 0;
+    for (uint32_t db = 0; db < 2; db++) {
+        do cursor = keyspace_scan(sh, db, cursor, 100, add_value, &d);
+        while (cursor);
+    }
+    return d;
+}
+
+static void validate_value(void *context, struct entry *e, uint64_t position)
+{
+    (void)context;
+    (void)position;
+    struct list l;
+    struct set s;
+    struct zset z;
+    struct hash h;
+    switch (entry_type(e)) {
+    case TYPE_LIST:
+        l = list_of(e);
+        list_validate(&l);
+        break;
+    case TYPE_SET:
+        s = set_of(e);
+        set_validate(&s);
+        break;
+    case TYPE_ZSET:
+        z = zset_of(e);
+        zset_validate(&z);
+        break;
+    case TYPE_HASH:
+        h = hash_of(e);
+        hash_validate(&h);
+        break;
+    case TYPE_STRING:
+    case TYPE_STREAM:
+    case TYPE_COUNT:
+        break;
+    }
+}
+
+static void validate_all(void)
+{
+    keyspace_validate(sh);
+    uint64_t cursor = 0;
+    for (uint32_t db = 0; db < 2; db++) {
+        do cursor = keyspace_scan(sh, db, cursor, 100, validate_value, NULL);
+        while (cursor);
+    }
+}
+
+/* ---- a random life ---- */
+
+static void random_command(struct random *r)
+{
+    static const char *const forms[] = {
+        "SET s%u %0*u",       "SET s%u %0*u EX 1000",    "APPEND s%u %0*u",
+        "LPUSH l%u %0*u",     "RPUSH l%u %0*u",          "SADD m%u %0*u",
+        "ZADD z%u 5 %0*u",    "HSET h%u %0*u value",     "HSET h%u field %0*u",
+        "SADD m%u text-%0*u", "HSET h%u long-%0*u text", "ZADD z%u 1.5 long-%0*u",
+    };
+    static const char *const removals[] = {"LPOP l%u 20",   "RPOP l%u 20", "SPOP m%u 5",
+                                           "ZPOPMIN z%u 5", "DEL s%u",     "HDEL h%u field"};
+    char line[8000];
+    unsigned key = (unsigned)random_below(r, 20), width = (unsigned)random_below(r, 90) + 1,
+             value = (unsigned)random_below(r, 1000);
+    if (random_below(r, 20) == 0) width = 1000 + (unsigned)random_below(r, 6000);
+    f.db = random_below(r, 4) == 0;
+    if (random_below(r, 6) == 0) {
+        snprintf(line, sizeof line, removals[random_below(r, ARRAY_LEN(removals))], key);
+    } else if (random_below(r, 40) == 0) {
+        snprintf(line, sizeof line, "HPEXPIRE h%u 900000 FIELDS 1 field", key);
+    } else {
+        snprintf(line, sizeof line, forms[random_below(r, ARRAY_LEN(forms))], key, width, value);
+    }
+    shard_fixture_run_line(&f, line);
+}
+
+Test(defrag, everything_may_move_at_any_time)
+{
+    struct random r = random_make();
+    sh->defrag.force = true;
+    for (unsigned round = 0; round < 500; round++) {
+        for (unsigned i = 0; i < 20; i++) random_command(&r);
+        struct digest before = digest_of_all();
+        uint64_t live = mem_live_bytes(&sh->mem);
+        slice();
+        struct digest after = digest_of_all();
+        cr_assert_eq(memcmp(&before, &after, sizeof before), 0, "round %u", round);
+        cr_assert_eq(mem_live_bytes(&sh->mem), live);
+        if (round % 10 == 0) validate_all();
+    }
+    validate_all();
+    cr_assert_gt(counter_read(&sh->defrag.hits), 10000);
+    cr_assert_gt(counter_read(&sh->defrag.cycles), 3);
+}
+
+Test(defrag, a_big_value_is_worked_off_while_it_changes)
+{
+    struct random r = random_make();
+    sh->defrag.force = true;
+    char line[200];
+    for (unsigned i = 0; i < 20000; i++) {
+        static const char *const forms[] = {"RPUSH l %060u", "SADD m member-%u",
+                                            "ZADD z %u member-%u", "HSET h field-%u value-%u"};
+        snprintf(line, sizeof line, forms[i % 4], i, i);
+        shard_fixture_run_line(&f, line);
+    }
+    for (unsigned round = 0; round < 300; round++) {
+        sh->defrag.next_ns = 0;
+        (void)defrag_step(sh);
+        static const char *const forms[] = {
+            "LPOP l 10",        "RPOP l 10",       "LPUSH l new-%u",  "SREM m member-%u",
+            "ZREM z member-%u", "HDEL h field-%u", "ZADD z 7 new-%u", "LTRIM l 5 -6"};
+        for (unsigned i = 0; i < 40; i++) {
+            snprintf(line, sizeof line, forms[random_below(&r, ARRAY_LEN(forms))],
+                     (unsigned)random_below(&r, 20000));
+            shard_fixture_run_line(&f, line);
+        }
+    }
+    validate_all();
+    run_cycle();
+    validate_all();
+}
+
+/* ---- what it is good for ---- */
+
+static double waste_percent(void)
+{
+    struct mem_totals totals;
+    struct mem_usage u;
+    mem_read_totals(&totals);
+    mem_read_usage(&sh->mem, &u);
+    return 100.0 * (double)(u.active - u.allocated) / (double)u.allocated;
+}
+
+static void fill(const char *form, unsigned count)
+{
+    char line[400];
+    for (unsigned i = 0; i < count; i++) {
+        snprintf(line, sizeof line, form, i, i);
+        shard_fixture_run_line(&f, line);
+    }
+}
+
+static void thin_out(const char *form, unsigned count)
+{
+    char line[400];
+    for (unsigned i = 0; i < count; i++) {
+        if (i % 8 == 0) continue;
+        snprintf(line, sizeof line, form, i);
+        shard_fixture_run_line(&f, line);
+    }
+}
+
+static void expect_dense_after_cycles(void)
+{
+    if (!mem_knows_slabs()) return; /* Another allocator: nothing to ask. */
+    double before = waste_percent();
+    for (unsigned i = 0; i < 3; i++) run_cycle();
+    double after = waste_percent();
+    cr_assert_gt(before, 100, "%.1f %%", before);
+    cr_assert_lt(after, 25, "%.1f %% before, %.1f %% after", before, after);
+    validate_all();
+}
+
+Test(defrag, sparse_slabs_of_keys_become_free)
+{
+    fill("SET key:%u %0200u", 40000);
+    thin_out("DEL key:%u", 40000);
+    expect_dense_after_cycles();
+}
+
+Test(defrag, sparse_slabs_of_members_become_free)
+{
+    fill("HSET h field-%u %0100u", 40000);
+    fill("ZADD z %u member-%0100u", 40000);
+    fill("SADD m member-%0100u", 40000);
+    thin_out("HDEL h field-%u", 40000);
+    thin_out("ZREM z member-%0100u", 40000);
+    thin_out("SREM m member-%0100u", 40000);
+    expect_dense_after_cycles();
+}
+
+Test(defrag, sparse_slabs_of_list_nodes_become_free)
+{
+    fill("RPUSH list:%u %0300u", 20000);
+    thin_out("DEL list:%u", 20000);
+    expect_dense_after_cycles();
+}
+
+Test(defrag, dense_memory_stays_where_it_is)
+{
+    fill("SET key:%u %0200u", 40000);
+    run_cycle();
+    uint64_t hits = counter_read(&sh->defrag.hits), misses = counter_read(&sh->defrag.misses);
+    cr_assert_lt(hits, 2000, "%lu", (unsigned long)hits);
+    cr_assert_gt(misses, 38000);
+}
+
+/* ---- when it works ---- */
+
+Test(defrag, without_an_effort_nothing_moves)
+{
+    sh->defrag.force = true;
+    fill("SET key:%u %0200u", 1000);
+    defrag_set_effort(&sh->defrag, 0);
+    slice();
+    cr_assert_eq(counter_read(&sh->defrag.hits), 0);
+    cr_assert_gt(defrag_next_ns(sh), sh->now_ns);
+    f.config->active_defrag = false;
+    cr_assert_eq(defrag_next_ns(sh), UINT64_MAX);
+}
+
+static const struct entry *entry_of(const char *name)
+{
+    struct bytes b = bytes_of(name);
+    struct key k = {b, bytes_hash(b, sh->keys.seed), 0};
+    return keyspace_peek(sh, &k);
+}
+
+Test(defrag, a_locked_key_stays_where_it_is)
+{
+    static const struct command hold = {.name = "hold", .keys = KEYS_FIRST(KEY_RW)};
+    sh->defrag.force = true;
+    fill("SET key:%u %0200u", 10);
+    struct bytes argv[] = {BYTES_LITERAL("hold"), BYTES_LITERAL("key:3")};
+    struct request rq = {.command = &hold, .argc = 2, .argv = argv};
+    uint64_t token = locks_take(sh, &rq);
+    const struct entry *held = entry_of("key:3"), *other = entry_of("key:4");
+    run_cycle();
+    cr_assert_eq(entry_of("key:3"), held);
+    cr_assert_neq(entry_of("key:4"), other);
+    locks_release(sh, token);
+    run_cycle();
+    cr_assert_neq(entry_of("key:3"), held);
+}
