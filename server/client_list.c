@@ -40,6 +40,12 @@ static int64_t seconds_since(const struct session *s, uint64_t past_ms)
     return (int64_t)(thread_now_ms(&session_worker(s)->thread) - past_ms) / 1000;
 }
 
+uint64_t session_memory_bytes(const struct session *s)
+{
+    return conn_memory_bytes(&s->conn) + s->name.capacity + s->lib_name.capacity +
+           s->lib_version.capacity + tx_memory_bytes(&s->tx);
+}
+
 /* What it sent that was not run yet, and what waits to be sent to it. There is no buffer kept ready
  * for either, so nothing is free. */
 static void append_buffers(const struct session *s, struct buf *out)
@@ -48,14 +54,13 @@ static void append_buffers(const struct session *s, struct buf *out)
     unsigned chunks = 0;
     for (const struct chunk *chunk = c->sending_first; chunk; chunk = chunk->next) chunks++;
     for (const struct chunk *chunk = c->out_first; chunk; chunk = chunk->next) chunks++;
-    uint64_t names = s->name.capacity + s->lib_name.capacity + s->lib_version.capacity;
     buf_printf(
         out,
         " qbuf=%zu qbuf-free=0 argv-mem=%zu multi-mem=%llu rbs=0 rbp=0 obl=0 oll=%u omem=%llu "
         "tot-mem=%llu",
         resp_unread_bytes(&c->reader) + (size_t)c->waiting_bytes, resp_held_bytes(&c->reader),
         (unsigned long long)tx_memory_bytes(&s->tx), chunks, (unsigned long long)c->out_bytes,
-        (unsigned long long)(conn_memory_bytes(c) + names + tx_memory_bytes(&s->tx)));
+        (unsigned long long)session_memory_bytes(s));
 }
 
 /* Commands of a transaction that is open or runs; -1: there is none. */

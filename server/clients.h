@@ -81,6 +81,8 @@ void client_filter_set_laddr(struct client_filter *f, struct bytes laddr);
 /* [net] of the connection. */
 bool client_filter_fits(const struct clients_walk *walk, struct session *s);
 
+/* Bytes of memory held for a connection: what CLIENT LIST shows as tot-mem. [net] of it */
+uint64_t session_memory_bytes(const struct session *s);
 /* client_list.c: the line of CLIENT LIST and CLIENT INFO, as Redis 7.2 has it, with its line end.
  * [net] of the connection */
 void client_line(struct session *s, struct buf *out);

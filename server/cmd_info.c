@@ -305,7 +305,7 @@ static void write_stats(struct info *in)
             {"expired_keys", s->expired_keys},
             {"expired_time_cap_reached_count", s->expire_slices_cut},
             {"expire_cycle_cpu_milliseconds", s->expire_cycle_us / 1000});
-    NUMBERS(in, {"evicted_keys", s->evicted_keys}, {"evicted_clients", 0},
+    NUMBERS(in, {"evicted_keys", s->evicted_keys}, {"evicted_clients", s->evicted_clients},
             {"total_eviction_exceeded_time", s->eviction_exceeded_us / 1000},
             {"current_eviction_exceeded_time", 0});
     NUMBERS(in, {"keyspace_hits", s->keyspace_hits}, {"keyspace_misses", s->keyspace_misses},

@@ -68,7 +68,7 @@ const struct config_param config_params[] = {
     MEMORY("client-query-buffer-limit", NULL, client_query_buffer_bytes_max, 0, AREA(CLIENTS), 1024 * 1024, INT64_MAX, "1gb"),
     MEMORY("proto-max-bulk-len", NULL, proto_bulk_bytes_max, 0, AREA(CLIENTS) | AREA(SHARDS), 1024 * 1024, INT64_MAX, "512mb"),
     SPECIAL("client-output-buffer-limit", NULL, client_output_limit, MULTI, AREA(CLIENTS), output_limit, "normal 0 0 0 slave 256mb 64mb 60 pubsub 32mb 8mb 60"),
-    {"maxmemory-clients", NULL, CONFIG_MEMORY_PERCENT, UNUSED_HERE, AREA(CLIENTS) | AREA(MEMORY), FIELD(maxmemory_clients), -100, INT64_MAX, "0", NULL, NULL},
+    {"maxmemory-clients", NULL, CONFIG_MEMORY_PERCENT, 0, AREA(CLIENTS) | AREA(MEMORY), FIELD(maxmemory_clients), -100, INT64_MAX, "0", NULL, NULL},
 
     /* ---- threads ---- */
     THREADS("threads", "io-threads", threads, IMMUTABLE, 0, "auto"),

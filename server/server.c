@@ -586,6 +586,7 @@ void server_step(struct server *srv, uint64_t max_sleep_ns)
         sample(srv, now_ns);
         lending_update(srv, srv->config);
         defragmenter_update(srv, now_ns);
+        client_eviction_update(srv);
         mem_decay();
         srv->cron_next_ns = now_ns + CRON_NS;
     }
@@ -610,7 +611,8 @@ static bool workers_drained(const struct server *srv)
 /* Nothing of the main thread's is at a worker. */
 static bool main_is_drained(const struct server *srv)
 {
-    return srv->accepted_count == 0 && !srv->change && !srv->queue_first;
+    return srv->accepted_count == 0 && !srv->change && !srv->queue_first &&
+           srv->client_eviction.waiting == 0;
 }
 
 void server_stop(struct server *srv)
@@ -632,6 +634,7 @@ void server_stop(struct server *srv)
 void server_deinit(struct server *srv)
 {
     for (uint16_t i = 0; i < srv->worker_count; i++) worker_deinit(&srv->workers[i]);
+    client_eviction_deinit(srv);
     mem_free(&srv->mem, srv->workers, srv->worker_count * sizeof *srv->workers);
     mem_free(&srv->mem, srv->net_workers, srv->mesh.net_count * sizeof(struct worker *));
     mem_free(&srv->mem, srv->shard_workers, srv->mesh.shard_count * sizeof(struct worker *));

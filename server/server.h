@@ -17,6 +17,7 @@
 #include "base/budget.h"
 #include "base/mem.h"
 #include "base/thread.h"
+#include "server/client_eviction.h"
 #include "server/config.h"
 #include "server/router.h"
 #include "server/session.h"
@@ -86,6 +87,7 @@ struct server {
     bool is_drained;              /* after server_stop: nothing is under way, memory may be freed */
     struct config_change *change; /* under way: every worker must take it before the next one */
     struct main_request *queue_first, *queue_last; /* wait for it */
+    struct client_eviction client_eviction;
 
     /* ---- any thread reads ---- */
     struct server_samples samples;

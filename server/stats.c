@@ -17,6 +17,7 @@ static void add_net(const struct worker *w, uint64_t now_ns, struct stats *out)
     out->connections_received += counter_read(&c->connections_received);
     out->connections_closed_idle += counter_read(&c->connections_closed_idle);
     out->connections_cut_output += counter_read(&c->connections_cut_output);
+    out->evicted_clients += counter_read(&w->evicted_clients);
     out->commands += counter_read(&w->commands_processed);
     out->bytes_in += counter_read(&c->bytes_in);
     out->bytes_out += counter_read(&c->bytes_out);
@@ -256,6 +257,7 @@ static void reset_net(struct worker *w)
                                       &c->bytes_out,
                                       &c->reads,
                                       &c->writes,
+                                      &w->evicted_clients,
                                       &c->turns,
                                       &c->turns_in_place,
                                       &c->parcels,

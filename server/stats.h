@@ -17,6 +17,7 @@ struct server;
 struct stats {
     /* ---- net threads ---- */
     uint64_t connections, connections_received, connections_closed_idle, connections_cut_output;
+    uint64_t evicted_clients;
     uint64_t commands, bytes_in, bytes_out, reads, writes;
     uint64_t input_buffer_max, output_buffer_max;
     uint64_t watching_clients;

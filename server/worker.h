@@ -54,7 +54,7 @@ struct worker {
     struct shard_config shard_config[2];
     uint32_t config_version; /* parity says which of the two is in use */
     struct route_counters *routes;
-    struct counter commands_processed;
+    struct counter commands_processed, evicted_clients;
     struct error_kind *error_kinds;
     enum pause_mode pause_mode;
     int64_t pause_until_ms; /* monotonic */

@@ -1,0 +1,115 @@
+"""Clients that use too much memory, defragmentation, and where the cap comes from."""
+
+import time
+import unittest
+
+from case import SLOW, ServerCase, eventually
+
+MIB = 1 << 20
+
+
+class ClientEviction(ServerCase):
+    def tearDown(self):
+        self.client().config_set("maxmemory-clients", "0")
+
+    def slow_reader(self, megabytes, protect=False):
+        """A connection that has asked for so much and reads nothing."""
+        s = self.raw()
+        if protect:
+            self.assertEqual(s.command("CLIENT", "NO-EVICT", "on"), b"+OK\r\n")
+        s.command("CLIENT", "SETNAME", f"reads-nothing-{megabytes}")
+        for _ in range(megabytes):
+            s.send(b"*2\r\n$3\r\nGET\r\n$3\r\nbig\r\n")
+        return s
+
+    def names(self):
+        return {c["name"] for c in self.client(decode_responses=True).client_list()}
+
+    def evicted(self):
+        return self.client().info("stats")["evicted_clients"]
+
+    def test_the_largest_goes_first_and_a_protected_one_stays(self):
+        c = self.client()
+        c.set("big", b"x" * MIB)
+        keep = [self.slow_reader(20), self.slow_reader(60), self.slow_reader(70, protect=True)]
+
+        def memory(name):
+            return sum(int(c["tot-mem"]) for c in self.client(decode_responses=True).client_list() if c["name"] == name)
+        self.assertTrue(eventually(lambda: memory("reads-nothing-60") > 40 * MIB))
+        self.assertTrue(eventually(lambda: memory("reads-nothing-70") > 50 * MIB))
+        before = self.evicted()
+        c.config_set("maxmemory-clients", str(110 * MIB))
+        self.assertTrue(eventually(lambda: "reads-nothing-60" not in self.names()))
+        time.sleep(0.5)
+        self.assertLessEqual({"reads-nothing-20", "reads-nothing-70"}, self.names())
+        self.assertEqual(self.evicted(), before + 1)
+        self.assertIn("Evicting client: id=", self.server.output())
+        del keep
+
+    def test_a_large_query_buffer_counts(self):
+        s = self.raw()
+        before = self.evicted()
+        self.client().config_set("maxmemory-clients", str(4 * MIB))
+        s.send(b"*2\r\n$4\r\nECHO\r\n$40000000\r\n")
+        try:
+            for _ in range(20):
+                s.send(b"y" * MIB)
+                time.sleep(0.05)
+        except OSError:
+            pass
+        self.assertTrue(eventually(lambda: self.evicted() > before))
+        self.assertTrue(self.client().ping())
+
+    def test_a_percentage_is_one_of_maxmemory(self):
+        c = self.client()
+        c.config_set("maxmemory-clients", "5%")
+        self.assertTrue(c.ping())
+        c.config_set("maxmemory", str(200 * MIB))
+        c.set("big", b"x" * MIB)
+        before = self.evicted()
+        s = self.slow_reader(40)
+        self.assertTrue(eventually(lambda: self.evicted() > before))
+        s.rest()
+        c.config_set("maxmemory", "0")
+
+    def test_a_tiny_limit_lets_an_administrator_in(self):
+        self.client().config_set("maxmemory-clients", "1")
+        time.sleep(0.3)
+        self.assertTrue(self.client().ping())
+
+
+class Defragmentation(ServerCase):
+    ARGUMENTS = ("--threads", "2", "--active-defrag-ignore-bytes", "1mb")
+    KEYS = 300000 // SLOW
+
+    def fill(self, c, name, count, size):
+        pipe = c.pipeline(transaction=False)
+        for i in range(count):
+            pipe.set(f"{name}{i}", b"x" * size)
+            if i % 2000 == 1999:
+                pipe.execute()
+        pipe.execute()
+
+    @unittest.skipIf(SLOW > 1, "sanitizers have an allocator of their own")
+    def test_memory_that_deletion_has_left_sparse_comes_back(self):
+        c = self.client()
+        self.fill(c, "a", self.KEYS, 180)
+        for start in range(0, self.KEYS, 1000):
+            c.delete(*[f"a{i}" for i in range(start, start + 1000) if i % 10])
+        self.fill(c, "b", self.KEYS // 5, 500)
+        sparse = c.info("memory")["allocator_frag_ratio"]
+        self.assertGreater(sparse, 1.8)
+        c.config_set("activedefrag", "yes")
+        self.assertTrue(eventually(lambda: c.info("memory")["allocator_frag_ratio"] < 1.1, 30), c.info("memory"))
+        self.assertGreater(c.info("stats")["active_defrag_hits"], self.KEYS // 20)
+        self.assertGreater(c.info("stats")["active_defrag_key_hits"], self.KEYS // 20)
+        # The process itself, its threads' stacks and buffers, is part of what is resident.
+        own = 12 * MIB
+        self.assertTrue(eventually(lambda: self.server.rss_bytes() - own < 1.2 * c.info("memory")["used_memory"], 40),
+                        (self.server.rss_bytes(), c.info("memory")["used_memory"]))
+        for i in range(0, self.KEYS, 1000):
+            self.assertEqual(c.get(f"a{i}"), b"x" * 180)
+
+
+if __name__ == "__main__":
+    unittest.main()
