@@ -307,6 +307,7 @@ void mem_init(struct mem *m, const char *name)
     atomic_init(&m->live_bytes, 0);
     atomic_init(&m->live_count, 0);
     m->name = name;
+    m->refused_count = 0;
     raw_open(m);
 }
 
@@ -335,12 +336,23 @@ void *mem_alloc_zeroed(struct mem *m, size_t size)
     return p;
 }
 
+/* Whether it is not even tried. */
+static inline bool is_refused(struct mem *m, size_t size)
+{
+    if (likely(size <= MEM_BYTES_MAX) && !fault_hit("mem_try_alloc")) return false;
+    m->refused_count++;
+    return true;
+}
+
 void *mem_try_alloc(struct mem *m, size_t size)
 {
     DCHECK(size > 0);
-    if (unlikely(size > MEM_BYTES_MAX) || fault_hit("mem_try_alloc")) return NULL;
+    if (is_refused(m, size)) return NULL;
     void *p = raw_alloc(m, size);
-    if (unlikely(!p)) return NULL;
+    if (unlikely(!p)) {
+        m->refused_count++;
+        return NULL;
+    }
     account(m, mem_class_bytes(size), 1);
     return p;
 }
@@ -358,9 +370,21 @@ void *mem_try_realloc(struct mem *m, void *p, size_t old_size, size_t new_size)
 {
     if (!p) return mem_try_alloc(m, new_size);
     DCHECK(old_size > 0 && new_size > 0);
-    if (unlikely(new_size > MEM_BYTES_MAX) || fault_hit("mem_try_alloc")) return NULL;
+    if (is_refused(m, new_size)) return NULL;
     void *moved = raw_realloc(m, p, new_size);
-    if (unlikely(!moved)) return NULL;
+    if (unlikely(!moved)) {
+        m->refused_count++;
+        return NULL;
+    }
+    account(m, mem_class_bytes(new_size) - mem_class_bytes(old_size), 0);
+    return moved;
+}
+
+void *mem_shrink(struct mem *m, void *p, size_t old_size, size_t new_size)
+{
+    DCHECK(p && new_size > 0 && new_size <= old_size);
+    void *moved = raw_realloc(m, p, new_size);
+    CHECK(moved);
     account(m, mem_class_bytes(new_size) - mem_class_bytes(old_size), 0);
     return moved;
 }

@@ -23,7 +23,8 @@ struct mem {
     int flags; /* of mallocx: arena and thread cache */
     unsigned arena;
     unsigned tcache;
-    size_t query[3]; /* the allocator's name for its question about slabs */
+    uint64_t refused_count; /* mem_try_… that returned NULL */
+    size_t query[3];        /* the allocator's name for its question about slabs */
 };
 
 /* Makes an arena of its own for this owner. `name` must outlive it. */
@@ -40,6 +41,9 @@ void *mem_alloc_aligned(struct mem *m, size_t size, size_t alignment);
 /* Contents are kept up to the smaller size. p NULL: a new block. NULL on failure, the old block is
  * then untouched. */
 MUST_USE void *mem_try_realloc(struct mem *m, void *p, size_t old_size, size_t new_size);
+/* To a smaller size. Never NULL: a large block shrinks in place, so only a small one may need
+ * another. */
+void *mem_shrink(struct mem *m, void *p, size_t old_size, size_t new_size);
 /* NULL is allowed, with any size. */
 void mem_free(struct mem *m, void *p, size_t size);
 

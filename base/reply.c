@@ -119,11 +119,17 @@ char *reply_try_reserve(struct reply *r, size_t size)
     return r->cursor;
 }
 
+/* A command has done its work by the time it replies, so there is no way back: without memory for
+ * a chunk, which is small, the process ends. */
 char *reply_reserve_slow(struct reply *r, size_t size)
 {
-    char *room = reply_try_reserve(r, size);
-    CHECK(room);
-    return room;
+    if ((size_t)(r->limit - r->cursor) >= size && r->last) return r->cursor;
+    CHECK(size <= UINT32_MAX / 2);
+    size_t bytes = chunk_bytes(r, size);
+    struct chunk *c = mem_alloc(r->mem, bytes);
+    drop_empty_last(r);
+    append_chunk(r, c, bytes);
+    return r->cursor;
 }
 
 /* Fills up the last chunk first: no room is lost to a large value. */

@@ -135,7 +135,9 @@ static enum err cmd_restore(struct shard *sh, struct request *rq, struct reply *
         reply_error(out, "ERR DUMP payload version or checksum are wrong");
         return OK;
     }
+    uint64_t refused = sh->mem.refused_count;
     struct entry *e = dump_try_read(&sh->mem, value, k.name, deadline_ms, sh->now_ms);
+    if (!e && sh->mem.refused_count != refused) return ERR_ALLOC;
     if (!e) {
         reply_error(out, "ERR Bad data format");
         return OK;

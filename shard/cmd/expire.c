@@ -71,8 +71,8 @@ static enum err set_deadline(struct shard *sh, struct request *rq, struct reply 
         keyspace_delete(sh, &k);
         notify(sh, NOTIFY_GENERIC, "del", &k);
     } else if (applies) {
-        applies = keyspace_set_deadline(sh, &k, deadline_ms);
-        if (applies) notify(sh, NOTIFY_GENERIC, "expire", &k);
+        if (!keyspace_set_deadline(sh, &k, deadline_ms)) return ERR_ALLOC;
+        notify(sh, NOTIFY_GENERIC, "expire", &k);
     }
     reply_i64(out, applies);
     return OK;
@@ -103,9 +103,11 @@ static enum err cmd_persist(struct shard *sh, struct request *rq, struct reply *
     struct key k = request_key(sh, rq, 1);
     struct entry *entry = peek_touched(sh, &k);
     bool has_deadline = entry != NULL && entry_has_deadline(entry);
-    bool is_done = has_deadline && keyspace_set_deadline(sh, &k, DEADLINE_NONE);
-    if (is_done) notify(sh, NOTIFY_GENERIC, "persist", &k);
-    reply_i64(out, is_done);
+    if (has_deadline) {
+        if (!keyspace_set_deadline(sh, &k, DEADLINE_NONE)) return ERR_ALLOC;
+        notify(sh, NOTIFY_GENERIC, "persist", &k);
+    }
+    reply_i64(out, has_deadline);
     return OK;
 }
 

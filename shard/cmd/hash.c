@@ -113,7 +113,7 @@ static bool set_field(struct shard *sh, struct hash_target *t, const struct hash
     return hash_try_set(&sh->mem, sh->config, &t->hash, pair, added);
 }
 
-/* Pairs of arguments from argv[2] on; `*new_count` of them are new fields. */
+/* Pairs of arguments from argv[2] on, all or none; `*new_count` of them are new fields. */
 static enum err set_pairs(struct shard *sh, struct request *rq, int64_t *new_count)
 {
     struct hash_target t;
@@ -122,11 +122,14 @@ static enum err set_pairs(struct shard *sh, struct request *rq, int64_t *new_cou
     size_t longest = 0;
     for (uint32_t i = 2; i < rq->argc; i++) longest = MAX(longest, rq->argv[i].size);
     bool done = hash_try_prepare(&sh->mem, sh->config, &t.hash, 0, longest);
-    for (uint32_t i = 2; done && i < rq->argc; i += 2) {
-        bool added;
-        struct hash_pair pair = {rq->argv[i], rq->argv[i + 1], 0};
+    if (done && rq->argc == 4) {
+        bool added = false;
+        struct hash_pair pair = {rq->argv[2], rq->argv[3], 0};
         done = set_field(sh, &t, &pair, &added);
-        if (done) *new_count += added;
+        *new_count = added;
+    } else if (done) {
+        struct hash_pairs pairs = {rq->argv + 2, rq->argc / 2 - 1, sh->now_ms};
+        done = hash_try_set_all(&sh->mem, sh->config, &t.hash, &pairs, new_count);
     }
     if (done) return hash_commit(sh, &t, "hset");
     hash_abandon(sh, &t);

@@ -99,21 +99,41 @@ struct expire_request {
     uint32_t first_field;
 };
 
-/* What is replied; `*failed` when there is no memory. */
-static int expire_field(struct shard *sh, struct hash_target *t, struct bytes field,
-                        const struct expire_request *x, bool *failed)
+/* What became of a field, and how to take it back. */
+struct field_change {
+    int result;
+    struct hash_undo undo;
+};
+
+/* False when there is no memory. */
+static bool expire_field(struct shard *sh, struct hash_target *t, struct bytes field,
+                         const struct expire_request *x, struct field_change *change)
 {
     struct hash_field f;
-    if (!hash_find(&t->hash, field, sh->now_ms, &f)) return FIELD_MISSING;
-    if (!condition_holds(x->condition, f.deadline_ms, x->deadline_ms)) {
-        return FIELD_CONDITION_FAILED;
+    *change = (struct field_change){.result = FIELD_MISSING};
+    if (!hash_find(&t->hash, field, sh->now_ms, &f)) return true;
+    change->result = FIELD_CONDITION_FAILED;
+    if (!condition_holds(x->condition, f.deadline_ms, x->deadline_ms)) return true;
+    change->result = FIELD_DONE;
+    if (x->deadline_ms > sh->now_ms) {
+        return hash_try_change_deadline(&sh->mem, &t->hash, field, x->deadline_ms, &change->undo);
     }
-    if (x->deadline_ms <= sh->now_ms) {
-        hash_remove(&sh->mem, &t->hash, field);
-        return FIELD_DELETED;
-    }
-    *failed = !hash_try_set_deadline(&sh->mem, &t->hash, field, x->deadline_ms);
-    return FIELD_DONE;
+    hash_remove(&sh->mem, &t->hash, field); /* So are all others: nothing needs memory. */
+    change->result = FIELD_DELETED;
+    return true;
+}
+
+/* As HPERSIST has it. */
+static bool persist_field(struct shard *sh, struct hash_target *t, struct bytes field,
+                          const struct expire_request *x, struct field_change *change)
+{
+    (void)x;
+    struct hash_field f;
+    *change = (struct field_change){.result = FIELD_MISSING};
+    if (!hash_find(&t->hash, field, sh->now_ms, &f)) return true;
+    change->result = f.deadline_ms ? FIELD_DONE : FIELD_NO_DEADLINE;
+    return f.deadline_ms == 0 ||
+           hash_try_change_deadline(&sh->mem, &t->hash, field, 0, &change->undo);
 }
 
 static void reply_missing(const struct request *rq, uint32_t first, struct reply *out)
@@ -122,26 +142,45 @@ static void reply_missing(const struct request *rq, uint32_t first, struct reply
     for (uint32_t i = first; i < rq->argc; i++) reply_i64(out, FIELD_MISSING);
 }
 
-/* What each field gets as a reply, as an array of int: a failure writes none. */
-static enum err expire_fields(struct shard *sh, const struct request *rq, struct hash_target *t,
-                              const struct expire_request *x, struct buf *results)
+typedef bool change_field_fn(struct shard *sh, struct hash_target *t, struct bytes field,
+                             const struct expire_request *x, struct field_change *change);
+
+static struct field_change *change_at(const struct buf *changes, size_t i)
 {
-    for (uint32_t i = x->first_field; i < rq->argc; i++) {
-        bool failed = false;
-        int result = expire_field(sh, t, rq->argv[i], x, &failed);
-        if (failed || !buf_try_reserve(results, sizeof result)) return ERR_ALLOC;
-        buf_append(results, &result, sizeof result);
+    return (struct field_change *)(void *)changes->data + i;
+}
+
+/* All fields or none. `changes` gets what became of each. */
+static enum err change_fields(struct shard *sh, const struct request *rq, struct hash_target *t,
+                              const struct expire_request *x, change_field_fn *fn,
+                              struct buf *changes)
+{
+    size_t count = rq->argc - x->first_field, done = 0;
+    if (!buf_try_reserve(changes, count * sizeof(struct field_change))) return ERR_ALLOC;
+    while (done < count && fn(sh, t, rq->argv[x->first_field + done], x, change_at(changes, done)))
+        done++;
+    if (done == count) {
+        for (size_t i = 0; i < count; i++) hash_keep_change(&sh->mem, &change_at(changes, i)->undo);
+        changes->size = count * sizeof(struct field_change);
+        return OK;
     }
-    return OK;
+    while (done-- > 0) hash_undo_change(&sh->mem, &t->hash, &change_at(changes, done)->undo);
+    return ERR_ALLOC;
+}
+
+static void reply_changes(const struct buf *changes, struct reply *out)
+{
+    size_t count = changes->size / sizeof(struct field_change);
+    reply_array(out, count);
+    for (size_t i = 0; i < count; i++) reply_i64(out, change_at(changes, i)->result);
 }
 
 /* What keyspace events call it; NULL: nothing has happened. All fields get the same deadline, so
  * either some were deleted or some got it. */
-static const char *expire_event(const struct buf *results)
+static const char *expire_event(const struct buf *changes)
 {
-    for (size_t i = 0; i < results->size; i += sizeof(int)) {
-        int result;
-        memcpy(&result, results->data + i, sizeof result);
+    for (size_t i = 0; i < changes->size / sizeof(struct field_change); i++) {
+        int result = change_at(changes, i)->result;
         if (result == FIELD_DONE) return "hexpire";
         if (result == FIELD_DELETED) return "hdel";
     }
@@ -162,18 +201,12 @@ static enum err set_deadlines(struct shard *sh, struct request *rq, struct reply
         reply_missing(rq, x.first_field, out);
         return OK;
     }
-    struct buf results = {.mem = &sh->mem};
-    err = expire_fields(sh, rq, &t, &x, &results);
-    enum err committed = hash_commit(sh, &t, expire_event(&results));
-    if (err == OK) err = committed;
-    if (err == OK) reply_array(out, results.size / sizeof(int));
-    for (size_t i = 0; err == OK && i < results.size; i += sizeof(int)) {
-        int result;
-        memcpy(&result, results.data + i, sizeof result);
-        reply_i64(out, result);
-    }
-    buf_clear(&results);
-    return err;
+    struct buf changes = {.mem = &sh->mem};
+    err = change_fields(sh, rq, &t, &x, expire_field, &changes);
+    if (err == OK) reply_changes(&changes, out);
+    enum err committed = hash_commit(sh, &t, expire_event(&changes));
+    buf_clear(&changes);
+    return err == OK ? committed : err;
 }
 
 static enum err cmd_hexpire(struct shard *sh, struct request *rq, struct reply *out)
@@ -199,28 +232,20 @@ static enum err cmd_hpexpireat(struct shard *sh, struct request *rq, struct repl
 static enum err cmd_hpersist(struct shard *sh, struct request *rq, struct reply *out)
 {
     struct hash_target t;
-    uint32_t first;
+    struct expire_request x = {.condition = EXPIRE_ALWAYS};
     enum err err = hash_open_write(sh, rq, HASH_SWEEP_CHEAP, &t);
     if (err != OK && err != ERR_NO_KEY) return err;
-    if (!parse_fields_or_reply(rq, 2, out, &first)) return OK;
+    if (!parse_fields_or_reply(rq, 2, out, &x.first_field)) return OK;
     if (err == ERR_NO_KEY) {
-        reply_missing(rq, first, out);
+        reply_missing(rq, x.first_field, out);
         return OK;
     }
-    bool any = false;
-    reply_array(out, rq->argc - first);
-    for (uint32_t i = first; i < rq->argc; i++) {
-        struct hash_field f;
-        int result = FIELD_MISSING;
-        if (hash_find(&t.hash, rq->argv[i], sh->now_ms, &f)) {
-            bool done =
-                f.deadline_ms != 0 && hash_try_set_deadline(&sh->mem, &t.hash, rq->argv[i], 0);
-            result = done ? FIELD_DONE : FIELD_NO_DEADLINE;
-            any |= done;
-        }
-        reply_i64(out, result);
-    }
-    return hash_commit(sh, &t, any ? "hpersist" : NULL);
+    struct buf changes = {.mem = &sh->mem};
+    err = change_fields(sh, rq, &t, &x, persist_field, &changes);
+    if (err == OK) reply_changes(&changes, out);
+    enum err committed = hash_commit(sh, &t, expire_event(&changes) ? "hpersist" : NULL);
+    buf_clear(&changes);
+    return err == OK ? committed : err;
 }
 
 /* ---- reading ---- */

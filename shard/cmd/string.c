@@ -8,6 +8,7 @@
 #include "shard/cmd/args.h"
 #include "shard/cmd/families.h"
 #include "shard/notify.h"
+#include "shard/object.h"
 
 static void reply_string(struct reply *out, const struct entry *e)
 {
@@ -303,41 +304,53 @@ static enum err cmd_getex(struct shard *sh, struct request *rq, struct reply *ou
     if (o.has_time && !arg_deadline_or_reply(sh, rq, o.time_index, o.form, out, &o.deadline_ms)) {
         return OK;
     }
+    bool is_past = o.has_time && o.deadline_ms <= sh->now_ms;
+    if (!is_past && (o.has_time || (persist && entry_has_deadline(value)))) {
+        if (!keyspace_set_deadline(sh, &k, o.deadline_ms)) return ERR_ALLOC;
+        notify(sh, NOTIFY_GENERIC, persist ? "persist" : "expire", &k);
+        value = keyspace_peek(sh, &k);
+    }
     reply_string(out, value);
-    if (o.has_time && o.deadline_ms <= sh->now_ms) {
+    if (is_past) {
         keyspace_delete(sh, &k);
         notify(sh, NOTIFY_GENERIC, "del", &k);
-    } else if ((o.has_time || (persist && entry_has_deadline(value))) &&
-               keyspace_set_deadline(sh, &k, o.deadline_ms)) {
-        notify(sh, NOTIFY_GENERIC, persist ? "persist" : "expire", &k);
     }
     return OK;
 }
 
 /* ---- several keys ---- */
 
-/* Sets all pairs or, short of memory, none: what the values need is asked for in one piece first
- * and given back. */
+/* MSET of fewer pairs needs no memory to remember its entries. */
+#define PAIRS_SHORT 32
+
+/* The entries of all pairs; short of memory none. */
+static bool try_make_entries(struct shard *sh, const struct request *rq, struct entry **entries)
+{
+    for (uint32_t i = 1, made = 0; i < rq->argc; i += 2, made++) {
+        entries[made] =
+            object_try_make_string(&sh->mem, rq->argv[i], rq->argv[i + 1], DEADLINE_NONE);
+        if (entries[made]) continue;
+        while (made-- > 0) entry_free_string(&sh->mem, entries[made]);
+        return false;
+    }
+    return true;
+}
+
+/* Sets all pairs or none. */
 static enum err set_pairs(struct shard *sh, struct request *rq)
 {
-    size_t total = 0;
-    for (uint32_t i = 1; i < rq->argc; i += 2) {
-        if (__builtin_add_overflow(total, rq->argv[i].size + rq->argv[i + 1].size, &total)) {
-            return ERR_ALLOC;
-        }
-    }
-    if (total > REPLY_CHUNK_BYTES) {
-        void *probe = mem_try_alloc(&sh->mem, total);
-        if (probe == NULL) return ERR_ALLOC;
-        mem_free(&sh->mem, probe, total);
-    }
-    for (uint32_t i = 1; i < rq->argc; i += 2) {
-        struct key k = request_key(sh, rq, i);
-        enum err e = keyspace_set_string(sh, &k, rq->argv[i + 1], DEADLINE_NONE);
-        if (e != OK) return e;
+    struct entry *few[PAIRS_SHORT], **entries = few;
+    uint32_t pairs = rq->argc / 2;
+    if (pairs > PAIRS_SHORT) entries = mem_try_alloc(&sh->mem, pairs * sizeof(struct entry *));
+    if (!entries) return ERR_ALLOC;
+    bool done = try_make_entries(sh, rq, entries);
+    for (uint32_t i = 0; done && i < pairs; i++) {
+        struct key k = request_key(sh, rq, 1 + 2 * i);
+        keyspace_put_entry(sh, &k, entries[i]);
         notify_set(sh, &k, DEADLINE_NONE);
     }
-    return OK;
+    if (entries != few) mem_free(&sh->mem, entries, pairs * sizeof(struct entry *));
+    return done ? OK : ERR_ALLOC;
 }
 
 static enum err cmd_mset(struct shard *sh, struct request *rq, struct reply *out)

@@ -320,6 +320,67 @@ bool hash_try_set(struct mem *mem, const struct shard_config *c, struct hash *h,
     return true;
 }
 
+/* Entries for all pairs first: putting them into the table cannot fail. */
+static bool table_try_set_all(struct mem *mem, const struct hash *h, const struct hash_pairs *pairs,
+                              int64_t *added)
+{
+    size_t bytes = pairs->count * sizeof(struct entry *);
+    struct entry **entries = mem_try_alloc(mem, bytes);
+    if (!entries) return false;
+    uint32_t made = 0;
+    while (made < pairs->count) {
+        entries[made] = try_make_field(mem, pairs->args[2 * made], pairs->args[2 * made + 1], 0);
+        if (!entries[made]) break;
+        made++;
+    }
+    bool done = made == pairs->count;
+    for (uint32_t i = 0; i < made; i++) {
+        struct entry *old = done ? find_entry(h, pairs->args[2 * i]) : entries[i];
+        if (!old) {
+            hash_insert_entry(h, entries[i]);
+            ++*added;
+            continue;
+        }
+        if (done) {
+            *added += has_passed(entry_deadline_ms(old), pairs->now_ms);
+            replace_entry(h, old, entries[i]);
+        }
+        entry_free_string(mem, old);
+    }
+    mem_free(mem, entries, bytes);
+    return done;
+}
+
+/* A copy of the listpack, which is small, is what there is to go back to. */
+static bool packed_try_set_all(struct mem *mem, const struct shard_config *c, struct hash *h,
+                               const struct hash_pairs *pairs, int64_t *added)
+{
+    struct hash before = {listpack_try_copy(mem, packed(h)), ENCODING_LISTPACK};
+    if (!before.root) return false;
+    bool done = true;
+    for (uint32_t i = 0; done && i < pairs->count; i++) {
+        bool is_new;
+        struct hash_pair pair = {pairs->args[2 * i], pairs->args[2 * i + 1], 0};
+        done = hash_try_set(mem, c, h, &pair, &is_new);
+        *added += done && is_new;
+    }
+    if (!done) {
+        struct hash after = *h;
+        *h = before;
+        before = after;
+    }
+    hash_free(mem, &before);
+    return done;
+}
+
+bool hash_try_set_all(struct mem *mem, const struct shard_config *c, struct hash *h,
+                      const struct hash_pairs *pairs, int64_t *added)
+{
+    *added = 0;
+    if (is_packed(h)) return packed_try_set_all(mem, c, h, pairs, added);
+    return table_try_set_all(mem, h, pairs, added);
+}
+
 bool hash_remove(struct mem *mem, struct hash *h, struct bytes field)
 {
     if (!is_packed(h)) {
@@ -335,14 +396,17 @@ bool hash_remove(struct mem *mem, struct hash *h, struct bytes field)
     return at != 0;
 }
 
-bool hash_try_set_deadline(struct mem *mem, struct hash *h, struct bytes field, int64_t deadline_ms)
+bool hash_try_change_deadline(struct mem *mem, struct hash *h, struct bytes field,
+                              int64_t deadline_ms, struct hash_undo *undo)
 {
+    *undo = (struct hash_undo){0};
     if (is_packed(h)) {
         if (deadline_ms == 0) return true;
         if (!become_table(mem, h)) return false;
     }
     struct entry *e = find_entry(h, field);
     CHECK(e);
+    *undo = (struct hash_undo){.entry = e, .old_ms = entry_deadline_ms(e)};
     if (entry_change_deadline(e, deadline_ms)) {
         replace_entry(h, e, e);
         return true;
@@ -350,7 +414,33 @@ bool hash_try_set_deadline(struct mem *mem, struct hash *h, struct bytes field, 
     struct entry *moved = entry_try_reshell(mem, e, entry_key(e), deadline_ms);
     if (!moved) return false;
     replace_entry(h, e, moved);
-    entry_free_shell(mem, e);
+    undo->old = e;
+    undo->entry = moved;
+    return true;
+}
+
+void hash_keep_change(struct mem *mem, const struct hash_undo *undo)
+{
+    if (undo->old) entry_free_shell(mem, undo->old);
+}
+
+void hash_undo_change(struct mem *mem, const struct hash *h, const struct hash_undo *undo)
+{
+    if (!undo->entry) return;
+    if (undo->old) {
+        replace_entry(h, undo->entry, undo->old);
+        entry_free_shell(mem, undo->entry);
+        return;
+    }
+    CHECK(entry_change_deadline(undo->entry, undo->old_ms)); /* The size class that it had. */
+    replace_entry(h, undo->entry, undo->entry);
+}
+
+bool hash_try_set_deadline(struct mem *mem, struct hash *h, struct bytes field, int64_t deadline_ms)
+{
+    struct hash_undo undo;
+    if (!hash_try_change_deadline(mem, h, field, deadline_ms, &undo)) return false;
+    hash_keep_change(mem, &undo);
     return true;
 }
 

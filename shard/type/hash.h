@@ -82,11 +82,29 @@ struct hash_pair {
 /* `*added` tells whether the field is new. */
 MUST_USE bool hash_try_set(struct mem *mem, const struct shard_config *c, struct hash *h,
                            const struct hash_pair *pair, bool *added);
+struct hash_pairs {
+    const struct bytes *args; /* field, value, field, value … */
+    uint32_t count;           /* of pairs */
+    int64_t now_ms;           /* a field whose deadline has passed is as good as new */
+};
+/* All or none, to a hash that has been prepared. `*added` counts the new fields. */
+MUST_USE bool hash_try_set_all(struct mem *mem, const struct shard_config *c, struct hash *h,
+                               const struct hash_pairs *pairs, int64_t *added);
 /* True if there was such a field, expired or not. */
 bool hash_remove(struct mem *mem, struct hash *h, struct bytes field);
 /* The field exists; 0 removes the deadline. */
 MUST_USE bool hash_try_set_deadline(struct mem *mem, struct hash *h, struct bytes field,
                                     int64_t deadline_ms);
+
+/* The same, so that it can be taken back: every change must be kept, or undone in reverse order. */
+struct hash_undo {
+    struct entry *entry, *old; /* `old`: what was there, when it is another one */
+    int64_t old_ms;
+};
+MUST_USE bool hash_try_change_deadline(struct mem *mem, struct hash *h, struct bytes field,
+                                       int64_t deadline_ms, struct hash_undo *undo);
+void hash_keep_change(struct mem *mem, const struct hash_undo *undo);
+void hash_undo_change(struct mem *mem, const struct hash *h, const struct hash_undo *undo);
 
 /* ---- deadlines ---- */
 

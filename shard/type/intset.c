@@ -170,6 +170,10 @@ static bool resize(struct mem *mem, struct intset **set, uint64_t count, uint32_
     size_t old_block = intset_allocated(*set);
     size_t block = mem_class_bytes(bytes_for(count, width));
     if (block == old_block) return true;
+    if (block < old_block) {
+        *set = mem_shrink(mem, *set, old_block, block);
+        return true;
+    }
     struct intset *moved = mem_try_realloc(mem, *set, old_block, block);
     if (!moved) return false;
     *set = moved;
@@ -216,7 +220,7 @@ bool intset_remove(struct mem *mem, struct intset **set, int64_t value)
     if (width_for(value) > width || !intset_find(*set, value, &index)) return false;
     memmove(place(*set, index, width), place(*set, (uint64_t)index + 1, width),
             (size_t)(count - index - 1) * width);
-    CHECK(resize(mem, set, count - 1, width)); /* A smaller block in place of a larger one. */
+    CHECK(resize(mem, set, count - 1, width));
     put_u32(*set, COUNT_AT, count - 1);
     return true;
 }

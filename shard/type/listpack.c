@@ -479,10 +479,7 @@ static bool splice(struct mem *mem, struct listpack **lp, size_t at, size_t old_
         memmove(writable_at(moved, at + new_bytes), bytes_at(moved, at + old_bytes),
                 total - at - old_bytes);
     }
-    if (new_block < block) {
-        moved = mem_try_realloc(mem, moved, block, new_block);
-        CHECK(moved); /* A smaller block in place of a larger one. */
-    }
+    if (new_block < block) moved = mem_shrink(mem, moved, block, new_block);
     set_total(moved, new_total);
     *lp = moved;
     return true;
