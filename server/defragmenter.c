@@ -2,6 +2,9 @@
 
 #include "server/worker.h"
 
+/* Of maxmemory: beyond that, free pages go back at once. */
+#define RESIDENT_OVER_PERCENT 3
+
 static uint64_t waste_of(const struct mem_usage *u)
 {
     return u->active > u->allocated ? u->active - u->allocated : 0;
@@ -47,10 +50,24 @@ static void account_time(struct server_defrag *d, uint64_t now_ns, uint32_t effo
     d->last_ns = now_ns;
 }
 
+/* Free pages that are kept for the next allocations count as resident, so they may have to go. */
+static void give_pages_back(const struct server *srv)
+{
+    uint64_t cap = srv->config->maxmemory_bytes,
+             resident = counter_read(&srv->samples.allocator_resident_bytes),
+             active = counter_read(&srv->samples.allocator_active_bytes);
+    bool is_over = cap && resident > cap + cap / 100 * RESIDENT_OVER_PERCENT;
+    if (is_over && resident - MIN(active, resident) > cap / 100)
+        mem_purge();
+    else
+        mem_decay();
+}
+
 void defragmenter_update(struct server *srv, uint64_t now_ns)
 {
     const struct config *c = srv->config;
     struct mem_usage each[CONFIG_THREADS_MAX];
+    give_pages_back(srv);
     if (!c->activedefrag && counter_read(&srv->defrag.effort_percent) == 0) return;
     bool runs = c->activedefrag && is_worth_it(srv, c, each);
     uint32_t most = 0;

@@ -13,5 +13,6 @@
 
 #include "server/server.h"
 
-/* After the allocator's statistics have been taken. */
+/* After the allocator's statistics have been taken. Also gives free pages back to the system: those
+ * that have been free for some seconds, or all when what is resident is well over maxmemory. */
 void defragmenter_update(struct server *srv, uint64_t now_ns);

@@ -587,7 +587,6 @@ void server_step(struct server *srv, uint64_t max_sleep_ns)
         lending_update(srv, srv->config);
         defragmenter_update(srv, now_ns);
         client_eviction_update(srv);
-        mem_decay();
         srv->cron_next_ns = now_ns + CRON_NS;
     }
     uint64_t sleep_ns = any ? 0 : MIN(max_sleep_ns, srv->cron_next_ns - now_ns);

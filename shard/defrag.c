@@ -7,8 +7,8 @@
 /* How often a shard looks whether there is something to do. */
 #define TICK_NS 100000000ULL
 /* Between two cycles; the longer one when the last cycle had little to move. */
-#define REST_NS 1000000000ULL
-#define REST_LONG_NS 10000000000ULL
+#define REST_NS 100000000ULL
+#define REST_LONG_NS 1000000000ULL
 /* Blocks of a value between two looks at the clock. */
 #define ROUND_BLOCKS 64
 /* Bounds a slice where the clock stands still, as in the simulator. */
