@@ -212,7 +212,9 @@ static void write_memory(struct info *in)
             {"total_system_memory", system});
     write_human(in, "total_system_memory", system);
     NUMBERS(in,
-            {"cgroup_memory_limit", limit}); /* ours: what a container really has; 0: no limit */
+            /* Ours: what a container really has; 0: no limit. */
+            {"cgroup_memory_limit", limit},
+            {"cgroup_memory_used", counter_read(&m->cgroup_used_bytes)});
     write_scripts(in);
     NUMBERS(in, {"maxmemory", in->config->maxmemory_bytes});
     write_human(in, "maxmemory", in->config->maxmemory_bytes);

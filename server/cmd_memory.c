@@ -170,7 +170,8 @@ static void examine(const struct server *srv, const struct stats *st, struct buf
     uint64_t allocated = counter_read(&m->allocator_allocated_bytes),
              active = counter_read(&m->allocator_active_bytes),
              resident = counter_read(&m->allocator_resident_bytes),
-             rss = counter_read(&m->rss_bytes), cgroup = counter_read(&m->cgroup_limit_bytes);
+             rss = counter_read(&m->rss_bytes), cgroup = counter_read(&m->cgroup_limit_bytes),
+             in_cgroup = MAX(rss, counter_read(&m->cgroup_used_bytes));
     uint64_t connections = MAX(st->connections, (uint64_t)1);
     if (2 * st->used_memory_peak > 3 * st->used_memory)
         complain(
@@ -195,8 +196,8 @@ static void examine(const struct server *srv, const struct stats *st, struct buf
             report,
             "Big client buffers: more than 200 KiB for each connection. Somebody sends or gets "
             "large data, or does not read its replies (CLIENT LIST: omem).");
-    if (cgroup && rss > cgroup / 10 * 9)
-        complain(report, "The container's limit is near: over 90 % of it is resident. The kernel "
+    if (cgroup && in_cgroup > cgroup / 10 * 9)
+        complain(report, "The container's limit is near: over 90 % of it is in use. The kernel "
                          "ends the process "
                          "that exceeds it; set maxmemory below it.");
 }

@@ -167,7 +167,8 @@ struct config {
     int64_t stream_node_entries_max;
 
     /* ---- memory ---- */
-    uint64_t maxmemory_bytes; /* 0: no limit */
+    uint64_t maxmemory_bytes;  /* 0: no limit */
+    int32_t maxmemory_percent; /* of the container's limit, when it was given so; else 0 */
     enum config_policy maxmemory_policy;
     int32_t maxmemory_samples, maxmemory_eviction_tenacity;
     int32_t lfu_log_factor, lfu_decay_time_min;

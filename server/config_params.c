@@ -143,7 +143,7 @@ const struct config_param config_params[] = {
     SPECIAL("list-max-ziplist-value", NULL, mem, FILE_ONLY | MULTI | UNUSED_HERE, 0, ignored, NULL),
 
     /* ---- memory ---- */
-    MEMORY("maxmemory", NULL, maxmemory_bytes, 0, AREA(MEMORY), 0, -1, "0"),
+    SPECIAL("maxmemory", NULL, maxmemory_bytes, 0, AREA(MEMORY), maxmemory, "0"),
     WORD("maxmemory-policy", NULL, maxmemory_policy, 0, AREA(MEMORY), words_policy, "noeviction"),
     NUMBER("maxmemory-samples", NULL, maxmemory_samples, 0, AREA(MEMORY), 1, INT32_MAX, "5"),
     NUMBER("maxmemory-eviction-tenacity", NULL, maxmemory_eviction_tenacity, 0, AREA(MEMORY), 0, 100, "10"),

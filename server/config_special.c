@@ -8,6 +8,7 @@
 
 #include "base/mem.h"
 #include "base/text.h"
+#include "server/cgroup.h"
 #include "shard/notify.h"
 
 #define BAD_DIRECTIVE "Bad directive or wrong number of arguments"
@@ -446,5 +447,48 @@ static bool set_hz(struct config *c, const struct config_param *p, const struct 
     c->hz = MIN(MAX(c->hz, 1), HZ_MAX);
     return true;
 }
+
+/* Bytes, or a percentage of what the container may use, which stays one in the file: the same file
+ * may serve containers of several sizes. */
+static bool set_maxmemory(struct config *c, const struct config_param *p,
+                          const struct config_words *in, struct buf *why)
+{
+    struct bytes word = in->words[0];
+    uint64_t bytes;
+    int64_t percent = 0;
+    (void)p;
+    if (in->count != 1) return config_fail(why, WRONG_COUNT);
+    if (word.size > 0 && word.data[word.size - 1] == '%') {
+        if (!text_to_i64(bytes_make(word.data, word.size - 1), &percent) || percent < 0)
+            return config_fail(why, "argument must be a memory or percent value");
+        if (percent > 100)
+            return config_fail(why, "percentage argument must be less or equal to 100");
+        bytes = (uint64_t)((double)cgroup_total_memory() * (double)percent / 100);
+    } else if (!text_to_memory(word, &bytes)) {
+        return config_fail(why, "argument must be a memory value");
+    }
+    c->maxmemory_bytes = bytes;
+    c->maxmemory_percent = (int32_t)percent;
+    return true;
+}
+
+static void print_maxmemory(const struct config *c, const struct config_param *p, struct buf *out)
+{
+    (void)p;
+    buf_printf(out, "%llu", (unsigned long long)c->maxmemory_bytes);
+}
+
+static void lines_maxmemory(const struct config *c, const struct config_param *p, struct buf *out)
+{
+    buf_printf(out, "%s ", p->name);
+    if (c->maxmemory_percent)
+        buf_printf(out, "%d%%", c->maxmemory_percent);
+    else
+        config_print_memory(out, c->maxmemory_bytes);
+    buf_append_text(out, "\n");
+}
+
+const struct config_special config_special_maxmemory = {
+    .set = set_maxmemory, .print = print_maxmemory, .lines = lines_maxmemory};
 
 const struct config_special config_special_hz = {.set = set_hz};

@@ -36,7 +36,8 @@ extern const struct config_special config_special_bind, config_special_dir, conf
     config_special_percentiles, config_special_replicaof, config_special_users,
     config_special_modules, config_special_rename, config_special_ignored, config_special_include,
     config_special_file_name, config_special_file_name_needed, config_special_dir_name_needed,
-    config_special_hostname, config_special_title, config_special_hz, config_special_defrag;
+    config_special_hostname, config_special_title, config_special_hz, config_special_defrag,
+    config_special_maxmemory;
 
 /* Stores a value. */
 MUST_USE bool config_value_set(struct config *c, const struct config_param *p,

@@ -42,7 +42,10 @@ struct listener {
 struct server_samples {
     struct counter ops_per_s, input_bytes_per_s, output_bytes_per_s;
     struct counter used_memory_peak_bytes;
-    struct counter rss_bytes, cgroup_limit_bytes; /* 0: no limit */
+    struct counter rss_bytes;
+    struct counter cgroup_limit_bytes, cgroup_used_bytes; /* 0: no limit */
+    uint32_t cgroup_turn;
+    bool cgroup_is_near; /* the log has said so */
     struct counter allocator_allocated_bytes, allocator_active_bytes, allocator_resident_bytes;
     struct counter main_user_us, main_sys_us; /* CPU of the main thread */
     uint64_t last_ns, last_ops, last_in, last_out;

@@ -203,10 +203,14 @@ static enum err set_deadlines(struct shard *sh, struct request *rq, struct reply
     }
     struct buf changes = {.mem = &sh->mem};
     err = change_fields(sh, rq, &t, &x, expire_field, &changes);
-    if (err == OK) reply_changes(&changes, out);
-    enum err committed = hash_commit(sh, &t, expire_event(&changes));
+    if (err == OK) {
+        reply_changes(&changes, out);
+        err = hash_commit(sh, &t, expire_event(&changes));
+    } else {
+        hash_abandon(sh, &t);
+    }
     buf_clear(&changes);
-    return err == OK ? committed : err;
+    return err;
 }
 
 static enum err cmd_hexpire(struct shard *sh, struct request *rq, struct reply *out)
@@ -242,10 +246,14 @@ static enum err cmd_hpersist(struct shard *sh, struct request *rq, struct reply 
     }
     struct buf changes = {.mem = &sh->mem};
     err = change_fields(sh, rq, &t, &x, persist_field, &changes);
-    if (err == OK) reply_changes(&changes, out);
-    enum err committed = hash_commit(sh, &t, expire_event(&changes) ? "hpersist" : NULL);
+    if (err == OK) {
+        reply_changes(&changes, out);
+        err = hash_commit(sh, &t, expire_event(&changes) ? "hpersist" : NULL);
+    } else {
+        hash_abandon(sh, &t);
+    }
     buf_clear(&changes);
-    return err == OK ? committed : err;
+    return err;
 }
 
 /* ---- reading ---- */

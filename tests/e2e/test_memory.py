@@ -3,6 +3,8 @@
 import time
 import unittest
 
+import redis
+
 from case import SLOW, ServerCase, eventually
 
 MIB = 1 << 20
@@ -76,6 +78,21 @@ class ClientEviction(ServerCase):
         self.client().config_set("maxmemory-clients", "1")
         time.sleep(0.3)
         self.assertTrue(self.client().ping())
+
+
+class Cap(ServerCase):
+    def test_a_percentage_of_what_the_container_has(self):
+        c = self.client(decode_responses=True)
+        c.config_set("maxmemory", "50%")
+        info = c.info("memory")
+        total = min(info["cgroup_memory_limit"] or info["total_system_memory"], info["total_system_memory"])
+        self.assertAlmostEqual(info["maxmemory"] / total, 0.5, 3)
+        self.assertEqual(c.config_get("maxmemory"), {"maxmemory": str(info["maxmemory"])})
+        for bad in ("101%", "x%", "-1%", "%"):
+            with self.assertRaises(redis.ResponseError, msg=bad):
+                c.config_set("maxmemory", bad)
+        c.config_set("maxmemory", "0")
+        self.assertIn("Memory: ", self.server.output())
 
 
 class Defragmentation(ServerCase):
