@@ -100,6 +100,31 @@ static void unlink_node(struct idtree_node *node)
     if (node->next) node->next->prev = node->prev;
 }
 
+/* ---- defragmentation ---- */
+
+static struct idtree_node *defrag_node(struct defrag_walk *w, struct idtree_node *node)
+{
+    return defrag_block(w, node, node_bytes(node->capacity));
+}
+
+bool idtree_defrag_leaf(struct defrag_walk *w, struct idtree *t, struct stream_id *id,
+                        struct idtree_place *first)
+{
+    *first = (struct idtree_place){.node = NULL};
+    if (!t->root) return false;
+    struct idtree_node *node = t->root = defrag_node(w, t->root);
+    for (uint32_t level = t->height; level > 0; level--) {
+        struct slot *slot = &node->slots[child_index(node, *id)];
+        node = slot->item = defrag_node(w, slot->item);
+    }
+    if (node->prev) node->prev->next = node;
+    if (node->next) node->next->prev = node;
+    if (node->count > 0) *first = (struct idtree_place){node, 0};
+    if (!node->next) return false;
+    *id = node->next->slots[0].id;
+    return true;
+}
+
 /* ---- finding ---- */
 
 static void find_path(const struct idtree *t, struct stream_id id, struct path *p)

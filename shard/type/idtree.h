@@ -14,6 +14,7 @@
 #pragma once
 
 #include "base/mem.h"
+#include "shard/defrag_walk.h"
 #include "shard/type/stream_id.h"
 
 #define IDTREE_SLOTS_MAX 31
@@ -59,6 +60,12 @@ void idtree_insert(struct mem *mem, struct idtree *t, struct stream_id id, void 
 void *idtree_remove(struct mem *mem, struct idtree *t, struct stream_id id);
 /* The last item, removed; NULL when the tree is empty. */
 void *idtree_pop(struct mem *mem, struct idtree *t);
+
+/* Moves the leaf whose range has `*id`, and the inner nodes above it, out of sparse slabs. `*first`
+ * is its first slot; none in an empty tree. True: `*id` is now that of the next leaf; false: it was
+ * the last one. */
+MUST_USE bool idtree_defrag_leaf(struct defrag_walk *w, struct idtree *t, struct stream_id *id,
+                                 struct idtree_place *first);
 
 /* ---- O(1) ---- */
 

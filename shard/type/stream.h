@@ -38,6 +38,7 @@ struct stream {
     struct stream_id last_id, max_deleted_id;
     struct stream_group **groups; /* by name: stream_group.h */
     uint32_t group_count, group_capacity;
+    struct stream_id defrag_next; /* stream_defrag.c */
 };
 
 static inline struct stream *stream_of(const struct entry *e)
@@ -117,5 +118,8 @@ void stream_find_first(struct stream *s);
  * `*last`, which is moved on. `*live` is set. */
 MUST_USE bool stream_node_is_valid(const struct listpack *lp, struct stream_id master,
                                    struct stream_id *last, uint64_t *live);
+
+/* stream_defrag.c: see type_ops. */
+void *stream_defrag(struct defrag_walk *w, void *root, enum encoding encoding);
 
 extern const struct type_ops stream_ops;

@@ -386,4 +386,5 @@ const struct type_ops stream_ops = {
     .freeze = freeze,
     .thaw = thaw,
     .digest = digest,
+    .defrag = stream_defrag,
 };

@@ -6,9 +6,11 @@
 #include "random.h"
 #include "shard/cmd/families.h"
 #include "shard/digest.h"
+#include "shard/lazyfree.h"
 #include "shard/type/hash.h"
 #include "shard/type/list.h"
 #include "shard/type/set.h"
+#include "shard/type/stream_group.h"
 #include "shard/type/zset.h"
 #include "shard_fixture.h"
 
@@ -27,6 +29,9 @@ static void setup(void)
     shard_fixture_add_family(&f, &zset_family);
     shard_fixture_add_family(&f, &hash_family);
     shard_fixture_add_family(&f, &hash_expire_family);
+    shard_fixture_add_family(&f, &stream_family);
+    f.config->stream_node_max_bytes = 1024;
+    f.config->stream_node_max_entries = 10;
     f.config->active_defrag = true;
     f.config->defrag_scan_fields_max = 1000;
     f.config->set_max_intset_entries = 64;
@@ -105,8 +110,10 @@ static void validate_value(void *context, struct entry *e, uint64_t position)
         h = hash_of(e);
         hash_validate(&h);
         break;
-    case TYPE_STRING:
     case TYPE_STREAM:
+        stream_validate(stream_of(e));
+        break;
+    case TYPE_STRING:
     case TYPE_COUNT:
         break;
     }
@@ -123,6 +130,26 @@ static void validate_all(void)
 }
 
 /* ---- a random life ---- */
+
+/* The last word is a number. */
+static void random_stream_command(struct random *r)
+{
+    static const char *const forms[] = {
+        "XADD x%u * field %u",
+        "XADD x%u * field %u",
+        "XADD x%u * field %u other text",
+        "XADD x%u * field %u",
+        "XREADGROUP GROUP g one COUNT 5 STREAMS x%u > %.0u",
+        "XREADGROUP GROUP g two COUNT 3 STREAMS x%u > %.0u",
+        "XAUTOCLAIM x%u g two 0 0 COUNT %u",
+        "XTRIM x%u MAXLEN %u",
+        "XGROUP CREATE x%u g 0 MKSTREAM %.0u",
+    };
+    char line[200];
+    unsigned key = (unsigned)random_below(r, 3), value = (unsigned)random_below(r, 1000);
+    snprintf(line, sizeof line, forms[random_below(r, ARRAY_LEN(forms))], key, value);
+    shard_fixture_run_line(&f, line);
+}
 
 static void random_command(struct random *r)
 {
@@ -155,6 +182,8 @@ Test(defrag, everything_may_move_at_any_time)
     sh->defrag.force = true;
     for (unsigned round = 0; round < 500; round++) {
         for (unsigned i = 0; i < 20; i++) random_command(&r);
+        for (unsigned i = 0; i < 10; i++) random_stream_command(&r);
+        shard_fixture_pass_ms(&f, 1);
         struct digest before = digest_of_all();
         uint64_t live = mem_live_bytes(&sh->mem);
         slice();
@@ -224,6 +253,7 @@ static void thin_out(const char *form, unsigned count)
         snprintf(line, sizeof line, form, i);
         shard_fixture_run_line(&f, line);
     }
+    while (free_list_pending(sh->free_list)) free_list_step(sh);
 }
 
 static void expect_dense_after_cycles(void)
@@ -252,6 +282,17 @@ Test(defrag, sparse_slabs_of_members_become_free)
     thin_out("HDEL h field-%u", 40000);
     thin_out("ZREM z member-%0100u", 40000);
     thin_out("SREM m member-%0100u", 40000);
+    expect_dense_after_cycles();
+}
+
+Test(defrag, sparse_slabs_of_streams_become_free)
+{
+    char line[400];
+    for (unsigned i = 0; i < 60000; i++) {
+        snprintf(line, sizeof line, "XADD s:%u * field %0100u", i % 64, i);
+        shard_fixture_run_line(&f, line);
+    }
+    thin_out("DEL s:%u", 64);
     expect_dense_after_cycles();
 }
 
