@@ -33,7 +33,7 @@ static void setup(void)
 {
     static const struct shard_hooks hooks = {.notify = on_event};
     static const struct command_family *const families[] = {
-        &list_family, &set_family, &zset_family, &hash_family, &hash_expire_family,
+        &list_family, &set_family, &zset_family, &hash_family, &hash_expire_family, &stream_family,
         &bits_family, &geo_family, &sort_family, &dump_family, &hyperloglog_family,
     };
     f = shard_fixture_make();
@@ -53,6 +53,8 @@ static void setup(void)
     f.config->hash_max_listpack_value_bytes = 32;
     f.config->hll_sparse_bytes_max = 3000;
     f.config->list_max_listpack_size = 8;
+    f.config->stream_node_max_bytes = 1024;
+    f.config->stream_node_max_entries = 10;
 }
 
 static void teardown(void)
@@ -88,6 +90,14 @@ static void add_value(void *context, struct entry *e, uint64_t position)
     if (entry_type(e) == TYPE_HASH) {
         struct hash h = hash_of(e);
         hash_each(&h, add_field, &one);
+    }
+    if (entry_type(e) == TYPE_STREAM) { /* with its groups */
+        struct buf frozen = {.mem = &own};
+        struct rdb_writer w = {.out = &frozen};
+        cr_assert(object_try_freeze(e, &w));
+        digest_mix(&one, buf_view(&frozen));
+        rdb_writer_deinit(&w);
+        buf_clear(&frozen);
     }
     digest_xor(context, &one);
 }
@@ -399,6 +409,25 @@ Test(allocation, hashes)
     CHECK_LINE(line, line_b);
 }
 
+Test(allocation, streams)
+{
+    CHECK_LINE("XADD s 1-1 field value");
+    CHECK_LINE(many(line, "XADD s 1-1", "f# @", 200));
+    CHECK_LINE("XADD s 2-1 field value other value", "XADD s 1-1 field value");
+    CHECK_LINE("XADD s MAXLEN 2 9-1 field value", "XADD s 1-1 f v", "XADD s 2-1 f v",
+               "XADD s 3-1 f v");
+    CHECK_LINE("XGROUP CREATE s group 0 MKSTREAM");
+    CHECK_LINE("XGROUP CREATE s other 0", "XADD s 1-1 f v", "XGROUP CREATE s group 0");
+    CHECK_LINE("XGROUP CREATECONSUMER s g someone", "XGROUP CREATE s g 0 MKSTREAM");
+    CHECK_LINE("XREADGROUP GROUP g c STREAMS s >", "XADD s 1-1 f v", "XADD s 2-1 f v",
+               "XGROUP CREATE s g 0");
+    CHECK_LINE("XCLAIM s g d 0 1-1", "XADD s 1-1 f v", "XGROUP CREATE s g 0",
+               "XREADGROUP GROUP g c STREAMS s >");
+    CHECK_LINE("XDEL s 1-1 2-1", "XADD s 1-1 f v", "XADD s 2-1 f v", "XADD s 3-1 f v");
+    CHECK_LINE("COPY s t", "XADD s 1-1 f v", "XGROUP CREATE s g 0",
+               "XREADGROUP GROUP g c STREAMS s >");
+}
+
 /* RESTORE of what a command made. */
 static void check_restore(const char *form)
 {
@@ -425,6 +454,7 @@ Test(allocation, restored_values)
     check_restore(many(line, "SADD k", "value-#-@", 300));
     check_restore("ZADD k 1 a 2 b");
     check_restore(many(line, "ZADD k", "# value-#-@", 300));
+    check_restore(many(line, "XADD k 1-1", "f# @", 50));
     check_restore("HSET k a 1 b 2");
     check_restore(many(line, "HSET k", "# value-#-@", 300));
 }
