@@ -288,11 +288,8 @@ static void write_stats(struct info *in)
 {
     const struct stats *s = &in->stats;
     const struct server_samples *m = &in->srv->samples;
-    static const char *const none[] = {"latest_fork_usec",
-                                       "total_forks",
-                                       "migrate_cached_sockets",
-                                       "slave_expires_tracked_keys",
-                                       NULL};
+    static const char *const none[] = {"latest_fork_usec", "total_forks", "migrate_cached_sockets",
+                                       "slave_expires_tracked_keys", NULL};
     NUMBERS(in, {"total_connections_received", s->connections_received},
             {"total_commands_processed", s->commands},
             {"instantaneous_ops_per_sec", counter_read(&m->ops_per_s)},

@@ -11,8 +11,8 @@
 #pragma once
 
 #include "persist/rdb.h"
-#include "shard/dict.h"
 #include "shard/defrag_walk.h"
+#include "shard/dict.h"
 #include "shard/digest.h"
 #include "shard/type/skiplist.h"
 
