@@ -6,8 +6,8 @@
  *            size moves to where the allocator fills up first
  *
  * Thread     [shard]; defrag_set_effort [main]; the counters: any thread may read them
- * Limits     A slice takes at most SHARD_SLICE_US, and `effort` percent of the CPU together. A value
- *            of more than active-defrag-max-scan-fields blocks is worked off over several slices.
+ * Limits     A slice takes at most SHARD_SLICE_US, and `effort` percent of the CPU together. A big
+ *            value (active-defrag-max-scan-fields) is worked off over several slices.
  * Order      Keys that a LOCKED command uses stay where they are. Nothing else outlives a request
  *            and points into a value.
  * Source     Redis has the idea and the parameters; the choice of slabs is ours (mem_is_sparse).
