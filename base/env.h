@@ -228,8 +228,8 @@ MUST_USE enum err env_file_size(struct env_file *f, uint64_t *size);
 /* fdatasync, which blocks: for start, stop and small files. */
 MUST_USE enum err env_file_sync(struct env_file *f);
 
-/* True if it is there; an error counts as no. */
-bool env_file_exists(const char *path);
+/* ERR_IO: that cannot be found out. */
+MUST_USE enum err env_file_exists(const char *path, bool *exists);
 /* Both names are durable after env_sync_directory. */
 MUST_USE enum err env_rename(const char *from, const char *to);
 MUST_USE enum err env_unlink(const char *path);

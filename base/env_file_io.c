@@ -98,9 +98,11 @@ enum err env_file_sync(struct env_file *f)
 
 /* ---- names ---- */
 
-bool env_file_exists(const char *path)
+enum err env_file_exists(const char *path, bool *exists)
 {
-    return access(path, F_OK) == 0;
+    *exists = access(path, F_OK) == 0;
+    if (*exists || errno == ENOENT || errno == ENOTDIR) return OK;
+    return path_failed("look for", path, errno);
 }
 
 enum err env_rename(const char *from, const char *to)

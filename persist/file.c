@@ -15,8 +15,9 @@ enum err file_path(char out[ENV_PATH_BYTES_MAX], const char *directory, const ch
 static enum err write_new(const char *path, struct bytes contents)
 {
     struct env_file f;
-    /* What an earlier attempt has left. */
-    if (env_file_exists(path) && env_unlink(path) != OK) return ERR_IO;
+    bool is_left; /* by an earlier attempt */
+    if (env_file_exists(path, &is_left) != OK) return ERR_IO;
+    if (is_left && env_unlink(path) != OK) return ERR_IO;
     if (env_file_open(&f, path, ENV_OPEN_CREATE) != OK) return ERR_IO;
     enum err e = env_file_write(&f, 0, contents);
     if (e == OK) e = env_file_sync(&f);

@@ -302,7 +302,10 @@ enum err manifest_read(struct manifest *m, const char *directory, char *why)
     char path[ENV_PATH_BYTES_MAX], fault[MANIFEST_WHY_BYTES];
     snprintf(why, MANIFEST_WHY_BYTES, "the name of the directory is too long");
     if (file_path(path, directory, MANIFEST_NAME) != OK) return ERR_IO;
-    if (!env_file_exists(path)) return ERR_NO_KEY;
+    bool exists;
+    snprintf(why, MANIFEST_WHY_BYTES, "%.200s cannot be looked for", path);
+    if (env_file_exists(path, &exists) != OK) return ERR_IO;
+    if (!exists) return ERR_NO_KEY;
     struct buf text = {.mem = m->mem};
     enum err e = file_read(path, MANIFEST_BYTES_MAX, &text);
     snprintf(fault, sizeof fault, "it cannot be read");

@@ -52,8 +52,9 @@ static enum err prepare(struct world *w, const struct stream *s, uint32_t number
                                 .number = number,
                                 .uuid = new_uuid(w)};
     path_of(f, path);
-    /* What an attempt that failed has left. */
-    if (env_file_exists(path) && env_unlink(path) != OK) return ERR_IO;
+    bool is_left; /* by an attempt that failed */
+    if (env_file_exists(path, &is_left) != OK) return ERR_IO;
+    if (is_left && env_unlink(path) != OK) return ERR_IO;
     return aof_prepare(path);
 }
 

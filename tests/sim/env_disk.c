@@ -529,9 +529,11 @@ enum err env_file_sync(struct env_file *f)
 
 /* ---- env.h: names ---- */
 
-bool env_file_exists(const char *path)
+enum err env_file_exists(const char *path, bool *exists)
 {
-    return find_name(disk, path) != NULL;
+    if (fails()) return ERR_IO;
+    *exists = find_name(disk, path) != NULL;
+    return OK;
 }
 
 enum err env_rename(const char *from, const char *to)

@@ -39,7 +39,7 @@ Test(file, a_failure_leaves_the_old_contents_and_can_be_repeated)
 {
     struct fixture *f = fixture_make();
     cr_assert_eq(file_replace("d", "name", BYTES_LITERAL("first")), OK);
-    for (size_t call = 0; call < 4; call++) {
+    for (size_t call = 0; call < 5; call++) {
         disk_plant(f->disk, disk_call_count(f->disk) + call, 1, DISK_ENOSPC);
         cr_assert_eq(file_replace("d", "name", BYTES_LITERAL("second")), ERR_IO);
         disk_plant(f->disk, 0, 0, DISK_NO_FAULT);

@@ -96,9 +96,18 @@ Test(manifest, any_changed_byte_is_refused)
     fixture_free(f);
 }
 
-Test(manifest, says_when_there_is_none)
+static bool is_there(struct fixture *f, const char *path)
+{
+    size_t size;
+    return disk_contents(f->disk, path, &size) != NULL;
+}
+
+Test(manifest, says_when_there_is_none_and_when_that_is_not_known)
 {
     struct fixture *f = fixture_make();
+    disk_plant(f->disk, disk_call_count(f->disk), 1, DISK_EIO);
+    cr_assert_eq(manifest_read(&f->manifest, "d", f->why), ERR_IO);
+    cr_assert_not_null(strstr(f->why, "d/" MANIFEST_NAME), "%s", f->why);
     cr_assert_eq(manifest_read(&f->manifest, "d", f->why), ERR_NO_KEY);
     fixture_free(f);
 }
@@ -153,7 +162,7 @@ Test(manifest, removes_its_own_files_that_it_does_not_name_and_nothing_else)
     for (size_t i = 0; i < ARRAY_LEN(names); i++) cr_assert_eq(aof_prepare(names[i]), OK);
     manifest_remove_strangers(&f->manifest, "d");
     for (size_t i = 0; i < ARRAY_LEN(names); i++)
-        cr_assert_eq(env_file_exists(names[i]), i >= 3, "%s", names[i]);
-    cr_assert(env_file_exists(path));
+        cr_assert_eq(is_there(f, names[i]), i >= 3, "%s", names[i]);
+    cr_assert(is_there(f, path));
     fixture_free(f);
 }
