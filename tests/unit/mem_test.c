@@ -337,3 +337,67 @@ Test(mem, the_allocator_has_a_name)
     cr_assert_str_eq(mem_allocator_name(), "libc");
 #endif
 }
+
+Test(mem, a_moved_block_keeps_its_contents_and_the_accounts)
+{
+    struct mem m;
+    mem_init(&m, "test");
+    static const size_t sizes[] = {8, 16, 48, 64, 192, 1024, 5120, 14336, 16384, 100000};
+    for (size_t i = 0; i < ARRAY_LEN(sizes); i++) {
+        char *p = mem_alloc(&m, sizes[i]);
+        memset(p, (int)i + 1, sizes[i]);
+        uint64_t live = mem_live_bytes(&m);
+        char *moved = mem_try_move(&m, p, sizes[i]);
+        cr_assert_not_null(moved);
+        cr_assert_eq(mem_live_bytes(&m), live);
+        for (size_t j = 0; j < sizes[i]; j++) cr_assert_eq(moved[j], (char)(i + 1));
+        if (sizes[i] % CACHE_LINE == 0) cr_assert_eq((uintptr_t)moved % CACHE_LINE, 0);
+        mem_free(&m, moved, sizes[i]);
+    }
+    mem_deinit(&m);
+}
+
+Test(mem, a_block_in_a_sparse_slab_is_known)
+{
+    static char *blocks[20000];
+    struct mem m;
+    mem_init(&m, "test");
+    if (!mem_knows_slabs()) {
+        mem_deinit(&m);
+        return;
+    }
+    for (size_t i = 0; i < ARRAY_LEN(blocks); i++) blocks[i] = mem_alloc(&m, 64);
+    unsigned dense = 0, sparse = 0;
+    for (size_t i = 0; i < ARRAY_LEN(blocks); i++) dense += mem_is_sparse(&m, blocks[i], 64);
+    for (size_t i = 0; i < ARRAY_LEN(blocks); i++)
+        if (i % 8) mem_free(&m, blocks[i], 64);
+    for (size_t i = 0; i < ARRAY_LEN(blocks); i += 8) sparse += mem_is_sparse(&m, blocks[i], 64);
+    cr_assert_eq(dense, 0, "%u", dense);
+    cr_assert_gt(sparse, ARRAY_LEN(blocks) / 8 / 3, "%u", sparse);
+    for (size_t i = 0; i < ARRAY_LEN(blocks); i += 8) mem_free(&m, blocks[i], 64);
+    mem_deinit(&m);
+}
+
+Test(mem, a_shrunk_block_keeps_what_fits)
+{
+    struct mem m;
+    mem_init(&m, "test");
+    char *p = mem_alloc(&m, 1 << 20);
+    memset(p, 7, 1 << 20);
+    p = mem_shrink(&m, p, 1 << 20, 100);
+    for (unsigned i = 0; i < 100; i++) cr_assert_eq(p[i], 7);
+    cr_assert_eq(mem_live_bytes(&m), mem_class_bytes(100));
+    mem_free(&m, p, 100);
+    mem_deinit(&m);
+}
+
+Test(mem, what_was_refused_is_counted)
+{
+    struct mem m;
+    mem_init(&m, "test");
+    fault_set("mem_try_alloc", 1);
+    cr_assert_null(mem_try_alloc(&m, 10));
+    cr_assert_null(mem_try_alloc(&m, SIZE_MAX));
+    cr_assert_eq(m.refused_count, 2);
+    mem_deinit(&m);
+}
