@@ -123,7 +123,6 @@ static void defrag_segment(struct dict *d, struct defrag_walk *w, struct segment
  * the table changes between two calls. */
 static void defrag_bucket(uint64_t *bucket, dict_move_fn *fn, void *context)
 {
-    prefetch_entries(bucket);
     for (unsigned i = 0; i < DICT_BUCKET_SLOTS && bucket[i]; i++) {
         uint64_t address = (uint64_t)(uintptr_t)fn(context, dict_slot_entry(bucket[i]));
         DCHECK((address & ~DICT_ENTRY_MASK) == 0);
@@ -139,6 +138,7 @@ uint64_t dict_defrag(struct dict *d, struct defrag_walk *w, uint64_t cursor, dic
     struct segment s = segment_at(d, dict_index(d, cursor));
     uint32_t b = tag_home(hash_tag(cursor, s.depth), s.bucket_count);
     if (b == 0) defrag_segment(d, w, &s);
+    if (b + 1 < s.bucket_count) prefetch_entries(segment_bucket(&s, b + 1)); /* for the next call */
     defrag_bucket(segment_bucket(&s, b), fn, context);
     return bucket_position(d, &s, b + 1ULL);
 }
