@@ -173,6 +173,8 @@ struct command {
     uint32_t flags;  /* enum command_flags */
     uint32_t acl;    /* enum acl_category beyond those that follow from flags */
     uint8_t touches; /* enum command_touches */
+    int8_t timeout;  /* of a command that waits: the argument that says for how many seconds;
+                        negative: from the end; 0: it does not wait */
     struct key_spec keys[KEY_SPECS_MAX];
     /* How the keys are found where specifications cannot tell: as command_each_key. NULL: by
      * `keys`. */

@@ -38,6 +38,7 @@
     X(ERR_NOT_SUPPORTED,   "ERR not supported")                                                              \
     X(ERR_MONITOR,         "ERR Replica can't interact with the keyspace")                                   \
     X(ERR_TIMEOUT_NOT_INT, "ERR timeout is not an integer or out of range")                                  \
+    X(ERR_TIMEOUT_NOT_FLOAT, "ERR timeout is not a float or out of range")                                   \
     X(ERR_TIMEOUT_NEGATIVE,"ERR timeout is negative")
 /* clang-format on */
 

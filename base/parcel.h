@@ -41,8 +41,13 @@ enum request_flags {
     REQUEST_PARKED = 1 << 0, /* set by the shard: not run yet, a late reply will follow */
     REQUEST_COMMIT = 1 << 1, /* of a commit turn: its coordinator holds the locks that it touches */
     REQUEST_PART = 1 << 2,   /* one part of a command that was split */
-    REQUEST_TRACKED = 1 << 3, /* the connection is to be told when what it reads here changes */
-    REQUEST_IN_EXEC = 1 << 4, /* of a transaction or under a holding: it may not block */
+    REQUEST_TRACKED = 1 << 3,  /* the connection is to be told when what it reads here changes */
+    REQUEST_IN_EXEC = 1 << 4,  /* of a transaction or under a holding: it may not block */
+    REQUEST_MAY_WAIT = 1 << 5, /* if there is nothing for it yet, it waits; shard/wait.h */
+    REQUEST_CLAIM = 1 << 6,    /* with MAY_WAIT: its keys live on several shards, so a key that is
+                                  ready is held for it and reported */
+    REQUEST_ASK =
+        1 << 7, /* with MAY_WAIT: it also writes elsewhere: a ready key is only reported */
 };
 
 struct request {
@@ -64,7 +69,18 @@ struct request {
 _Static_assert(sizeof(struct request) == CACHE_LINE,
                "a window of 64 requests stays in the first-level cache");
 
-/* Consecutive requests of one connection in one parcel, and who waits for their replies. */
+/* A place in the turn order: of a request within its turn. */
+struct turn_point {
+    uint64_t position; /* 2 × that of the turn; one less for a turn that ran in place before it */
+    uint64_t index;    /* of the request within the turn */
+};
+static inline bool turn_point_before(struct turn_point a, struct turn_point b)
+{
+    return a.position != b.position ? a.position < b.position : a.index < b.index;
+}
+
+/* Consecutive requests of one connection in one parcel, and who waits for their replies. They
+ * follow one another in the turn, too. */
 struct run {
     struct gather
         *gather; /* the collector of a split command; NULL: the connection's slot itself */
@@ -74,6 +90,7 @@ struct run {
     uint32_t part;  /* index of the part in gather */
     uint16_t first; /* index of the first request */
     uint16_t count;
+    uint32_t turn_index; /* of the first request among all of the turn */
 };
 
 struct parcel {

@@ -113,6 +113,7 @@ void turn_add(struct netloop *nl, uint16_t shard, struct conn *c, const struct t
 {
     struct parcel *pc = nl->turn.open[shard];
     parcel_add(pc, r);
+    uint32_t turn_index = nl->turn.request_count++;
     if (run_extend(pc, c)) return;
     uint32_t sequence = conn_push_slot(c);
     struct slot *slot = conn_slot(c, sequence);
@@ -122,7 +123,8 @@ void turn_add(struct netloop *nl, uint16_t shard, struct conn *c, const struct t
                                              .conn_generation = c->generation,
                                              .slot = sequence,
                                              .first = slot->first,
-                                             .count = 1};
+                                             .count = 1,
+                                             .turn_index = turn_index};
 }
 
 void turn_add_part(struct netloop *nl, uint16_t shard, struct gather *g, uint32_t part,
@@ -130,13 +132,15 @@ void turn_add_part(struct netloop *nl, uint16_t shard, struct gather *g, uint32_
 {
     struct parcel *pc = nl->turn.open[shard];
     parcel_add(pc, r);
+    if (!r->is_same_command) nl->turn.request_count++;
     pc->runs[pc->run_count++] = (struct run){.gather = g,
                                              .conn_index = g->conn_index,
                                              .conn_generation = g->conn_generation,
                                              .slot = g->slot,
                                              .part = part,
                                              .first = (uint16_t)(pc->request_count - 1),
-                                             .count = 1};
+                                             .count = 1,
+                                             .turn_index = nl->turn.request_count - 1};
 }
 
 /* ---- publishing ---- */
@@ -152,7 +156,7 @@ static bool turn_run_in_place(struct netloop *nl)
     if (nl->hooks->on_publish) nl->hooks->on_publish(nl, position, true);
     t->open[shard] = NULL;
     t->touched_count = 0;
-    t->request_index = 0;
+    t->request_index = t->request_count = 0;
     counter_add(&nl->counters.turns_in_place, 1);
     turn_parcel_home(nl, pc);
     return true;
@@ -184,7 +188,7 @@ void turn_publish(struct netloop *nl)
     for (uint16_t i = 0; i < t->touched_count; i++)
         thread_wake(nl->thread, mesh->shard_threads[t->touched[i]]);
     t->touched_count = 0;
-    t->request_index = 0;
+    t->request_index = t->request_count = 0;
     if (nl->hooks->on_publish) nl->hooks->on_publish(nl, position, false);
 }
 

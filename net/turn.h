@@ -39,6 +39,7 @@ struct turn {
     uint16_t *in_flight; /* by shard: parcels pushed and not home yet */
     uint32_t in_flight_total;
     uint32_t request_index; /* commands of this turn so far: their place in the order */
+    uint32_t request_count; /* requests of this turn so far */
     struct parcel *pool;
     uint32_t pool_count;
     struct chunk_return *returns; /* by shard */
@@ -71,6 +72,7 @@ struct turn_request {
     struct input_ref *input; /* one count is taken over per call; NULL: argv outlives the request by
                                 other means */
     bool argv_is_stable;     /* argv itself outlives the request (it lies in a payload) */
+    bool is_same_command;    /* a part of the command that the previous request is a part of */
 };
 
 /* For a reserved shard: the replies go to the connection's next slot, shared with its previous

@@ -4,7 +4,6 @@
 #include <stdlib.h>
 
 #include "server/clients.h"
-#include "server/cmd_wait.h"
 #include "server/exec.h"
 #include "server/router.h"
 #include "server/worker.h"

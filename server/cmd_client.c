@@ -12,6 +12,7 @@
 #include "server/cmd_wait.h"
 #include "server/families.h"
 #include "server/server.h"
+#include "server/session_wait.h"
 #include "server/worker.h"
 
 /* ---- its own connection ---- */
@@ -280,7 +281,7 @@ static enum err cmd_client_kill(struct session *s, struct request *rq, struct re
 static bool unblock_visit(const struct clients_walk *walk, struct session *s, struct buf *out)
 {
     UNUSED struct buf *any = out;
-    return client_filter_fits(walk, s) && wait_unblock(s, walk->argument);
+    return client_filter_fits(walk, s) && session_wait_unblock(s, walk->argument);
 }
 
 static void unblock_answer(const struct clients_walk *walk, struct reply *out)

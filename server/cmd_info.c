@@ -137,13 +137,13 @@ static void write_server(struct info *in)
 static void write_clients(struct info *in)
 {
     const struct stats *s = &in->stats;
-    static const char *const zeros[] = {"blocked_clients", "clients_in_timeout_table",
-                                        "total_blocking_keys", "total_blocking_keys_on_nokey",
+    static const char *const zeros[] = {"clients_in_timeout_table", "total_blocking_keys_on_nokey",
                                         NULL};
     NUMBERS(in, {"connected_clients", s->connections}, {"cluster_connections", 0},
             {"maxclients", in->config->maxclients},
             {"client_recent_max_input_buffer", s->input_buffer_max},
             {"client_recent_max_output_buffer", s->output_buffer_max},
+            {"blocked_clients", s->blocked_clients}, {"total_blocking_keys", s->blocking_keys},
             {"tracking_clients", s->tracking_clients}, {"pubsub_clients", s->pubsub_clients},
             {"watching_clients", s->watching_clients}, {"total_watched_keys", s->watched_keys});
     write_zeros(in, zeros);

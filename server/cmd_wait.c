@@ -1,16 +1,15 @@
 #include "server/cmd_wait.h"
 
 #include "base/text.h"
+#include "server/session_wait.h"
 #include "server/worker.h"
 
 struct wait {
-    struct net_timer timer;
-    struct session *session;
-    struct session_ref from;
+    struct session_wait wait;
+    struct netloop *netloop;
+    uint8_t resp;
     bool is_waitaof;
 };
-
-/* ---- ending ---- */
 
 static void reply_counts(bool is_waitaof, struct reply *out)
 {
@@ -22,54 +21,33 @@ static void reply_counts(bool is_waitaof, struct reply *out)
     reply_i64(out, 0);
 }
 
-void wait_cancel(struct session *s)
+static void answer(struct wait *wait, bool with_error)
 {
-    struct wait *wait = s->wait;
-    if (!wait) return;
-    struct netloop *nl = s->conn.netloop;
-    s->wait = NULL;
-    wheel_disarm(&nl->wheel, &wait->timer.timer);
-    mem_free(&nl->mem, wait, sizeof *wait);
-}
-
-bool wait_unblock(struct session *s, bool with_error)
-{
-    if (!s->wait) return false;
-    struct netloop *nl = s->conn.netloop;
-    struct session_ref from = s->wait->from;
-    struct reply out = netloop_reply(nl, s->resp);
+    struct netloop *nl = wait->netloop;
+    struct reply out = netloop_reply(nl, wait->resp);
     if (with_error)
-        reply_error(&out, "UNBLOCKED client unblocked via CLIENT UNBLOCK");
+        session_wait_reply_error(&out);
     else
-        reply_counts(s->wait->is_waitaof, &out);
-    wait_cancel(s);
-    session_answer(nl, from, &out);
+        reply_counts(wait->is_waitaof, &out);
+    session_wait_answer(&wait->wait, &out);
     netloop_reply_drop(nl, &out);
-    return true;
 }
 
-static void on_timeout(struct netloop *nl, struct net_timer *t)
+static void on_end(struct session_wait *w, enum session_wait_end why)
 {
-    UNUSED struct netloop *here = nl;
-    wait_unblock(container_of(t, struct wait, timer)->session, false);
+    struct wait *wait = container_of(w, struct wait, wait);
+    if (why != SESSION_WAIT_CLOSED) answer(wait, why == SESSION_WAIT_ERROR);
+    mem_free(&wait->netloop->mem, wait, sizeof *wait);
 }
-
-/* ---- beginning ---- */
 
 /* 0: for ever. */
 static void wait_begin(struct session *s, int64_t timeout_ms, bool is_waitaof)
 {
     struct netloop *nl = s->conn.netloop;
     struct wait *wait = mem_alloc(&nl->mem, sizeof *wait);
-    *wait = (struct wait){.timer = {.on_fire = on_timeout},
-                          .session = s,
-                          .from = session_defer(s),
-                          .is_waitaof = is_waitaof};
-    timer_init(&wait->timer.timer);
-    s->wait = wait;
-    bool is_finite = timeout_ms > 0 && timeout_ms < INT64_MAX - (int64_t)nl->wheel.now_ms;
-    if (is_finite)
-        wheel_arm(&nl->wheel, &wait->timer.timer, nl->wheel.now_ms + (uint64_t)timeout_ms);
+    *wait = (struct wait){
+        .wait.on_end = on_end, .netloop = nl, .resp = s->resp, .is_waitaof = is_waitaof};
+    session_wait_begin(s, &wait->wait, timeout_ms);
 }
 
 static enum err read_timeout(struct bytes text, int64_t *timeout_ms)

@@ -8,13 +8,5 @@
 
 #include "server/session.h"
 
-struct wait;
-
 enum err cmd_wait(struct session *s, struct request *rq, struct reply *out);
 enum err cmd_waitaof(struct session *s, struct request *rq, struct reply *out);
-
-/* Ends it before its time: as if that were over, or with an error. False if the session does not
- * wait. */
-bool wait_unblock(struct session *s, bool with_error);
-/* The connection closes. */
-void wait_cancel(struct session *s);

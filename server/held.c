@@ -130,7 +130,8 @@ void held_begin(struct held *h)
                                     .argc = h->participants[i].argc,
                                     .command_id = h->command_id,
                                     .resp = 2,
-                                    .argv_is_stable = true});
+                                    .argv_is_stable = true,
+                                    .is_same_command = i > 0});
 }
 
 /* ---- the end ---- */

@@ -223,7 +223,7 @@ static void gave_back(struct gather *g)
 {
     struct locked *op = container_of(g, struct locked, gather);
     struct netloop *nl = g->netloop;
-    if (op->is_held) {
+    if (op->on_reply) {
         op->on_reply(op);
         locked_free(op);
         return;
@@ -443,7 +443,8 @@ static void lock_turn(struct locked *op)
                                              .db = op->db,
                                              .resp = 2,
                                              .flags = op->tracked_flag,
-                                             .argv_is_stable = true});
+                                             .argv_is_stable = true,
+                                             .is_same_command = i > 0});
 }
 
 /* Under a holding: the same reports, in a round. */
@@ -671,4 +672,21 @@ void locked_run(const struct batch *b, void *caller, void (*on_reply)(struct loc
     }
     CHECK(locked_plan(op)); /* batch_is_across said so */
     effects_fetch(op);
+}
+
+bool locked_run_alone(struct worker *w, const struct batch_command *c, struct payload *input,
+                      void *caller, void (*on_reply)(struct locked *op))
+{
+    struct locked *op = locked_create(w, c);
+    op->caller = caller;
+    op->on_reply = on_reply;
+    CHECK(locked_plan(op));
+    if (!reserve_participants(op)) {
+        locked_free(op);
+        return false;
+    }
+    input->refs++;
+    op->input = input;
+    lock_turn(op);
+    return true;
 }

@@ -73,7 +73,7 @@ struct locked {
     const struct route *route;
     struct payload *input; /* argv of the command; NULL under a holding: the caller's */
     bool is_held;          /* under a holding */
-    void (*on_reply)(struct locked *op); /* under a holding: `reply` is there */
+    void (*on_reply)(struct locked *op); /* `reply` is there; NULL: it goes to the connection */
     void *caller;
     const struct locked_move *move; /* NULL: by guests */
     struct buf move_mode;
@@ -139,6 +139,12 @@ bool locked_arguments_fit(const struct worker *w, const struct command *c, const
  * held, or everything is. The arguments stay the caller's, until on_reply, which finds the reply in
  * op->reply. */
 void locked_run(const struct batch *b, void *caller, void (*on_reply)(struct locked *op));
+/* Runs a command whose keys live on several shards on behalf of somebody else than a connection
+ * that has just sent it. `input`, in which the arguments lie, is counted once more. False: nothing
+ * was done for want of credit. */
+MUST_USE bool locked_run_alone(struct worker *w, const struct batch_command *c,
+                               struct payload *input, void *caller,
+                               void (*on_reply)(struct locked *op));
 
 /* ---- for locked_move.c ---- */
 

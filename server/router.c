@@ -36,6 +36,8 @@ static const struct command_family *const families[] = {
     &publish_family,
     &pubsub_family,
     &stream_family,
+    &list_blocking_family,
+    &zset_blocking_family,
 };
 /* clang-format on */
 

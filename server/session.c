@@ -3,10 +3,11 @@
 #include "base/log.h"
 #include "base/text.h"
 #include "server/batch.h"
-#include "server/cmd_wait.h"
+#include "server/blocking.h"
 #include "server/coord.h"
 #include "server/exec.h"
 #include "server/server.h"
+#include "server/session_wait.h"
 #include "server/worker.h"
 #include "shard/cmd/families.h"
 
@@ -43,12 +44,12 @@ void session_on_open(struct conn *c)
 void session_on_close(struct conn *c)
 {
     struct session *s = session_of(c);
-    wait_cancel(s);
     if (s->exec) exec_on_close(s->exec);
     tx_discard(s);
     pubsub_on_close(s);
     monitor_stop(s);
     tracking_stop(s);
+    session_wait_close(s);
     buf_clear(&s->name);
     buf_clear(&s->lib_name);
     buf_clear(&s->lib_version);
@@ -425,6 +426,7 @@ static bool dispatch_by_plan(struct session *s, const struct route *route)
     case PLAN_ALL_SHARDS:
         return coord_all_shards(s, route);
     case PLAN_LOCKED:
+        if (route->command->timeout) return blocking_dispatch(s, route);
         return coord_locked(s, route);
     case PLAN_MAIN:
         if (!session_reach_barrier(s)) return false;
@@ -517,7 +519,7 @@ static void run_input(struct session *s)
         if (c->is_closing || c->close_after_reply) return;
         if (unlikely(s->is_waiting)) {
             bool is_given_up =
-                c->is_ended && s->wait; /* as in Redis: nobody waits for the end of WAIT */
+                c->is_ended && s->wait; /* as in Redis: nobody is left to be served */
             if (is_given_up)
                 conn_close(c);
             else

@@ -19,7 +19,7 @@
 #include "server/tx.h"
 
 struct exec;
-struct wait;
+struct session_wait;
 struct worker;
 
 #define SESSION_NAME_BYTES_MAX 512 /* of CLIENT SETNAME and SETINFO; longer ones are refused */
@@ -40,8 +40,8 @@ struct session {
     uint32_t deferred_slot;
     struct buf name, lib_name, lib_version;
     const struct route *last_route; /* of the last command; NULL: it is unknown */
-    uint64_t last_word; /* its name, if that alone tells the route; see name_word. 0: no */
-    struct wait *wait;  /* of WAIT; NULL: it does not wait */
+    uint64_t last_word;        /* its name, if that alone tells the route; see name_word. 0: no */
+    struct session_wait *wait; /* NULL: it does not wait */
     struct subscriber subscriber;
     struct client_tracking tracking;
     bool is_monitor;

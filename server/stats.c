@@ -23,6 +23,7 @@ static void add_net(const struct worker *w, uint64_t now_ns, struct stats *out)
     out->connections_closed_idle += counter_read(&c->connections_closed_idle);
     out->connections_cut_output += counter_read(&c->connections_cut_output);
     out->evicted_clients += counter_read(&w->evicted_clients);
+    out->blocked_clients += counter_read(&w->blocked_clients);
     out->commands += counter_read(&w->commands_processed);
     out->bytes_in += counter_read(&c->bytes_in);
     out->bytes_out += counter_read(&c->bytes_out);
@@ -41,6 +42,7 @@ static void add_net(const struct worker *w, uint64_t now_ns, struct stats *out)
 static void add_shard(const struct shard *sh, struct stats *out)
 {
     const struct shard_counters *c = &sh->counters;
+    out->blocking_keys += counter_read(&c->blocking_keys);
     out->keyspace_hits += counter_read(&c->keyspace_hits);
     out->keyspace_misses += counter_read(&c->keyspace_misses);
     out->expired_keys += counter_read(&c->expired_keys);

@@ -16,7 +16,8 @@ struct server;
 /* Totals over all threads. */
 struct stats {
     /* ---- net threads ---- */
-    uint64_t connections, connections_received, connections_closed_idle, connections_cut_output;
+    uint64_t connections, blocked_clients, connections_received, connections_closed_idle,
+        connections_cut_output;
     uint64_t evicted_clients;
     uint64_t commands, bytes_in, bytes_out, reads, writes;
     uint64_t input_buffer_max, output_buffer_max;
@@ -25,6 +26,7 @@ struct stats {
     /* Names that somebody subscribes to, and who subscribes to anything. */
     uint64_t pubsub_channels, pubsub_patterns, pubsub_sharded_channels, pubsub_clients;
     uint64_t tracking_clients, tracking_keys, tracking_items, tracking_prefixes;
+    uint64_t blocking_keys;
     uint64_t keyspace_hits, keyspace_misses, expired_keys, expire_slices_cut, expire_cycle_us;
     uint64_t lazyfree_pending, lazyfreed;
     uint64_t evicted_keys, eviction_exceeded_us;

@@ -124,9 +124,13 @@ static bool run_in_place(struct netloop *nl, struct parcel *pc, uint64_t *positi
         run_parcel_home(w, waiting);
         if (n >= IN_PLACE_DRAIN_MAX) return false;
     }
-    if (w->recorder) *position = sequencer_now(&w->server->mesh.sequencer);
+    struct shard *sh = &w->shard;
+    /* Those who wait on several shards compare the positions of turns, so each needs its own. */
+    if (sh->waits.claimants > 0) return false;
+    if (w->recorder || sh->locks.busy > 0) *position = sequencer_now(&w->server->mesh.sequencer);
     if (!merge_is_empty(&w->merge)) return false;
-    shard_run_parcel(&w->shard, pc);
+    sh->in_place_position = *position > 0 ? 2 * *position - 1 : 0;
+    shard_run_parcel(sh, pc);
     shard_send_late(
         &w->shard); /* calls to this thread itself run in its next step, when the parcel is home */
     w->should_resume = true;
@@ -364,6 +368,7 @@ static bool run_net_output(struct worker *w)
     }
     netloop_flush(&w->net);
     monitor_flush(w);
+    turn_publish(&w->net); /* and of connections that it has closed */
     return any;
 }
 

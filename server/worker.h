@@ -64,6 +64,7 @@ struct worker {
     struct net_tracking tracking;
     struct dlist stuck; /* operations that wait for credit: stuck.h */
     uint64_t watch_ids; /* given so far */
+    struct counter blocked_clients;
     struct counter watching_clients;
     struct recorder *recorder; /* NULL: the order is not recorded */
     struct buf scratch;        /* of whoever runs now, not across calls */

@@ -177,6 +177,7 @@ void keyspace_set_access(const struct shard *sh, struct entry *e, int64_t idle_s
 static inline void note_change(struct shard *sh, const struct key *k)
 {
     if (unlikely(sh->watches.key_count > 0)) watch_mark_changed(sh, k);
+    wait_note(sh, k);
     if (unlikely(sh->tracking.keys.count > 0 || sh->channels.names[CHANNEL_PREFIX].count > 0))
         tracking_note_change(sh, k);
 }
@@ -554,6 +555,8 @@ void keyspace_swap(struct shard *sh, uint32_t db_a, uint32_t db_b)
     struct database *a = make_database(sh, db_a), *b = make_database(sh, db_b);
     set_database(&sh->keys, db_a, b);
     set_database(&sh->keys, db_b, a);
+    wait_note_database(sh, db_a);
+    wait_note_database(sh, db_b);
 }
 
 struct entry *keyspace_random(struct shard *sh, uint32_t db)

@@ -1,7 +1,6 @@
 #include "shard/locks.h"
 
 #include "base/command.h"
-#include "base/late.h"
 #include "shard/shard.h"
 
 /* A key that somebody holds or waits for. Of every database at once, because MOVE and COPY name a
@@ -23,17 +22,13 @@ struct lock_node {
 
 /* A parked request, or a holding. */
 struct ticket {
-    struct dlist link; /* gate or ready list */
-    struct request request;
-    struct run run;
-    uint16_t index, net_id;
-    bool is_parked;   /* a late reply is owed */
-    bool is_holding;  /* stays in its queues until locks_release */
-    uint32_t missing; /* queues in which it is not first */
+    struct dlist link;    /* gate or ready list */
+    struct parked parked; /* of a holding: only its point */
+    bool is_claim;        /* of locks_take_key */
+    bool is_holding;      /* stays in its queues until locks_release */
+    uint32_t missing;     /* queues in which it is not first */
     uint32_t node_count;
     struct lock_node *nodes;
-    size_t copy_bytes;
-    char *copy; /* argv and the bytes of the arguments */
 };
 
 void locks_init(struct locks *l)
@@ -209,25 +204,6 @@ static void ticket_enqueue(struct shard *sh, struct ticket *t, struct request *r
 
 /* ---- parking ---- */
 
-static void ticket_copy_request(struct shard *sh, struct ticket *t, const struct request *rq)
-{
-    size_t size = rq->argc * sizeof(struct bytes);
-    for (uint32_t i = 0; i < rq->argc; i++) size += rq->argv[i].size;
-    t->request = *rq;
-    t->request.input = NULL;
-    t->request.payload = NULL;
-    t->copy_bytes = size;
-    t->copy = mem_alloc(&sh->mem, size);
-    struct bytes *argv = (struct bytes *)(void *)t->copy;
-    char *p = t->copy + rq->argc * sizeof(struct bytes);
-    for (uint32_t i = 0; i < rq->argc; i++) {
-        argv[i] = bytes_make(p, rq->argv[i].size);
-        memcpy(p, rq->argv[i].data, rq->argv[i].size);
-        p += rq->argv[i].size;
-    }
-    t->request.argv = argv;
-}
-
 static struct ticket *ticket_make(struct shard *sh)
 {
     struct ticket *t = mem_alloc(&sh->mem, sizeof *t);
@@ -239,7 +215,7 @@ static struct ticket *ticket_make(struct shard *sh)
 static void ticket_free(struct shard *sh, struct ticket *t)
 {
     if (t->nodes) mem_free(&sh->mem, t->nodes, t->node_count * sizeof *t->nodes);
-    if (t->copy) mem_free(&sh->mem, t->copy, t->copy_bytes);
+    parked_free(sh, &t->parked);
     mem_free(&sh->mem, t, sizeof *t);
 }
 
@@ -261,22 +237,13 @@ bool locks_park(struct shard *sh, struct parcel *pc, uint32_t index)
     if (!gate_closed && !request_conflicts(sh, rq)) return false;
 
     struct ticket *t = ticket_make(sh);
-    ticket_copy_request(sh, t, rq);
-    t->is_parked = true;
-    t->net_id = pc->net_id;
-    for (uint32_t i = 0; i < pc->run_count; i++) {
-        const struct run *run = &pc->runs[i];
-        if (index < run->first || index >= (uint32_t)run->first + run->count) continue;
-        t->run = *run;
-        t->index = (uint16_t)(index - run->first);
-    }
+    parked_init(sh, &t->parked, pc, index);
     if (gate_closed || !command_has_keys(rq->command))
         dlist_push_back(&l->gate, &t->link);
     else
-        ticket_enqueue(sh, t, &t->request);
+        ticket_enqueue(sh, t, &t->parked.request);
     locks_count(l);
     counter_add(&sh->counters.locked_waits, 1);
-    rq->flags |= REQUEST_PARKED;
     return true;
 }
 
@@ -286,30 +253,15 @@ static void ticket_run(struct shard *sh, struct ticket *t)
 {
     struct reply out;
     reply_init(&out, NULL, &sh->mem);
-    out.resp = t->request.resp;
-    const struct parcel *running = sh->tracking.running;
-    sh->tracking.running = NULL; /* that is the parcel of whoever released this one */
-    const struct tracker who = {t->run.conn_index, t->run.conn_generation, t->net_id};
-    const struct tracker *parked = sh->tracking.parked;
-    sh->tracking.parked = &who;
     sh->locks.running = t;
-    shard_run_request(sh, &t->request, &out);
+    parked_run(sh, &t->parked, &out);
     sh->locks.running = NULL;
-    sh->tracking.parked = parked;
-    sh->tracking.running = running;
-    if (t->request.flags & REQUEST_TRACKED) tracking_remember(sh, &t->request, &who);
-
-    struct late_reply *late = mem_alloc(&sh->mem, sizeof *late);
-    *late = (struct late_reply){.run = t->run,
-                                .index = t->index,
-                                .net_id = t->net_id,
-                                .shard_id = sh->id,
-                                .command_id = t->request.command_id,
-                                .chain = reply_take(&out)};
-    late->has_error = late->chain && late->chain->size > 0 && late->chain->data[0] == '-';
-    t->is_parked = false;
-    sh->late_count++;
-    dlist_push_back(&sh->late, &late->link);
+    /* If it waits for something else now, its arguments have been taken over. */
+    if (t->parked.copy) parked_answer(sh, &t->parked, &out);
+    if (t->is_holding) return;
+    sh->locks.leaving = t;
+    wait_serve(sh, t->parked.point);
+    sh->locks.leaving = NULL;
 }
 
 /* Out of all its queues; whoever is first in all of its own now is appended to `ready`. */
@@ -346,15 +298,17 @@ static void gate_open(struct shard *sh)
     struct locks *l = &sh->locks;
     while (!dlist_is_empty(&l->gate) && !l->exclusive) {
         struct ticket *t = container_of(l->gate.next, struct ticket, link);
-        bool has_keys = command_has_keys(t->request.command);
+        bool has_keys = command_has_keys(t->parked.request.command);
         if (!has_keys && l->entry_count > 0) break;
         dlist_remove(&t->link);
         struct dlist ready;
         dlist_init(&ready);
-        if (has_keys) ticket_enqueue(sh, t, &t->request);
+        if (has_keys) ticket_enqueue(sh, t, &t->parked.request);
         if (t->missing > 0) continue;
         dlist_push_back(&ready, &t->link);
+        l->is_at_gate = true;
         run_ready(sh, &ready);
+        l->is_at_gate = false;
     }
 }
 
@@ -366,6 +320,7 @@ uint64_t locks_take(struct shard *sh, struct request *rq)
         t = ticket_make(sh);
         ticket_enqueue(sh, t, rq);
         CHECK(t->missing == 0);
+        t->parked.point = parked_point(sh, rq);
     }
     t->is_holding = true;
     if (t->node_count == 0) {
@@ -377,12 +332,59 @@ uint64_t locks_take(struct shard *sh, struct request *rq)
     return (uint64_t)(uintptr_t)t;
 }
 
+/* The first in the queue that neither runs nor leaves right now; NULL: there is none. */
+static struct ticket *first_behind(const struct shard *sh, const struct lock_entry *e)
+{
+    dlist_each (link, &e->queue) {
+        struct ticket *t = container_of(link, struct lock_node, link)->ticket;
+        if (t != sh->locks.leaving && t != sh->locks.running) return t;
+    }
+    return NULL;
+}
+
+/* The last place before another one. */
+static struct turn_point just_before(struct turn_point p)
+{
+    if (p.index > 0) return (struct turn_point){p.position, p.index - 1};
+    return (struct turn_point){p.position - 1, UINT64_MAX};
+}
+
+uint64_t locks_take_key(struct shard *sh, const struct key *k, struct turn_point *since)
+{
+    struct locks *l = &sh->locks;
+    struct lock_entry *e = entry_find_or_make(sh, k);
+    struct ticket *t = ticket_make(sh);
+    const struct ticket *behind = first_behind(sh, e);
+    if (behind && !turn_point_before(*since, behind->parked.point))
+        *since = just_before(behind->parked.point);
+    t->parked.point = *since;
+    t->is_claim = true;
+    t->is_holding = true;
+    t->node_count = 1;
+    t->nodes = mem_alloc(&sh->mem, sizeof *t->nodes);
+    *t->nodes = (struct lock_node){.entry = e, .ticket = t};
+    if (!dlist_is_empty(&e->queue)) {
+        struct ticket *first = container_of(e->queue.next, struct lock_node, link)->ticket;
+        CHECK(!first->is_holding);
+        first->missing++;
+    }
+    dlist_push_back(e->queue.next, &t->nodes->link); /* in front of the first */
+    locks_count(l);
+    counter_set(&sh->counters.locks_held, l->entry_count);
+    return (uint64_t)(uintptr_t)t;
+}
+
 void locks_release(struct shard *sh, uint64_t token)
 {
     struct locks *l = &sh->locks;
     struct ticket *t = (struct ticket *)(uintptr_t)token;
     CHECK(t->is_holding && !l->running);
+    /* Those that have waited for what it changed come before those that are parked behind it. */
+    t->is_holding = false;
     if (l->exclusive == t) l->exclusive = NULL;
+    l->leaving = t;
+    wait_serve(sh, t->parked.point);
+    l->leaving = NULL;
     struct dlist ready;
     dlist_init(&ready);
     ticket_leave(sh, t, &ready);
@@ -392,6 +394,54 @@ void locks_release(struct shard *sh, uint64_t token)
     buckets_shrink(sh);
     locks_count(l);
     counter_set(&sh->counters.locks_held, l->entry_count);
+    wait_go_on(sh);
+}
+
+/* ---- questions ---- */
+
+struct parked *locks_running(const struct shard *sh)
+{
+    return sh->locks.running ? &sh->locks.running->parked : NULL;
+}
+
+/* The first in the key's queue; NULL: there is none. */
+static struct ticket *first_of(struct shard *sh, const struct key *k)
+{
+    if (sh->locks.entry_count == 0) return NULL;
+    const struct lock_entry *e = entry_find(sh, k);
+    return e ? container_of(e->queue.next, struct lock_node, link)->ticket : NULL;
+}
+
+bool locks_hold(struct shard *sh, const struct key *k)
+{
+    if (sh->locks.exclusive) return true;
+    const struct ticket *first = first_of(sh, k);
+    return first && first->is_holding;
+}
+
+bool locks_is_free(struct shard *sh, const struct key *k)
+{
+    if (sh->locks.exclusive) return false;
+    const struct ticket *first = first_of(sh, k);
+    return !first || first == sh->locks.leaving;
+}
+
+/* Claims of one and the same place do not wait for each other. */
+static bool must_come_first(const struct ticket *t, struct turn_point point)
+{
+    if (turn_point_before(t->parked.point, point)) return true;
+    return !t->is_claim && !turn_point_before(point, t->parked.point);
+}
+
+bool locks_passed(struct shard *sh, const struct key *k, struct turn_point point)
+{
+    const struct locks *l = &sh->locks;
+    const struct lock_entry *e = l->entry_count > 0 ? entry_find(sh, k) : NULL;
+    const struct ticket *first = e ? first_behind(sh, e) : NULL;
+    if (first && must_come_first(first, point)) return false;
+    if (l->exclusive && must_come_first(l->exclusive, point)) return false;
+    if (dlist_is_empty(&l->gate)) return true;
+    return !must_come_first(container_of(l->gate.next, struct ticket, link), point);
 }
 
 /* ---- invariants ---- */

@@ -23,10 +23,11 @@
 #pragma once
 
 #include "base/dlist.h"
-#include "base/parcel.h"
+#include "shard/parked.h"
 
 #define LOCK_BUCKETS 256 /* at first; doubled when more keys are locked */
 
+struct key;
 struct shard;
 struct ticket;
 
@@ -39,6 +40,8 @@ struct locks {
     struct dlist gate;        /* tickets, in turn order */
     struct ticket *exclusive; /* the holding of the whole keyspace; NULL: there is none */
     struct ticket *running;   /* the parked request that is being run right now */
+    struct ticket *leaving;   /* whoever has just run or lets go, and is still in its queues */
+    bool is_at_gate;          /* the first at the gate runs: all that came later is behind it */
 };
 
 void locks_init(struct locks *l);
@@ -51,8 +54,21 @@ bool locks_park(struct shard *sh, struct parcel *pc, uint32_t index);
 /* The lock turn's request runs: its keys (all free, or it is first in their queues) are held from
  * here on. The token names the holding in locks_release. */
 uint64_t locks_take(struct shard *sh, struct request *rq);
-/* The commit turn's last request: lets go and runs whoever can run now. */
+/* The commit turn's last request: serves who waits for what has changed, lets go, and runs whoever
+ * can run now. */
 void locks_release(struct shard *sh, uint64_t token);
+/* Holds one key for somebody who has waited for it, in front of all that are parked for it, since
+ * that point, or one that is before all of them. Nobody holds it. */
+uint64_t locks_take_key(struct shard *sh, const struct key *k, struct turn_point *since);
+
+/* The parked request that is being run right now; NULL: none. */
+struct parked *locks_running(const struct shard *sh);
+/* Whether somebody holds the key. */
+bool locks_hold(struct shard *sh, const struct key *k);
+/* Whether nobody holds or waits for it but the one that runs or lets go right now. */
+bool locks_is_free(struct shard *sh, const struct key *k);
+/* Whether everything that was published up to that point and is about the key has run. */
+bool locks_passed(struct shard *sh, const struct key *k, struct turn_point point);
 
 /* True if some key of that hash is held, or waited for; or everything is held. */
 bool locks_has_hash(const struct shard *sh, uint64_t hash);

@@ -26,6 +26,7 @@ void shard_init(struct shard *sh, const struct shard_options *options)
     watch_init(&sh->watches);
     channels_init(sh, options->net_count, options->read_feed);
     tracking_init(sh);
+    waits_init(&sh->waits);
     dlist_init(&sh->late);
     sh->free_list = free_list_create(&sh->mem);
     sh->per_command =
@@ -34,6 +35,7 @@ void shard_init(struct shard *sh, const struct shard_options *options)
 
 void shard_deinit(struct shard *sh)
 {
+    waits_deinit(sh);
     locks_deinit(sh);
     evict_deinit(sh);
     watch_deinit(sh);
@@ -113,14 +115,14 @@ static void run_window(struct shard *sh, struct parcel *pc, uint32_t first, uint
             span.first = rq;
             check_context_here()->command = rq->command->name;
         }
-        if (unlikely(sh->locks.busy != 0) && locks_park(sh, pc, i)) {
-            pc->has_parked = true;
-        } else {
-            sh->tracking.running_index = i;
+        sh->tracking.running_index = i;
+        sh->request_index = i;
+        if (likely(sh->locks.busy == 0) || !locks_park(sh, pc, i)) {
             run_request(sh, rq, &pc->out);
             if (unlikely(rq->flags & REQUEST_TRACKED)) tracking_remember_in_parcel(sh, pc, i);
             span.count++;
             span.failed += rq->error_count;
+            if (wait_is_due(sh)) wait_serve_slow(sh, parked_point(sh, rq));
         }
         rq->reply_end = reply_size(&pc->out);
     }
@@ -165,6 +167,9 @@ void shard_run_parcel(struct shard *sh, struct parcel *pc)
 {
     assert_on_shard(sh);
     uint64_t started = env_ticks();
+    uint64_t position = atomic_load_explicit(&pc->position, memory_order_relaxed);
+    sh->parcel = pc;
+    sh->turn_position = position == POSITION_PENDING ? sh->in_place_position : 2 * position;
     reply_init(&pc->out, parcel_chunk(pc), &sh->mem);
     sh->tracking.running = pc;
     for (uint32_t first = 0; first < pc->request_count; first += SHARD_PREFETCH_WINDOW) {
@@ -173,6 +178,7 @@ void shard_run_parcel(struct shard *sh, struct parcel *pc)
         run_window(sh, pc, first, count);
     }
     sh->tracking.running = NULL;
+    sh->parcel = NULL;
     pc->out.last->size = (uint32_t)(pc->out.cursor - pc->out.last->data);
     counter_add(&sh->counters.requests, pc->request_count);
     counter_add(&sh->counters.parcels, 1);
@@ -196,7 +202,8 @@ void shard_free_late(struct shard *sh, struct late_reply *late)
 
 bool shard_is_settled(const struct shard *sh)
 {
-    return sh->locks.busy == 0 && sh->late_count == 0 && channels_are_settled(sh);
+    return sh->locks.busy == 0 && sh->late_count == 0 && waits_are_empty(&sh->waits) &&
+           channels_are_settled(sh);
 }
 
 /* ---- background ---- */

@@ -17,6 +17,7 @@
 #include "shard/keyspace.h"
 #include "shard/locks.h"
 #include "shard/tracking.h"
+#include "shard/wait.h"
 #include "shard/watch.h"
 
 #define SHARD_STEP_PARCELS 64
@@ -59,7 +60,8 @@ struct shard_counters {
     struct counter lazyfree_pending, lazyfreed;
     struct counter locked_waits, locks_held;
     struct counter watched_keys;
-    struct counter busy_ticks; /* running requests and background work */
+    struct counter blocking_keys; /* keys that clients wait for */
+    struct counter busy_ticks;    /* running requests and background work */
     struct counter error_replies;
     struct counter index_bytes; /* of the tables of all databases */
     /* The longest time of a request, as far as spans tell: the mean over a span of one command.
@@ -84,6 +86,11 @@ struct shard {
     struct watches watches;
     struct channels channels;
     struct tracking tracking;
+    struct waits waits;
+    struct parcel *parcel;      /* that runs right now; NULL */
+    uint32_t request_index;     /* of its request that runs */
+    uint64_t turn_position;     /* of its turn: struct turn_point */
+    uint64_t in_place_position; /* the same for a turn that runs in place, which has none itself */
     struct free_list *free_list;
     struct evict evict;
     struct defrag defrag;
@@ -144,7 +151,7 @@ void shard_run_parcel(struct shard *sh, struct parcel *pc);
 void shard_send_late(struct shard *sh);
 /* A late reply came back from its net thread. */
 void shard_free_late(struct shard *sh, struct late_reply *late);
-/* True if nobody holds or waits for a key, and every late reply has come back. */
+/* True if nobody holds, or waits for, a key, and every late reply has come back. */
 bool shard_is_settled(const struct shard *sh);
 /* Runs one request and writes exactly one reply. */
 void shard_run_request(struct shard *sh, struct request *rq, struct reply *out);
@@ -162,6 +169,26 @@ static inline bool shard_admits(struct shard *sh, const struct request *rq)
 {
     return likely(mem_live_bytes(&sh->mem) <= sh->evict.limit_bytes) || evict_admit(sh, rq);
 }
+
+/* A key has changed so that somebody may be waiting for that. */
+static inline void wait_note(struct shard *sh, const struct key *k)
+{
+    if (unlikely(sh->waits.keys.count > 0)) wait_note_slow(sh, k);
+}
+
+/* Whether keys have changed that somebody waits for: wait_serve is due. */
+static inline bool wait_is_due(const struct shard *sh)
+{
+    return unlikely(!dlist_is_empty(&sh->waits.ready));
+}
+
+static inline void wait_serve(struct shard *sh, struct turn_point point)
+{
+    if (wait_is_due(sh)) wait_serve_slow(sh, point);
+}
+
+/* The place of the parcel's request that runs. */
+struct turn_point shard_now_point(const struct shard *sh);
 
 /* 64 random bits, xorshift seeded at init. */
 static inline uint64_t shard_random(struct shard *sh)

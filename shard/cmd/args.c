@@ -1,6 +1,7 @@
 #include "shard/cmd/args.h"
 
 #include "shard/notify.h"
+#include <math.h>
 
 #define MS_PER_SECOND 1000
 
@@ -98,6 +99,16 @@ bool arg_deadline_or_reply(const struct shard *sh, const struct request *rq, uin
         return false;
     }
     return true;
+}
+
+enum err arg_timeout(struct bytes text, int64_t *timeout_ms)
+{
+    long double seconds;
+    if (!text_to_long_double(text, &seconds)) return ERR_TIMEOUT_NOT_FLOAT;
+    long double ms = ceill(seconds * MS_PER_SECOND);
+    if (seconds < 0 || ms >= (long double)INT64_MAX) return ERR_TIMEOUT_NEGATIVE;
+    *timeout_ms = (int64_t)ms;
+    return OK;
 }
 
 /* ---- ranges of indices ---- */

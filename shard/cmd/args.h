@@ -56,6 +56,11 @@ MUST_USE bool arg_deadline_or_reply(const struct shard *sh, const struct request
                                     uint32_t index, enum time_form form, struct reply *out,
                                     int64_t *deadline_ms);
 
+/* For how long a blocking command waits: seconds as a decimal number, 0: for ever. Milliseconds,
+ * rounded up. ERR_TIMEOUT_NOT_FLOAT, ERR_TIMEOUT_NEGATIVE (as Redis 7.0 calls what is too large,
+ * too). [any] */
+MUST_USE enum err arg_timeout(struct bytes text, int64_t *timeout_ms);
+
 /* ---- ranges of indices ---- */
 
 /* Redis's [start, end], both inclusive, negative from the end, over `count` elements: LRANGE,

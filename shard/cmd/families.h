@@ -18,8 +18,10 @@ extern const struct command_family
 extern const struct command_family bits_family;
 extern const struct command_family hyperloglog_family;
 extern const struct command_family list_family;
+extern const struct command_family list_blocking_family;
 extern const struct command_family set_family;
 extern const struct command_family zset_family;
+extern const struct command_family zset_blocking_family;
 extern const struct command_family geo_family;
 extern const struct command_family sort_family;
 extern const struct command_family hash_family;
@@ -75,6 +77,9 @@ enum internal_command {
     INTERNAL_BLOCK_ALL,
     INTERNAL_MARK,
     INTERNAL_FORGET,
+    INTERNAL_SETTLE,
+    INTERNAL_CLAIM,
+    INTERNAL_AGAIN,
 };
 /* [shard] For SORT with the arguments of the request: the names of the keys that BY and GET lead
  * to, as an array, in any order, maybe repeated; more than LIMIT needs. */

@@ -14,11 +14,18 @@
  *     SORT_KEYS key …               the arguments of a SORT: which keys its patterns lead to
  *     EVENTS key db …            replies what has happened here to these guests
  *     EMIT events                publishes that, of the keys that live here; replies +OK
- *     ATTEND header name topic … somebody subscribes to these channels, or no longer does: the
- *                                   header is a struct attend; replies +OK, and acknowledges in the
- * feed BLOCK pointer key …           runs the requests of a block (base/block.h) BLOCKALL pointer
- * the same; its requests may touch any key MARK id key …                 watches keys; replies +OK
+ *     ATTEND header name topic …    somebody subscribes to these channels, or no longer does: the
+ *                                   header is a struct attend; replies +OK, and acknowledges in
+ *                                   the feed
+ *     BLOCK pointer key …           runs the requests of a block (base/block.h)
+ *     BLOCKALL pointer              the same; its requests may touch any key
+ *     MARK id key …                 watches keys; replies +OK
  *     FORGET id key …               ends all watches of that id; replies +OK
+ *     SETTLE id since key …         ends somebody's waiting for these keys (wait_settle); replies
+ *                                   +OK or nothing
+ *     CLAIM id s                    serves a claim, the reply being that of its command
+ *     CLAIM id d                    drops it; replies +OK
+ *     AGAIN id                      goes on waiting in the place of one that had been asked
  *
  * Modes: "d" reports the value and its deadline (array of two, or null if there is none), "-"
  * nothing (null), "l" and "r" the first and the last element of a list, "m" whether a set has the
@@ -263,6 +270,43 @@ static enum err cmd_forget(struct shard *sh, struct request *rq, struct reply *o
     return OK;
 }
 
+/* ---- waiting ---- */
+
+static struct wait_id arg_wait_id(const struct request *rq, uint32_t index)
+{
+    struct wait_id id;
+    CHECK(rq->argv[index].size == sizeof id);
+    memcpy(&id, rq->argv[index].data, sizeof id);
+    return id;
+}
+
+static enum err cmd_settle(struct shard *sh, struct request *rq, struct reply *out)
+{
+    struct wait_id id = arg_wait_id(rq, 1);
+    struct turn_point since;
+    CHECK(rq->argv[2].size == sizeof since);
+    memcpy(&since, rq->argv[2].data, sizeof since);
+    if (wait_settle(sh, rq, &id, since, 3)) reply_ok(out);
+    return OK;
+}
+
+static enum err cmd_claim(struct shard *sh, struct request *rq, struct reply *out)
+{
+    struct wait_id id = arg_wait_id(rq, 1);
+    bool is_served = rq->argv[2].data[0] == 's';
+    wait_end_claim(sh, &id, is_served ? out : NULL);
+    if (!is_served) reply_ok(out);
+    return OK;
+}
+
+static enum err cmd_again(struct shard *sh, struct request *rq, struct reply *out)
+{
+    UNUSED const struct reply *later = out;
+    struct wait_id id = arg_wait_id(rq, 1);
+    wait_again(sh, rq, &id);
+    return OK;
+}
+
 /* clang-format off */
 static const struct command commands[] = {
     {.name = "lock", .on_shard = cmd_lock, .arity = -4, .plan = PLAN_ONE_SHARD, .flags = CMD_WRITE,
@@ -295,6 +339,12 @@ static const struct command commands[] = {
      .keys = {{.flags = KEY_RO, .begin = 2, .last = -1, .step = 1}}, .group = "internal", .summary = "Watches keys."},
     {.name = "forget", .on_shard = cmd_forget, .arity = -3, .plan = PLAN_ONE_SHARD,
      .keys = {{.flags = KEY_RO, .begin = 2, .last = -1, .step = 1}}, .group = "internal", .summary = "Watches them no longer."},
+    {.name = "settle", .on_shard = cmd_settle, .arity = -4, .plan = PLAN_ONE_SHARD, .flags = CMD_WRITE,
+     .keys = {{.flags = KEY_RW, .begin = 3, .last = -1, .step = 1}}, .group = "internal", .summary = "Ends the waiting for keys."},
+    {.name = "claim", .on_shard = cmd_claim, .arity = 3, .plan = PLAN_ONE_SHARD, .flags = CMD_WRITE,
+     .keys = KEYS_NONE, .group = "internal", .summary = "Ends a claim."},
+    {.name = "again", .on_shard = cmd_again, .arity = 2, .plan = PLAN_ONE_SHARD, .flags = CMD_WRITE,
+     .keys = KEYS_NONE, .group = "internal", .summary = "Goes on waiting."},
 };
 /* clang-format on */
 const struct command_family internal_family = {"internal", commands, ARRAY_LEN(commands)};

@@ -598,21 +598,26 @@ enum err list_reply_move(struct shard *sh, const struct list_move *m, struct ent
     return OK;
 }
 
-static enum err move(struct shard *sh, struct request *rq, enum list_end from_end,
-                     enum list_end to_end, struct reply *out)
+enum err list_move(struct shard *sh, const struct list_move *m, struct reply *out)
 {
-    struct list_move m = {request_key(sh, rq, 1), request_key(sh, rq, 2), from_end, to_end};
     struct entry *source, *target;
     struct list l;
-    enum err err = open_list(sh, &m.from, &source, &l);
+    enum err err = open_list(sh, &m->from, &source, &l);
     if (err == ERR_NO_KEY) {
         reply_null(out);
         return OK;
     }
     if (err != OK) return err;
-    err = keyspace_peek_typed(sh, &m.to, TYPE_LIST, &target);
+    err = keyspace_peek_typed(sh, &m->to, TYPE_LIST, &target);
     if (err != OK && err != ERR_NO_KEY) return err;
-    return list_reply_move(sh, &m, source, out);
+    return list_reply_move(sh, m, source, out);
+}
+
+static enum err move(struct shard *sh, struct request *rq, enum list_end from_end,
+                     enum list_end to_end, struct reply *out)
+{
+    struct list_move m = {request_key(sh, rq, 1), request_key(sh, rq, 2), from_end, to_end};
+    return list_move(sh, &m, out);
 }
 
 static enum err cmd_lmove(struct shard *sh, struct request *rq, struct reply *out)
@@ -630,24 +635,18 @@ static enum err cmd_rpoplpush(struct shard *sh, struct request *rq, struct reply
 
 /* ---- LMPOP ---- */
 
-struct lmpop_options {
-    uint32_t key_count;
-    enum list_end end;
-    int64_t count;
-};
-
-static bool parse_lmpop_or_reply(const struct request *rq, struct reply *out,
-                                 struct lmpop_options *o)
+bool args_lmpop_or_reply(const struct request *rq, uint32_t first, struct reply *out,
+                         struct lmpop_options *o)
 {
     int64_t key_count;
     *o = (struct lmpop_options){.count = 1};
-    if (!text_to_i64(rq->argv[1], &key_count) || key_count <= 0) {
+    if (!text_to_i64(rq->argv[first], &key_count) || key_count <= 0) {
         reply_error(out, "ERR numkeys should be greater than 0");
         return false;
     }
-    enum err err = key_count < (int64_t)rq->argc - 2 ? OK : ERR_SYNTAX;
+    enum err err = key_count < (int64_t)rq->argc - first - 1 ? OK : ERR_SYNTAX;
     o->key_count = (uint32_t)key_count;
-    uint32_t at = o->key_count + 2;
+    uint32_t at = o->key_count + first + 1;
     if (err == OK) err = arg_list_end(rq, at, &o->end);
     if (err == OK && rq->argc > at + 1) {
         if (rq->argc == at + 2 || !arg_is(rq, at + 1, "count")) {
@@ -663,21 +662,27 @@ static bool parse_lmpop_or_reply(const struct request *rq, struct reply *out,
     return err == OK;
 }
 
+enum err list_reply_mpop(struct shard *sh, const struct key *k, const struct lmpop_options *o,
+                         struct reply *out)
+{
+    struct entry *e;
+    struct list l;
+    enum err err = open_list(sh, k, &e, &l);
+    if (err != OK) return err;
+    reply_array(out, 2);
+    reply_bulk(out, k->name);
+    list_reply_pop_many(sh, k, e, o->end, (uint64_t)o->count, out);
+    return OK;
+}
+
 static enum err cmd_lmpop(struct shard *sh, struct request *rq, struct reply *out)
 {
     struct lmpop_options o;
-    if (!parse_lmpop_or_reply(rq, out, &o)) return OK;
+    if (!args_lmpop_or_reply(rq, 1, out, &o)) return OK;
     for (uint32_t i = 0; i < o.key_count; i++) {
         struct key k = request_key(sh, rq, 2 + i);
-        struct entry *e;
-        struct list l;
-        enum err err = open_list(sh, &k, &e, &l);
-        if (err == ERR_NO_KEY) continue;
-        if (err != OK) return err;
-        reply_array(out, 2);
-        reply_bulk(out, k.name);
-        list_reply_pop_many(sh, &k, e, o.end, (uint64_t)o.count, out);
-        return OK;
+        enum err err = list_reply_mpop(sh, &k, &o, out);
+        if (err != ERR_NO_KEY) return err;
     }
     reply_null_array(out);
     return OK;

@@ -18,6 +18,18 @@ void list_reply_pop(struct shard *sh, const struct key *k, struct entry *e, enum
 /* The same with an array of at most `count` elements. */
 void list_reply_pop_many(struct shard *sh, const struct key *k, struct entry *e, enum list_end end,
                          uint64_t count, struct reply *out);
+/* LMPOP's and BLMPOP's arguments from the count of keys on. */
+struct lmpop_options {
+    uint32_t key_count;
+    enum list_end end;
+    int64_t count;
+};
+MUST_USE bool args_lmpop_or_reply(const struct request *rq, uint32_t first, struct reply *out,
+                                  struct lmpop_options *o);
+/* LMPOP's reply: the key and an array of its elements. ERR_WRONG_TYPE, ERR_NO_KEY. */
+MUST_USE enum err list_reply_mpop(struct shard *sh, const struct key *k,
+                                  const struct lmpop_options *o, struct reply *out);
+
 struct list_move {
     struct key from, to; /* may be the same */
     enum list_end from_end, to_end;
@@ -26,3 +38,5 @@ struct list_move {
  * `from`. */
 MUST_USE enum err list_reply_move(struct shard *sh, const struct list_move *m, struct entry *source,
                                   struct reply *out);
+/* All of LMOVE but for its arguments; null if there is no source. */
+MUST_USE enum err list_move(struct shard *sh, const struct list_move *m, struct reply *out);

@@ -300,6 +300,19 @@ static void take_slice(struct shard *sh, struct zset_target *t, struct zset_slic
     zset_target_store(sh, t, from_max ? "zpopmax" : "zpopmin");
 }
 
+void zset_reply_pop(struct shard *sh, struct zset_target *t, bool from_max, struct reply *out)
+{
+    struct zset_slice slice = end_slice(&t->zset, 1, from_max);
+    struct zset_iterator it;
+    struct bytes member;
+    double score;
+    zset_iterator_init(&it, &t->zset, slice, from_max);
+    CHECK(zset_iterator_next(&it, &member, &score));
+    reply_bulk(out, member);
+    reply_double(out, score);
+    take_slice(sh, t, slice, from_max);
+}
+
 /* Without a count the pair is one flat array, also in RESP3. */
 static enum err pop_from_end(struct shard *sh, struct request *rq, struct reply *out, bool from_max)
 {
@@ -309,20 +322,14 @@ static enum err pop_from_end(struct shard *sh, struct request *rq, struct reply 
     struct zset_target t;
     enum err e = zset_target_find(sh, rq, 1, &t);
     if (e != OK) return e;
+    if (t.e && rq->argc == 2) {
+        reply_array(out, 2);
+        zset_reply_pop(sh, &t, from_max, out);
+        return OK;
+    }
     struct zset_slice slice = {0};
     if (t.e) slice = end_slice(&t.zset, (uint64_t)count, from_max);
-    if (rq->argc == 3 || slice.count == 0) {
-        reply_zset_slice(out, &t.zset, slice, from_max, true);
-    } else {
-        struct zset_iterator it;
-        struct bytes member;
-        double score;
-        zset_iterator_init(&it, &t.zset, slice, from_max);
-        CHECK(zset_iterator_next(&it, &member, &score));
-        reply_array(out, 2);
-        reply_bulk(out, member);
-        reply_double(out, score);
-    }
+    reply_zset_slice(out, &t.zset, slice, from_max, true);
     take_slice(sh, &t, slice, from_max);
     return OK;
 }
@@ -345,17 +352,19 @@ static bool read_positive_or_reply(struct bytes text, const char *name, struct r
     return false;
 }
 
-static bool read_mpop_or_reply(const struct request *rq, struct reply *out, int64_t *numkeys,
-                               bool *from_max, int64_t *count)
+bool args_zmpop_or_reply(const struct request *rq, uint32_t first, struct reply *out,
+                         struct zmpop_options *o)
 {
-    if (!read_positive_or_reply(rq->argv[1], "numkeys", out, numkeys)) return false;
-    bool has_word = *numkeys < (int64_t)rq->argc - 2;
-    uint32_t where = has_word ? 2 + (uint32_t)*numkeys : 0;
-    *from_max = has_word && arg_is(rq, where, "max");
-    bool is_good = *from_max || (has_word && arg_is(rq, where, "min"));
+    *o = (struct zmpop_options){.count = 1};
+    if (!read_positive_or_reply(rq->argv[first], "numkeys", out, &o->key_count)) return false;
+    bool has_word = o->key_count < (int64_t)rq->argc - first - 1;
+    uint32_t where = has_word ? first + 1 + (uint32_t)o->key_count : 0;
+    o->from_max = has_word && arg_is(rq, where, "max");
+    bool is_good = o->from_max || (has_word && arg_is(rq, where, "min"));
     bool has_count = is_good && where + 1 < rq->argc;
     if (has_count) is_good = where + 2 < rq->argc && arg_is(rq, where + 1, "count");
-    if (is_good && has_count && !read_positive_or_reply(rq->argv[where + 2], "count", out, count)) {
+    if (is_good && has_count &&
+        !read_positive_or_reply(rq->argv[where + 2], "count", out, &o->count)) {
         return false;
     }
     if (is_good && (!has_count || where + 3 == rq->argc)) return true;
@@ -363,32 +372,38 @@ static bool read_mpop_or_reply(const struct request *rq, struct reply *out, int6
     return false;
 }
 
+enum err zset_reply_mpop(struct shard *sh, const struct request *rq, uint32_t index,
+                         const struct zmpop_options *o, struct reply *out)
+{
+    struct zset_target t;
+    enum err e = zset_target_find(sh, rq, index, &t);
+    if (e != OK) return e;
+    if (!t.e) return ERR_NO_KEY;
+    struct zset_slice slice = end_slice(&t.zset, (uint64_t)o->count, o->from_max);
+    struct zset_iterator it;
+    struct bytes member;
+    double score;
+    reply_array(out, 2);
+    reply_bulk(out, t.key.name);
+    reply_array(out, slice.count);
+    zset_iterator_init(&it, &t.zset, slice, o->from_max);
+    while (zset_iterator_next(&it, &member, &score)) {
+        reply_array(out, 2);
+        reply_bulk(out, member);
+        reply_double(out, score);
+    }
+    take_slice(sh, &t, slice, o->from_max);
+    return OK;
+}
+
 /* From the first key that has a sorted set. */
 static enum err cmd_zmpop(struct shard *sh, struct request *rq, struct reply *out)
 {
-    int64_t numkeys, count = 1;
-    bool from_max;
-    if (!read_mpop_or_reply(rq, out, &numkeys, &from_max, &count)) return OK;
-    for (uint32_t i = 2; i < 2 + (uint32_t)numkeys; i++) {
-        struct zset_target t;
-        enum err e = zset_target_find(sh, rq, i, &t);
-        if (e != OK) return e;
-        if (!t.e) continue;
-        struct zset_slice slice = end_slice(&t.zset, (uint64_t)count, from_max);
-        struct zset_iterator it;
-        struct bytes member;
-        double score;
-        reply_array(out, 2);
-        reply_bulk(out, t.key.name);
-        reply_array(out, slice.count);
-        zset_iterator_init(&it, &t.zset, slice, from_max);
-        while (zset_iterator_next(&it, &member, &score)) {
-            reply_array(out, 2);
-            reply_bulk(out, member);
-            reply_double(out, score);
-        }
-        take_slice(sh, &t, slice, from_max);
-        return OK;
+    struct zmpop_options o;
+    if (!args_zmpop_or_reply(rq, 1, out, &o)) return OK;
+    for (uint32_t i = 0; i < (uint32_t)o.key_count; i++) {
+        enum err e = zset_reply_mpop(sh, rq, 2 + i, &o, out);
+        if (e != ERR_NO_KEY) return e;
     }
     reply_null_array(out);
     return OK;

@@ -51,3 +51,16 @@ static inline void reply_pair(struct reply *out, struct bytes member, double sco
 /* All of a slice, with the head; backwards if `reverse`. */
 void reply_zset_slice(struct reply *out, const struct zset *z, struct zset_slice slice,
                       bool reverse, bool with_scores);
+
+/* ZMPOP's and BZMPOP's arguments from the count of keys on. */
+struct zmpop_options {
+    int64_t key_count, count;
+    bool from_max;
+};
+MUST_USE bool args_zmpop_or_reply(const struct request *rq, uint32_t first, struct reply *out,
+                                  struct zmpop_options *o);
+/* ZMPOP's reply, the key and an array of pairs that are taken; ERR_NO_KEY, ERR_WRONG_TYPE. */
+MUST_USE enum err zset_reply_mpop(struct shard *sh, const struct request *rq, uint32_t index,
+                                  const struct zmpop_options *o, struct reply *out);
+/* The element at one end: member and score as they are, without an array, and it is taken out. */
+void zset_reply_pop(struct shard *sh, struct zset_target *t, bool from_max, struct reply *out);

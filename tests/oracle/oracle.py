@@ -9,11 +9,15 @@ The record holds (order, client id, number of the client's command); the clients
 
 A transaction is recorded at its EXEC, and replayed there as a whole; a WATCH at its place. Both need a connection of their own on the
 reference for each client; everything else shares one.
+
+In the second mix some of the clients wait for lists and sorted sets (BLPOP and its like) which the others fill. The reference gets such a
+command on the client's own connection, at its place in the order; whoever is served there must have been served here.
 """
 
 import argparse
 import os
 import random
+import select
 import selectors
 import signal
 import socket
@@ -26,6 +30,7 @@ import resp  # noqa: E402
 import servers  # noqa: E402
 
 RECORD = struct.Struct("<QQQIHH")
+WAITING_SHARE = 20  # the reference needs as many times longer for a command that waits
 KEYS = [b"k%d" % i for i in range(24)] + [b"{t}%d" % i for i in range(4)]
 TAGGED = [b"{t}%d" % i for i in range(4)]  # on one shard
 LISTS = [b"l%d" % i for i in range(6)]
@@ -132,11 +137,94 @@ def transaction(rng):
     return out
 
 
+QUEUES = [b"l%d" % i for i in range(8)] + [b"{t}l%d" % i for i in range(3)]
+ZSETS = [b"z%d" % i for i in range(5)] + [b"{t}z%d" % i for i in range(2)]
+BLOCKING = {b"BLPOP", b"BRPOP", b"BLMPOP", b"BZPOPMIN", b"BZPOPMAX", b"BZMPOP", b"BLMOVE", b"BRPOPLPUSH"}
+
+
+def some(rng, of, most):
+    return [rng.choice(of) for _ in range(rng.randrange(1, most + 1))]
+
+
+def lst(rng):
+    return rng.choice(QUEUES)
+
+
+def end(rng):
+    return rng.choice([b"LEFT", b"RIGHT"])
+
+
+def scores(rng):
+    return [x for _ in range(rng.randrange(1, 4)) for x in (b"%d" % rng.randrange(9), value(rng))]
+
+
+MOVING = [b"{m}%d" % i for i in range(4)]
+
+
+FILLING = [
+    (14, lambda r: [r.choice([b"RPUSH", b"LPUSH"]), lst(r)] + [value(r) for _ in range(r.randrange(1, 4))]),
+    (8, lambda r: [b"ZADD", r.choice(ZSETS)] + scores(r)),
+    (3, lambda r: [b"LMOVE", lst(r), lst(r), end(r), end(r)]),
+    (3, lambda r: [b"RENAME", lst(r), lst(r)]),
+    (2, lambda r: [b"RENAME", r.choice(ZSETS), r.choice(ZSETS)]),
+    (3, lambda r: [b"COPY", lst(r), lst(r)] + r.choice([[], [b"REPLACE"], [b"DB", b"1", b"REPLACE"]])),
+    (2, lambda r: [b"ZUNIONSTORE", r.choice(ZSETS), b"2", r.choice(ZSETS), r.choice(ZSETS)]),
+    (2, lambda r: [b"MOVE", r.choice(QUEUES + ZSETS), b"%d" % r.randrange(2)]),
+    (2, lambda r: [b"DEL"] + some(r, QUEUES + ZSETS, 3)),
+    (3, lambda r: [b"LPOP", lst(r)]),
+    (4, lambda r: [b"RPUSH", r.choice(MOVING), value(r)]),
+    (1, lambda r: [b"LRANGE", r.choice(MOVING), b"0", b"-1"]),
+    (4, lambda r: [b"LRANGE", lst(r), b"0", b"-1"]),
+    (2, lambda r: [b"ZRANGE", r.choice(ZSETS), b"0", b"-1"]),
+    (2, lambda r: [b"EXISTS"] + some(r, QUEUES + ZSETS, 6)),
+    (1, lambda r: [b"SELECT", b"%d" % r.randrange(2)]),
+    (0.2, lambda r: [b"FLUSHDB"]),
+]
+
+
+def filling_transaction(rng):
+    """On one shard anything; over several one push at most, because which of several was first is not told."""
+    tagged = [k for k in QUEUES + ZSETS if k.startswith(b"{t}")]
+    out = [[b"MULTI"]]
+    if rng.random() < 0.5:
+        for _ in range(rng.randrange(1, 5)):
+            k = rng.choice(tagged)
+            push = [b"ZADD", k] + scores(rng) if b"z" in k else [b"RPUSH", k, value(rng)]
+            out.append(rng.choice([push, push, [b"DEL", k], [b"EXISTS", k]]))
+    else:
+        out += [[b"EXISTS"] + some(rng, QUEUES, 4), [b"LPOP", lst(rng)], [b"RPUSH", lst(rng), value(rng)], [b"DEL"] + some(rng, ZSETS, 2)]
+    return out + [[b"EXEC"]]
+
+
+def counted(name, rng, of, ends):
+    names = some(rng, of, 4)
+    return [name, b"0", b"%d" % len(names), *names, rng.choice(ends)] + rng.choice([[], [b"COUNT", b"2"]])
+
+
+WAITING = FILLING + [
+    (20, lambda r: [r.choice([b"BLPOP", b"BRPOP"])] + some(r, QUEUES, 4) + [b"0"]),
+    (8, lambda r: [r.choice([b"BZPOPMIN", b"BZPOPMAX"])] + some(r, ZSETS, 3) + [b"0"]),
+    (4, lambda r: counted(b"BLMPOP", r, QUEUES, [b"LEFT", b"RIGHT"])),
+    (3, lambda r: counted(b"BZMPOP", r, ZSETS, [b"MIN", b"MAX"])),
+    # A move that has to wait for a lock gets a place of its own, which the record does not tell. Nobody locks these.
+    (4, lambda r: [b"BLMOVE", r.choice(MOVING), r.choice(MOVING), end(r), end(r), b"0"]),
+    (1, lambda r: [b"BRPOPLPUSH", r.choice(MOVING), r.choice(MOVING), b"0"]),
+    (3, lambda r: [b"BLPOP"] + some(r, MOVING, 3) + [b"0"]),
+]
+
+
+def mix_of(rows):
+    return [row for _, row in rows], [weight for weight, _ in rows]
+
+
 class Client:
     """One connection with its own stream of commands and the replies that it got."""
 
-    def __init__(self, connected, seed, count):
+    def __init__(self, connected, seed, count, rows, block):
         self.rng = random.Random(seed)
+        self.rows, self.weights = mix_of(rows)
+        self.block = block      # makes a transaction
+        self.ends_last = False  # it goes on until the others are through
         self.socket = connected
         self.sent = [[b"HELLO", b"2"]]
         self.left = count
@@ -149,6 +237,8 @@ class Client:
 
     def more(self):
         """Another pipeline, while not too much is unanswered."""
+        if self.ends_last:
+            self.left = 1000
         if self.out or self.left == 0 or len(self.sent) - len(self.replies) > 200:
             return
         if self.later and len(self.sent) > len(self.replies):
@@ -157,9 +247,9 @@ class Client:
         wanted = len(batch) + min(self.left, self.rng.choice([1, 2, 4, 16, 64]))
         while len(batch) < wanted:
             if self.rng.random() < options.transactions:
-                batch += transaction(self.rng)
+                batch += self.block(self.rng)
             else:
-                batch.append(self.rng.choices(COMMANDS, WEIGHTS)[0][1](self.rng))
+                batch.append(self.rng.choices(self.rows, self.weights)[0](self.rng))
             if None in batch:
                 at = batch.index(None)
                 self.later = batch[at + 1:]
@@ -216,6 +306,9 @@ def drive(clients):
             selector.modify(c.socket, selectors.EVENT_READ | (selectors.EVENT_WRITE if c.out or c.left else 0), c)
             if c.done():
                 waiting.discard(c)
+        if all(c.ends_last for c in waiting):
+            for c in waiting:
+                c.ends_last, c.left = False, 0
     for c in clients:
         c.id = int(resp.children(c.replies[0])[7][1:-2])
 
@@ -278,11 +371,13 @@ class Reference:
         self.socket = socket.create_connection(("127.0.0.1", port))
         self.buffer = b""
         self.db = 0
+        self.pending = None  # (position, client, number) of a command that may wait, or may have been served since
+        self.id = int(self.ask([[b"CLIENT", b"ID"]])[0][1:])
 
-    def ask(self, commands):
+    def ask(self, commands, count=None):
         self.socket.sendall(b"".join(resp.encode(c) for c in commands))
         replies = []
-        while len(replies) < len(commands):
+        while len(replies) < (count or len(commands)):
             try:
                 behind = resp.skip(self.buffer, 0)
                 replies.append(self.buffer[:behind])
@@ -320,6 +415,36 @@ class Replay:
         for command, a, b in zip(block.commands, parts, wanted):
             self.compare(position, client, number, command, a, b)
 
+    def settle(self, reference):
+        """The reply to its last command that may have waited: it is due."""
+        if reference.pending is None:
+            return
+        (position, client, number), reference.pending = reference.pending, None
+        if not reference.buffer and not select.select([reference.socket], [], [], 10)[0]:
+            self.differences.append((position, client.id, number, client.sent[number], client.replies[number], b"(waits)"))
+            raise StopIteration
+        self.compare(position, client, number, client.sent[number], client.replies[number], reference.ask([], 1)[0])
+
+    def wait(self, client, number):
+        """Returns when the reference has run it, or waits with it."""
+        self.flush()
+        reference = self.reference_of(client)
+        db = self.dbs[client][number]
+        if db != reference.db:
+            reference.ask([[b"SELECT", b"%d" % db]])
+            reference.db = db
+        reference.pending = self.position, client, number
+        reference.socket.sendall(resp.encode(client.sent[number]))
+        while not select.select([reference.socket], [], [], 0)[0]:
+            if b" flags=b " in self.shared.ask([[b"CLIENT", b"LIST", b"ID", b"%d" % reference.id]])[0]:
+                return
+
+    def reference_of(self, client):
+        if client not in self.own:
+            self.own[client] = Reference(self.port)
+        self.settle(self.own[client])
+        return self.own[client]
+
     def flush(self):
         commands, who = [], []
         for position, client, number, db in self.batch:
@@ -338,9 +463,7 @@ class Replay:
     def alone(self, client, number):
         """WATCH and EXEC, on the client's own connection, after what ended its watches before."""
         self.flush()
-        if client not in self.own:
-            self.own[client] = Reference(self.port)
-        reference, commands = self.own[client], []
+        reference, commands = self.reference_of(client), []
         command = client.sent[number]
         start = self.blocks[client][number].first if command[0] == b"EXEC" else number
         if any(client.sent[i][0] in (b"UNWATCH", b"DISCARD") for i in range(self.done[client], start)):
@@ -363,18 +486,26 @@ class Replay:
         for client, number in order:
             if client.sent[number][0] in (b"WATCH", b"EXEC"):
                 self.alone(client, number)
+            elif client.sent[number][0] in BLOCKING:
+                self.wait(client, number)
             else:
                 self.batch.append((self.position, client, number, self.dbs[client][number]))
             self.position += 1
             if len(self.batch) == 500:
                 self.flush()
         self.flush()
-        return self.differences
+        for reference in self.own.values():
+            self.settle(reference)
 
 
 def replay(port, order, clients):
     """Returns the differences, in order."""
-    return Replay(port, clients).run(order)
+    r = Replay(port, clients)
+    try:
+        r.run(order)
+    except StopIteration:
+        pass
+    return sorted(r.differences, key=lambda d: d[0])
 
 
 def check_complete(order, clients):
@@ -393,16 +524,35 @@ def check_complete(order, clients):
             raise SystemExit(f"oracle: the record of client {c.id} is not its commands in their order")
 
 
-def run(arguments, seed):
+def clients_of(server, mix, seed):
+    count = options.commands // options.clients
+    if mix == "plain":
+        return [Client(server.connect(), f"{seed}/{i}", count, COMMANDS, transaction) for i in range(options.clients)]
+    clients = [Client(server.connect(), f"{seed}/{i}", count // WAITING_SHARE, WAITING, filling_transaction) for i in range(options.clients)]
+    for i in range(2):
+        clients.append(Client(server.connect(), f"{seed}/fill{i}", 1, FILLING, filling_transaction))
+        clients[-1].ends_last = True
+    return clients
+
+
+def show_history(order, differences):
+    """What was said around the first difference about its keys."""
+    at, _, _, command, _, _ = differences[0]
+    words = set(command[1:]) - {b"0", b"1", b"2"}
+    for i, (client, number) in enumerate(order):
+        if abs(at - i) < options.history and words & set(client.sent[number][1:]):
+            print(f"    {i}: client {client.id}.{number} {client.sent[number]} -> {client.replies[number]}")
+
+
+def run(arguments, mix, seed):
     with tempfile.TemporaryDirectory(prefix="shoal-oracle-") as folder:
         record = os.path.join(folder, "order")
         server = servers.shoal_server("--record-order", record, *arguments.split(), directory=folder)
         try:
-            count = options.commands // options.clients
-            clients = [Client(server.connect(), f"{seed}/{i}", count) for i in range(options.clients)]
+            clients = clients_of(server, mix, seed)
             drive(clients)
         except (OSError, SystemExit):
-            print(f"oracle [{arguments}] seed {seed}: the server said:\n{server.output()}")
+            print(f"oracle [{arguments}] {mix} seed {seed}: the server said:\n{server.output()}")
             raise
         finally:
             server.stop(signal.SIGTERM)
@@ -415,8 +565,10 @@ def run(arguments, seed):
         redis.stop(signal.SIGTERM)
     blocks = sum(c.sent[n][0] == b"EXEC" for c, n in order)
     refused = sum(reply == b"*-1\r\n" for c in clients for command, reply in zip(c.sent, c.replies) if command[0] == b"EXEC")
-    print(f"oracle [{arguments}] seed {seed}: {len(order)} commands of {len(clients)} clients replayed, {blocks} transactions among them "
+    print(f"oracle [{arguments}] {mix} seed {seed}: {len(order)} commands of {len(clients)} clients replayed, {blocks} transactions among them "
           f"({refused} refused by a watch), {len(differences)} differences")
+    if differences and options.history:
+        show_history(order, differences)
     for d in differences[:5]:
         print("  at %d: client %d, command %d: %r\n    shoal %r\n    redis %r" % d)
     return not differences
@@ -430,8 +582,10 @@ def main():
     parser.add_argument("--transactions", type=float, default=0.1, help="share of the steps of a client that are whole transactions")
     parser.add_argument("--seed", default=os.environ.get("SHOAL_SEED") or str(random.randrange(1 << 32)))
     parser.add_argument("--configurations", default="--threads 1;--threads 2;--net-threads 2 --shard-threads 2;--threads 7;--net-threads 3 --shard-threads 7")
+    parser.add_argument("--mixes", default="plain,waiting")
+    parser.add_argument("--history", type=int, default=0, help="commands to show around the first difference")
     options = parser.parse_args()
-    results = [run(c, options.seed) for c in options.configurations.split(";")]
+    results = [run(c, mix, options.seed) for c in options.configurations.split(";") for mix in options.mixes.split(",")]
     print(f"{sum(results)} passed, {len(results) - sum(results)} failed")
     return 0 if all(results) else 1
 

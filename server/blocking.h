@@ -1,0 +1,25 @@
+/* blocking.h: BLPOP and its like, seen from the connection's side: a command that its shards may
+ * keep until a key has something for it.
+ *
+ *     alone   all keys on one shard: one request; its reply is the client's, whenever it comes
+ *     claim   keys on several shards: a part on each. The first that holds a key for the client
+ *             says since when; the others are asked to settle, in one turn; the earliest claim is
+ *             served, the others are dropped
+ *     ask     a move to another shard: the shard of the source says that there is something, the
+ *             command runs as any other over several shards (locked.h), and if somebody else was
+ *             faster it goes on waiting in its old place
+ *
+ * shard/wait.h says what the shards do. The end of the time, CLIENT UNBLOCK and the end of the
+ * connection are questions to the shards as well: what was served before stands.
+ *
+ * Thread     [net] of the connection.
+ * Ownership  The operation owns its memory and the request's input until its last part is back,
+ *            whether or not the connection is still there.
+ * Order      The connection's next command runs after the answer.
+ */
+#pragma once
+
+#include "server/session.h"
+
+/* False: no credit; the connection should stall. */
+MUST_USE bool blocking_dispatch(struct session *s, const struct route *route);

@@ -1,0 +1,38 @@
+/* session_wait.h: a session whose command waits for something: a key (blocking.h), replicas
+ * (cmd_wait.h). The timeout, CLIENT UNBLOCK, the end of the connection, CLIENT LIST and INFO know
+ * nothing but this.
+ *
+ * Thread     [net] of the connection.
+ * Ownership  Embedded in what knows how the waiting ends, which outlives it: on_end says that it
+ *            should, session_wait_answer that it has. A connection that closes lets go at once.
+ */
+#pragma once
+
+#include "server/session.h"
+
+enum session_wait_end {
+    SESSION_WAIT_TIMEOUT, /* the time is over, or CLIENT UNBLOCK says so */
+    SESSION_WAIT_ERROR,   /* CLIENT UNBLOCK … ERROR */
+    SESSION_WAIT_CLOSED,  /* nobody waits any more: there must be no answer */
+};
+
+struct session_wait {
+    struct net_timer timer;
+    struct session *session; /* NULL: its connection has closed */
+    struct session_ref from;
+    /* At most once before the answer, and once more when the connection closes. */
+    void (*on_end)(struct session_wait *w, enum session_wait_end why);
+    bool is_ending;
+};
+
+/* In a dispatch or a handler: the reply comes later. `timeout_ms` 0: no limit. */
+void session_wait_begin(struct session *s, struct session_wait *w, int64_t timeout_ms);
+/* It has ended; the bytes are copied. Nothing happens if the connection has closed. */
+void session_wait_answer(struct session_wait *w, const struct reply *out);
+/* What CLIENT UNBLOCK … ERROR makes of it. */
+void session_wait_reply_error(struct reply *out);
+
+/* CLIENT UNBLOCK. False if the session does not wait, or its end is under way. */
+bool session_wait_unblock(struct session *s, bool with_error);
+/* The connection closes. */
+void session_wait_close(struct session *s);

@@ -1,0 +1,679 @@
+#include "shard/wait.h"
+
+#include "base/bytes.h"
+#include "shard/shard.h"
+
+#define CHAIN_BUCKETS 64 /* at first; doubled with use */
+
+/* ---- two small hash tables ---- */
+
+struct chain {
+    struct dlist link;
+    uint64_t hash;
+};
+
+static struct dlist *chain_bucket(const struct wait_chains *t, uint64_t hash)
+{
+    return &t->buckets[(hash ^ hash >> 32) & (t->bucket_count - 1)];
+}
+
+/* Without memory the chains get longer. */
+static void chains_grow(struct shard *sh, struct wait_chains *t)
+{
+    struct wait_chains old = *t;
+    uint32_t count = old.buckets ? 2 * old.bucket_count : CHAIN_BUCKETS;
+    struct dlist *buckets = mem_try_alloc(&sh->mem, count * sizeof *buckets);
+    if (!buckets) {
+        CHECK(old.buckets);
+        return;
+    }
+    for (uint32_t i = 0; i < count; i++) dlist_init(&buckets[i]);
+    t->buckets = buckets;
+    t->bucket_count = count;
+    for (uint32_t i = 0; i < old.bucket_count; i++) {
+        struct dlist *link;
+        while ((link = dlist_pop_front(&old.buckets[i])))
+            dlist_push_back(chain_bucket(t, container_of(link, struct chain, link)->hash), link);
+    }
+    if (old.buckets) mem_free(&sh->mem, old.buckets, old.bucket_count * sizeof *buckets);
+}
+
+static void chain_add(struct shard *sh, struct wait_chains *t, struct chain *c, uint64_t hash)
+{
+    if (t->count >= t->bucket_count) chains_grow(sh, t);
+    c->hash = hash;
+    dlist_push_back(chain_bucket(t, hash), &c->link);
+    t->count++;
+}
+
+static void chain_remove(struct shard *sh, struct wait_chains *t, struct chain *c)
+{
+    dlist_remove(&c->link);
+    if (--t->count > 0 || t->bucket_count <= CHAIN_BUCKETS) return;
+    /* What many needed is not kept. */
+    mem_free(&sh->mem, t->buckets, t->bucket_count * sizeof *t->buckets);
+    *t = (struct wait_chains){0};
+}
+
+/* ---- what is in them ---- */
+
+/* A key that somebody waits for. */
+struct wait_key {
+    struct chain chain;
+    struct dlist queue; /* of places, in the order of arrival */
+    struct dlist ready; /* while it is noted */
+    bool is_noted;
+    bool is_served; /* right now: it must not go */
+    uint32_t db;
+    uint32_t name_size;
+    char name[];
+};
+
+struct waiter;
+
+/* One place in one key's queue. */
+struct wait_place {
+    struct dlist link;
+    struct wait_key *key;
+    struct waiter *waiter;
+    uint32_t index; /* of the key among the arguments */
+};
+
+struct waiter {
+    struct chain chain;
+    struct wait_id id;
+    struct parked parked;
+    const struct wait_rule *rule;
+    struct wait_place *places; /* NULL: it stands in no queue */
+    uint32_t place_count, place_capacity;
+    bool is_asked;        /* its coordinator has been told that a key is ready, and tries */
+    uint32_t claim_index; /* the key that is held for it; 0: none */
+    uint64_t claim_token;
+    struct turn_point claim_since;
+    struct dlist tentative; /* while it may yet turn out that another key was ready before */
+};
+
+/* A key that was held for a waiter that does not need it after all. */
+struct spare {
+    struct dlist link;
+    uint64_t token;
+};
+
+/* A question of a coordinator. */
+struct settle {
+    struct dlist link;
+    struct parked parked;
+    struct wait_id id;
+    struct turn_point since;
+    uint32_t first_key;
+    bool is_moot; /* the waiter has been answered */
+};
+
+void waits_init(struct waits *w)
+{
+    *w = (struct waits){0};
+    dlist_init(&w->ready);
+    dlist_init(&w->settling);
+    dlist_init(&w->tentative);
+    dlist_init(&w->spare);
+}
+
+void waits_deinit(struct shard *sh)
+{
+    struct waits *w = &sh->waits;
+    CHECK(w->keys.count == 0 && waits_are_empty(w));
+    if (w->keys.buckets)
+        mem_free(&sh->mem, w->keys.buckets, w->keys.bucket_count * sizeof *w->keys.buckets);
+    if (w->waiters.buckets)
+        mem_free(&sh->mem, w->waiters.buckets,
+                 w->waiters.bucket_count * sizeof *w->waiters.buckets);
+}
+
+/* ---- keys ---- */
+
+static uint64_t key_hash(const struct key *k)
+{
+    return k->hash + k->db * 0x9E3779B97F4A7C15ULL;
+}
+
+static struct wait_key *key_find(struct shard *sh, const struct key *k)
+{
+    const struct wait_chains *t = &sh->waits.keys;
+    uint64_t hash = key_hash(k);
+    if (t->count == 0) return NULL;
+    dlist_each (link, chain_bucket(t, hash)) {
+        struct wait_key *wk = container_of(link, struct wait_key, chain.link);
+        if (wk->chain.hash == hash && wk->db == k->db &&
+            bytes_equal(bytes_make(wk->name, wk->name_size), k->name))
+            return wk;
+    }
+    return NULL;
+}
+
+static void count_keys(struct shard *sh)
+{
+    counter_set(&sh->counters.blocking_keys, sh->waits.keys.count);
+}
+
+static struct wait_key *key_find_or_make(struct shard *sh, const struct key *k)
+{
+    struct wait_key *wk = key_find(sh, k);
+    if (wk) return wk;
+    wk = mem_alloc(&sh->mem, sizeof *wk + k->name.size);
+    *wk = (struct wait_key){.db = k->db, .name_size = (uint32_t)k->name.size};
+    memcpy(wk->name, k->name.data, k->name.size);
+    dlist_init(&wk->queue);
+    dlist_init(&wk->ready);
+    chain_add(sh, &sh->waits.keys, &wk->chain, key_hash(k));
+    count_keys(sh);
+    return wk;
+}
+
+static void key_drop_if_unused(struct shard *sh, struct wait_key *wk)
+{
+    if (!dlist_is_empty(&wk->queue) || wk->is_served) return;
+    dlist_remove(&wk->ready);
+    chain_remove(sh, &sh->waits.keys, &wk->chain);
+    mem_free(&sh->mem, wk, sizeof *wk + wk->name_size);
+    count_keys(sh);
+}
+
+static struct key key_of(const struct wait_key *wk)
+{
+    return (struct key){.name = bytes_make(wk->name, wk->name_size),
+                        .hash = wk->chain.hash - wk->db * 0x9E3779B97F4A7C15ULL,
+                        .db = wk->db};
+}
+
+static void note(struct shard *sh, struct wait_key *wk)
+{
+    if (wk->is_noted) return;
+    wk->is_noted = true;
+    dlist_push_back(&sh->waits.ready, &wk->ready);
+}
+
+void wait_note_slow(struct shard *sh, const struct key *k)
+{
+    struct wait_key *wk = key_find(sh, k);
+    if (wk) note(sh, wk);
+}
+
+void wait_note_database(struct shard *sh, uint32_t db)
+{
+    const struct wait_chains *t = &sh->waits.keys;
+    for (uint32_t i = 0; i < t->bucket_count && t->count > 0; i++) {
+        dlist_each (link, &t->buckets[i]) {
+            struct wait_key *wk = container_of(link, struct wait_key, chain.link);
+            if (wk->db == db) note(sh, wk);
+        }
+    }
+}
+
+/* ---- waiters ---- */
+
+static uint64_t id_hash(const struct wait_id *id)
+{
+    return (id->conn_index + ((uint64_t)id->net_id << 32)) * 0x9E3779B97F4A7C15ULL;
+}
+
+static struct waiter *waiter_find(struct shard *sh, const struct wait_id *id)
+{
+    const struct wait_chains *t = &sh->waits.waiters;
+    uint64_t hash = id_hash(id);
+    if (t->count == 0) return NULL;
+    dlist_each (link, chain_bucket(t, hash)) {
+        struct waiter *w = container_of(link, struct waiter, chain.link);
+        if (w->chain.hash == hash && memcmp(&w->id, id, sizeof *id) == 0) return w;
+    }
+    return NULL;
+}
+
+static bool is_claimant(const struct waiter *w)
+{
+    return w->parked.request.flags & (REQUEST_CLAIM | REQUEST_ASK);
+}
+
+static void leave_queues(struct shard *sh, struct waiter *w)
+{
+    for (uint32_t i = 0; i < w->place_count; i++) {
+        dlist_remove(&w->places[i].link);
+        key_drop_if_unused(sh, w->places[i].key);
+    }
+    if (w->places) mem_free(&sh->mem, w->places, w->place_capacity * sizeof *w->places);
+    w->places = NULL;
+    w->place_count = 0;
+}
+
+static void waiter_free(struct shard *sh, struct waiter *w)
+{
+    leave_queues(sh, w);
+    dlist_remove(&w->tentative);
+    if (is_claimant(w)) sh->waits.claimants--;
+    chain_remove(sh, &sh->waits.waiters, &w->chain);
+    parked_free(sh, &w->parked);
+    mem_free(&sh->mem, w, sizeof *w);
+}
+
+static void answer_nothing(struct shard *sh, const struct parked *p)
+{
+    struct reply out;
+    reply_init(&out, NULL, &sh->mem);
+    parked_answer(sh, p, &out);
+}
+
+/* Older questions, with later bounds, need not be waited for. */
+static void make_moot(struct shard *sh, const struct waiter *w)
+{
+    dlist_each (link, &sh->waits.settling) {
+        struct settle *s = container_of(link, struct settle, link);
+        if (memcmp(&s->id, &w->id, sizeof s->id) == 0) s->is_moot = true;
+    }
+}
+
+static void report(struct shard *sh, const struct waiter *w, struct turn_point since,
+                   uint32_t index)
+{
+    struct reply out;
+    struct wait_report content = {0, since, index};
+    make_moot(sh, w);
+    reply_init(&out, NULL, &sh->mem);
+    reply_raw(&out, &content, sizeof content);
+    parked_answer(sh, &w->parked, &out);
+}
+
+/* Nobody else may touch the key until it is decided. */
+static void claim(struct shard *sh, struct waiter *w, uint32_t index, struct turn_point since)
+{
+    struct key k = request_key(sh, &w->parked.request, index);
+    w->claim_index = index;
+    w->claim_token = locks_take_key(sh, &k, &since);
+    w->claim_since = since;
+}
+
+/* The key will be let go as soon as that is possible; it may be for the next in its queue. */
+static void unclaim(struct shard *sh, struct waiter *w)
+{
+    struct key k = request_key(sh, &w->parked.request, w->claim_index);
+    struct spare *spare = mem_alloc(&sh->mem, sizeof *spare);
+    spare->token = w->claim_token;
+    dlist_push_back(&sh->waits.spare, &spare->link);
+    w->claim_index = 0;
+    wait_note(sh, &k);
+}
+
+/* Whether no other key of this shard can turn out to have been ready for it before that point: one
+ * that is held may be, when its holder lets go. */
+static bool is_certain(struct shard *sh, struct waiter *w, struct turn_point since)
+{
+    if (likely(sh->locks.busy == 0)) return true;
+    for (uint32_t i = 0; i < w->place_count; i++) {
+        if (w->places[i].index == w->claim_index) continue;
+        struct key k = request_key(sh, &w->parked.request, w->places[i].index);
+        if (!locks_passed(sh, &k, since)) return false;
+    }
+    return true;
+}
+
+static void ask(struct shard *sh, struct waiter *w, uint32_t index, struct turn_point since)
+{
+    w->is_asked = true;
+    report(sh, w, since, index);
+}
+
+static void run_for_key(struct shard *sh, struct waiter *w, uint32_t index, struct reply *out)
+{
+    sh->waits.serving = index;
+    parked_run(sh, &w->parked, out);
+    sh->waits.serving = 0;
+}
+
+static void serve(struct shard *sh, struct waiter *w, uint32_t index)
+{
+    struct reply out;
+    reply_init(&out, NULL, &sh->mem);
+    run_for_key(sh, w, index, &out);
+    parked_answer(sh, &w->parked, &out);
+    waiter_free(sh, w);
+}
+
+/* Ends a claim whose command may have left something for the next in the queue. */
+static void release_claim(struct shard *sh, struct waiter *w)
+{
+    struct key k = request_key(sh, &w->parked.request, w->claim_index);
+    uint64_t token = w->claim_token;
+    wait_note(sh, &k);
+    waiter_free(sh, w);
+    locks_release(sh, token);
+}
+
+/* Its claim is certain: served here, or by its coordinator. */
+static void conclude(struct shard *sh, struct waiter *w)
+{
+    dlist_remove(&w->tentative);
+    leave_queues(sh, w);
+    if (is_claimant(w)) {
+        report(sh, w, w->claim_since, w->claim_index);
+        return;
+    }
+    struct reply out;
+    reply_init(&out, NULL, &sh->mem);
+    run_for_key(sh, w, w->claim_index, &out);
+    parked_answer(sh, &w->parked, &out);
+    release_claim(sh, w);
+}
+
+/* ---- beginning to wait ---- */
+
+static bool is_here(const struct shard *sh, const struct key *k)
+{
+    return bytes_shard(k->name, k->hash, sh->keys.seed, sh->shard_count) == sh->id;
+}
+
+static bool key_has_something(struct shard *sh, const struct waiter *w, const struct key *k,
+                              uint32_t index)
+{
+    return w->rule->is_ready(sh, &w->parked.request, k, index);
+}
+
+/* Somebody who came earlier is about to be served from that key. */
+static bool is_taken(struct shard *sh, const struct key *k)
+{
+    const struct wait_key *wk = key_find(sh, k);
+    if (!wk) return false;
+    dlist_each (link, &wk->queue) {
+        const struct wait_place *place = container_of(link, struct wait_place, link);
+        const struct waiter *w = place->waiter;
+        if (w->is_asked && key_has_something(sh, w, k, place->index)) return true;
+    }
+    return false;
+}
+
+/* The first key that exists, whatever is in it; 0: there is none. */
+static uint32_t find_existing(struct shard *sh, struct request *rq, const struct wait_keys *keys)
+{
+    bool only_here = rq->flags & REQUEST_CLAIM;
+    for (uint32_t i = keys->first; i < keys->first + keys->count; i++) {
+        struct key k = request_key(sh, rq, i);
+        if (only_here && !is_here(sh, &k)) continue;
+        bool must_queue = rq->flags & REQUEST_MAY_WAIT && is_taken(sh, &k);
+        if (!must_queue && keyspace_peek(sh, &k)) return i;
+    }
+    return 0;
+}
+
+static void join_queue(struct waiter *w, struct wait_key *wk, uint32_t index)
+{
+    const struct wait_place *last = container_of(wk->queue.prev, struct wait_place, link);
+    if (!dlist_is_empty(&wk->queue) && last->waiter == w) return; /* the same key twice */
+    struct wait_place *place = &w->places[w->place_count++];
+    *place = (struct wait_place){.key = wk, .waiter = w, .index = index};
+    dlist_push_back(&wk->queue, &place->link);
+}
+
+static void join_queues(struct shard *sh, struct waiter *w, const struct wait_keys *keys)
+{
+    struct request *rq = &w->parked.request;
+    w->place_capacity = keys->count;
+    w->places = mem_alloc(&sh->mem, keys->count * sizeof *w->places);
+    for (uint32_t i = keys->first; i < keys->first + keys->count; i++) {
+        struct key k = request_key(sh, rq, i);
+        if (rq->flags & REQUEST_CLAIM && !is_here(sh, &k)) continue;
+        join_queue(w, key_find_or_make(sh, &k), i);
+    }
+}
+
+static void begin(struct shard *sh, struct request *rq, const struct wait_keys *keys,
+                  uint32_t ready_index)
+{
+    struct waiter *w = mem_alloc(&sh->mem, sizeof *w);
+    *w = (struct waiter){.rule = keys->rule};
+    dlist_init(&w->tentative);
+    parked_take(sh, &w->parked, rq);
+    w->parked.request.flags &= (uint8_t)~REQUEST_MAY_WAIT;
+    w->id =
+        (struct wait_id){w->parked.run.conn_index, w->parked.run.conn_generation, w->parked.net_id};
+    chain_add(sh, &sh->waits.waiters, &w->chain, id_hash(&w->id));
+    if (is_claimant(w)) sh->waits.claimants++;
+    if (ready_index && rq->flags & REQUEST_CLAIM) {
+        claim(sh, w, ready_index, w->parked.point);
+        conclude(sh, w);
+        return;
+    }
+    join_queues(sh, w, keys);
+    if (ready_index) ask(sh, w, ready_index, w->parked.point);
+}
+
+enum wait_result wait_or_serve(struct shard *sh, struct request *rq, const struct wait_keys *keys,
+                               uint32_t *index)
+{
+    *index = sh->waits.serving;
+    if (*index) return WAIT_SERVE;
+    *index = find_existing(sh, rq, keys);
+    if (*index && !(rq->flags & (REQUEST_CLAIM | REQUEST_ASK))) return WAIT_SERVE;
+    if (!(rq->flags & REQUEST_MAY_WAIT)) return *index ? WAIT_SERVE : WAIT_NOTHING;
+    begin(sh, rq, keys, *index);
+    return WAIT_WAITS;
+}
+
+/* ---- serving ---- */
+
+enum served { SERVED_ONE, SERVED_KEY_IS_TAKEN };
+
+/* It also writes another key: at the place of the command that has just run, if nobody who came
+ * later can have seen that key; otherwise at a place of its own. */
+static enum served serve_move(struct shard *sh, struct waiter *w, uint32_t index,
+                              struct turn_point point, bool is_now)
+{
+    struct key target = request_key(sh, &w->parked.request, w->rule->target);
+    if (w->is_asked) return SERVED_KEY_IS_TAKEN;
+    if (is_now && !(w->parked.request.flags & REQUEST_ASK) && locks_is_free(sh, &target)) {
+        serve(sh, w, index);
+        return SERVED_ONE;
+    }
+    ask(sh, w, index, point);
+    return SERVED_KEY_IS_TAKEN;
+}
+
+static enum served serve_pop(struct shard *sh, struct waiter *w, uint32_t index,
+                             struct turn_point point)
+{
+    if (w->claim_index) {
+        if (!turn_point_before(point, w->claim_since)) return SERVED_ONE; /* before that already */
+        dlist_remove(&w->tentative);
+        unclaim(sh, w);
+    }
+    bool is_here_alone = !is_claimant(w);
+    w->claim_index = index; /* the question is about the others */
+    bool is_known = is_certain(sh, w, point);
+    w->claim_index = 0;
+    if (is_known && is_here_alone) {
+        serve(sh, w, index);
+        return SERVED_ONE;
+    }
+    claim(sh, w, index, point);
+    if (is_known)
+        conclude(sh, w);
+    else
+        dlist_push_back(&sh->waits.tentative, &w->tentative);
+    return SERVED_KEY_IS_TAKEN;
+}
+
+/* False: later, when whoever holds the key lets go. */
+static bool serve_key(struct shard *sh, struct wait_key *wk, struct turn_point point, bool is_now)
+{
+    struct key k = key_of(wk);
+    if (locks_hold(sh, &k)) return false;
+    dlist_each_safe (link, &wk->queue) {
+        const struct wait_place *place = container_of(link, struct wait_place, link);
+        struct waiter *w = place->waiter;
+        if (!keyspace_peek(sh, &k)) return true;
+        if (!key_has_something(sh, w, &k, place->index)) continue;
+        enum served served = w->rule->target ? serve_move(sh, w, place->index, point, is_now)
+                                             : serve_pop(sh, w, place->index, point);
+        if (served == SERVED_KEY_IS_TAKEN) return true;
+    }
+    return true;
+}
+
+void wait_serve_slow(struct shard *sh, struct turn_point point)
+{
+    struct dlist later;
+    dlist_init(&later);
+    struct turn_point now = shard_now_point(sh);
+    bool is_now = now.position == point.position && now.index == point.index;
+    is_now |= sh->locks.is_at_gate;
+    struct dlist *link;
+    while ((link = dlist_pop_front(&sh->waits.ready))) {
+        struct wait_key *wk = container_of(link, struct wait_key, ready);
+        wk->is_noted = false;
+        wk->is_served = true;
+        bool is_done = serve_key(sh, wk, point, is_now);
+        wk->is_served = false;
+        if (!is_done && !wk->is_noted) {
+            wk->is_noted = true;
+            dlist_push_back(&later, &wk->ready);
+        }
+        key_drop_if_unused(sh, wk);
+    }
+    dlist_splice(&sh->waits.ready, &later);
+}
+
+/* ---- coordinators ---- */
+
+/* Nothing will come for it from this shard. */
+static void dismiss(struct shard *sh, struct waiter *w)
+{
+    if (w->claim_index) unclaim(sh, w);
+    make_moot(sh, w);
+    /* Those behind it may have waited for it. */
+    for (uint32_t i = 0; i < w->place_count; i++) note(sh, w->places[i].key);
+    if (!w->is_asked) answer_nothing(sh, &w->parked);
+    waiter_free(sh, w);
+}
+
+/* True: it is answered, or will be by itself. */
+static bool settle_try(struct shard *sh, struct request *rq, const struct settle *s)
+{
+    struct waiter *w = waiter_find(sh, &s->id);
+    if (s->is_moot) return true;
+    if (w && w->claim_index && !turn_point_before(s->since, w->claim_since)) return true;
+    if (w && w->claim_index && dlist_is_empty(&w->tentative)) return true;
+    for (uint32_t i = s->first_key; i < rq->argc; i++) {
+        struct key k = request_key(sh, rq, i);
+        if (!locks_passed(sh, &k, s->since)) return false;
+    }
+    if (w) dismiss(sh, w);
+    return true;
+}
+
+bool wait_settle(struct shard *sh, struct request *rq, const struct wait_id *id,
+                 struct turn_point since, uint32_t first_key)
+{
+    struct settle s = {.id = *id, .since = since, .first_key = first_key};
+    struct turn_point now = parked_point(sh, rq);
+    if (turn_point_before(now, since)) s.since = now;
+    if (settle_try(sh, rq, &s)) {
+        wait_go_on(sh);
+        return true;
+    }
+    struct settle *kept = mem_alloc(&sh->mem, sizeof *kept);
+    *kept = s;
+    parked_take(sh, &kept->parked, rq);
+    dlist_push_back(&sh->waits.settling, &kept->link);
+    return false;
+}
+
+static bool conclude_one(struct shard *sh)
+{
+    dlist_each (link, &sh->waits.tentative) {
+        struct waiter *w = container_of(link, struct waiter, tentative);
+        if (!is_certain(sh, w, w->claim_since)) continue;
+        conclude(sh, w);
+        return true;
+    }
+    return false;
+}
+
+static bool release_one(struct shard *sh)
+{
+    struct dlist *link = dlist_pop_front(&sh->waits.spare);
+    if (!link) return false;
+    struct spare *spare = container_of(link, struct spare, link);
+    uint64_t token = spare->token;
+    mem_free(&sh->mem, spare, sizeof *spare);
+    locks_release(sh, token);
+    return true;
+}
+
+static bool settle_one(struct shard *sh)
+{
+    dlist_each (link, &sh->waits.settling) {
+        struct settle *s = container_of(link, struct settle, link);
+        if (!settle_try(sh, &s->parked.request, s)) continue;
+        dlist_remove(&s->link);
+        answer_nothing(sh, &s->parked);
+        parked_free(sh, &s->parked);
+        mem_free(&sh->mem, s, sizeof *s);
+        return true;
+    }
+    return false;
+}
+
+void wait_go_on(struct shard *sh)
+{
+    struct waits *w = &sh->waits;
+    if (likely(dlist_is_empty(&w->tentative) && dlist_is_empty(&w->spare) &&
+               dlist_is_empty(&w->settling)))
+        return;
+    if (w->is_going_on) return;
+    w->is_going_on = true;
+    while (release_one(sh) || conclude_one(sh) || settle_one(sh)) {
+    }
+    w->is_going_on = false;
+}
+
+void wait_end_claim(struct shard *sh, const struct wait_id *id, struct reply *out)
+{
+    struct waiter *w = waiter_find(sh, id);
+    CHECK(w && w->claim_index);
+    if (out) run_for_key(sh, w, w->claim_index, out);
+    release_claim(sh, w);
+}
+
+void wait_again(struct shard *sh, struct request *rq, const struct wait_id *id)
+{
+    struct waiter *w = waiter_find(sh, id);
+    CHECK(w && w->is_asked);
+    w->is_asked = false;
+    parked_renew(sh, &w->parked, rq);
+    for (uint32_t i = 0; i < w->place_count; i++) note(sh, w->places[i].key);
+}
+
+/* ---- invariants ---- */
+
+void waits_validate(struct shard *sh)
+{
+    const struct waits *w = &sh->waits;
+    uint64_t keys = 0, waiters = 0, claimants = 0;
+    for (uint32_t i = 0; i < w->keys.bucket_count; i++) {
+        dlist_each (link, &w->keys.buckets[i]) {
+            struct wait_key *wk = container_of(link, struct wait_key, chain.link);
+            keys++;
+            CHECK(!dlist_is_empty(&wk->queue));
+            CHECK(wk->is_noted == !dlist_is_empty(&wk->ready));
+            dlist_each (place_link, &wk->queue) {
+                const struct wait_place *place = container_of(place_link, struct wait_place, link);
+                CHECK(place->key == wk);
+            }
+        }
+    }
+    for (uint32_t i = 0; i < w->waiters.bucket_count; i++) {
+        dlist_each (link, &w->waiters.buckets[i]) {
+            const struct waiter *one = container_of(link, struct waiter, chain.link);
+            waiters++;
+            claimants += is_claimant(one);
+            CHECK(one->claim_index || one->place_count > 0);
+        }
+    }
+    CHECK(keys == w->keys.count && waiters == w->waiters.count && claimants == w->claimants);
+}

@@ -1,0 +1,128 @@
+/* wait.h: requests that wait until a key has something for them: BLPOP and its like.
+ *
+ * A handler that finds nothing says so (wait_or_serve), and the request leaves its parcel and joins
+ * the queue of each of its keys. A key that changes is noted (wait_note); when the command that
+ * changed it is over, or lets go of the key, those that wait for it are served in the order of
+ * their arrival, at the same place in the turn order, before anything else runs. Serving is running
+ * the handler again for that one key.
+ *
+ *     key ─▶ [waiter] [waiter] …       a waiter stands in the queues of all its keys and leaves
+ *                                      them together
+ *
+ * A waiter whose keys live on several shards has a part on each of them. No shard may serve it by
+ * itself: another one may have had something for it earlier in the turn order. So the key is held
+ * for it (locks.h), since the point at which it became ready, and its coordinator is told
+ * (REQUEST_CLAIM). The coordinator asks the others to settle: whether they hold a key for it since
+ * an earlier point. That is answered when everything before that point which is about the waiter's
+ * keys has run; holdings of later points need not end for it, so there is no deadlock. The earliest
+ * claim is served, the others are dropped, and whoever waits next is served at their point. Checked
+ * by tests/models/blocking.pml.
+ *
+ * The same doubt exists within a shard: while a key of the waiter is held for somebody else, and
+ * another of its keys becomes ready, it may turn out that the first was ready for it before. So the
+ * other one is held for it, too, until that is certain.
+ *
+ * A waiter that also writes another key (BLMOVE) is served at once only if that key lives here,
+ * too, and nothing stands between. Otherwise its coordinator is told that its key is ready
+ * (REQUEST_ASK says that this must be so), it keeps its place in the queue, and its coordinator
+ * sends the command again, which then has a place of its own in the turn order.
+ *
+ * Thread     [shard]
+ * Ownership  A waiter is freed when it is answered, settled, or its claim has ended.
+ * Limits     Costs one test per request and per change of a key while nobody waits.
+ * Order      Waiters of a key are served in the order in which they began to wait, a key at a time
+ * in the order in which the command changed them.
+ */
+#pragma once
+
+#include "base/dlist.h"
+#include "shard/parked.h"
+
+struct key;
+struct reply;
+struct shard;
+
+/* How a command waits. */
+struct wait_rule {
+    /* Whether the key at argv[index], which exists, has something for the request. */
+    bool (*is_ready)(struct shard *sh, const struct request *rq, const struct key *k,
+                     uint32_t index);
+    uint32_t target; /* the argument with the key that it writes besides; 0: none */
+};
+
+/* Of which keys: argv[first] and those that follow. */
+struct wait_keys {
+    const struct wait_rule *rule;
+    uint32_t first, count;
+};
+
+struct wait_chains {
+    struct dlist *buckets; /* NULL until first used */
+    uint32_t bucket_count;
+    uint64_t count;
+};
+
+struct waits {
+    struct wait_chains keys;    /* those that somebody waits for */
+    struct wait_chains waiters; /* by whose they are */
+    struct dlist ready;         /* keys that have changed, in order */
+    struct dlist settling;      /* questions that cannot be answered yet */
+    struct dlist tentative;     /* waiters with claims that are not certain yet */
+    struct dlist spare;         /* claims that were given up */
+    bool is_going_on;
+    uint64_t claimants; /* waiters with parts on other shards: turns need positions of their own */
+    uint32_t serving;   /* the argument with the key for which a waiter is being served; 0: none */
+};
+
+/* Whose a waiter is: a connection waits for one thing at a time. Zeroed padding. */
+struct wait_id {
+    uint32_t conn_index, conn_generation;
+    uint32_t net_id;
+};
+
+/* What a coordinator gets about a claim: that key is held for it, or is ready. */
+struct wait_report {
+    uint64_t mark; /* 0: no reply of a command starts with that byte */
+    struct turn_point since;
+    uint64_t index; /* of the key among the arguments */
+};
+
+void waits_init(struct waits *w);
+void waits_deinit(struct shard *sh);
+static inline bool waits_are_empty(const struct waits *w)
+{
+    return w->waiters.count == 0 && dlist_is_empty(&w->settling) && dlist_is_empty(&w->spare);
+}
+
+/* For a handler, after its arguments have been read. */
+enum wait_result {
+    WAIT_SERVE,   /* the key at argv[*index] exists: pop from it, or say why not */
+    WAIT_NOTHING, /* no key exists, and the request may not wait: reply null */
+    WAIT_WAITS,   /* return OK without a reply */
+};
+MUST_USE enum wait_result wait_or_serve(struct shard *sh, struct request *rq,
+                                        const struct wait_keys *keys, uint32_t *index);
+
+/* For the keyspace: a key has changed so that somebody may be waiting for that. */
+void wait_note_slow(struct shard *sh, const struct key *k);
+/* All keys of a database have. */
+void wait_note_database(struct shard *sh, uint32_t db);
+
+/* The command that ran at that point is over. */
+void wait_serve_slow(struct shard *sh, struct turn_point point);
+
+/* ---- for coordinators, through shard/cmd/internal.c ---- */
+
+/* Ends the waiting unless a key is held for it: its own request is then answered with nothing.
+ * `keys` are arguments of `rq`, those of the waiter on this shard. False: the question has been
+ * parked and will be answered with nothing, too. */
+MUST_USE bool wait_settle(struct shard *sh, struct request *rq, const struct wait_id *id,
+                          struct turn_point since, uint32_t first_key);
+/* After every release of locks: decides and answers what can be decided now. */
+void wait_go_on(struct shard *sh);
+/* The claim's end: serves it, the reply being that of its command, or drops it (`out` NULL). */
+void wait_end_claim(struct shard *sh, const struct wait_id *id, struct reply *out);
+/* The coordinator found nothing after all: `rq` waits in the waiter's place. */
+void wait_again(struct shard *sh, struct request *rq, const struct wait_id *id);
+
+void waits_validate(struct shard *sh);
