@@ -177,15 +177,20 @@ static void errand_resume(struct stuck *stuck)
 
 /* ---- watches ---- */
 
+static size_t places_count(const struct tx *tx)
+{
+    return 2 * (size_t)tx->watched_capacity;
+}
+
 static void watched_clear(struct mem *mem, struct tx *tx)
 {
     keys_free(mem, tx->watched, 0, tx->watched_count);
-    if (tx->watched) {
-        mem_free(mem, tx->watched, tx->watched_capacity * sizeof *tx->watched);
-        mem_free(mem, tx->watched_in, tx->watched_capacity * sizeof *tx->watched_in);
-    }
+    mem_free(mem, tx->watched, tx->watched_capacity * sizeof *tx->watched);
+    mem_free(mem, tx->watched_in, tx->watched_capacity * sizeof *tx->watched_in);
+    mem_free(mem, tx->watched_places, places_count(tx) * sizeof *tx->watched_places);
     tx->watched = NULL;
     tx->watched_in = NULL;
+    tx->watched_places = NULL;
     tx->watched_count = tx->watched_capacity = 0;
     tx->watch = 0;
 }
@@ -209,23 +214,49 @@ static void watches_forget(struct session *s)
         e->keys = tx->watched;
         e->key_count = tx->watched_count;
         e->key_capacity = tx->watched_capacity;
-        mem_free(&w->net.mem, tx->watched_in, tx->watched_capacity * sizeof *tx->watched_in);
         tx->watched = NULL;
-        tx->watched_in = NULL;
-        tx->watched_count = tx->watched_capacity = 0;
+        tx->watched_count = 0;
         w->net.errands++; /* until it is sent */
         stuck_wait(w, &e->stuck, errand_resume);
     }
     watched_clear(&w->net.mem, tx);
 }
 
-static bool is_watched(const struct tx *tx, uint32_t db, uint64_t hash, struct bytes name)
+/* Where that key stands among the places, or would stand: the one that it finds free. */
+static uint32_t *watched_place(const struct tx *tx, uint32_t db, uint64_t hash, struct bytes name)
 {
-    for (uint32_t i = 0; i < tx->watched_count; i++)
+    size_t at = hash & (places_count(tx) - 1);
+    while (tx->watched_places[at] != 0) {
+        uint32_t i = tx->watched_places[at] - 1;
         if (tx->watched_in[i].hash == hash && tx->watched_in[i].db == db &&
             bytes_equal(tx->watched[i].name, name))
-            return true;
-    return false;
+            break;
+        at = (at + 1) & (places_count(tx) - 1);
+    }
+    return &tx->watched_places[at];
+}
+
+static uint32_t *place_of_watched(const struct tx *tx, uint32_t i)
+{
+    return watched_place(tx, tx->watched_in[i].db, tx->watched_in[i].hash, tx->watched[i].name);
+}
+
+/* False: no memory, and all is as before. */
+static bool watched_grow(struct mem *mem, struct tx *tx)
+{
+    size_t old = places_count(tx) * sizeof *tx->watched_places;
+    size_t grown = old ? 2 * old : 2 * CAPACITY_FIRST * sizeof *tx->watched_places;
+    uint32_t *places = mem_try_alloc(mem, grown);
+    if (!places) return false;
+    if (!grow_two(mem, &tx->watched_capacity, (void **)&tx->watched, sizeof *tx->watched,
+                  (void **)&tx->watched_in, sizeof *tx->watched_in)) {
+        mem_free(mem, places, grown);
+        return false;
+    }
+    mem_free(mem, tx->watched_places, old);
+    tx->watched_places = memset(places, 0, grown);
+    for (uint32_t i = 0; i < tx->watched_count; i++) *place_of_watched(tx, i) = i + 1;
+    return true;
 }
 
 /* False: no memory. */
@@ -235,23 +266,24 @@ static bool watched_add(struct session *s, struct bytes name)
     struct mem *mem = &s->conn.netloop->mem;
     uint64_t hash;
     uint16_t shard = router_shard(&session_worker(s)->server->router, name, &hash);
-    if (is_watched(tx, s->db, hash, name)) return true;
-    if (tx->watched_count == tx->watched_capacity &&
-        !grow_two(mem, &tx->watched_capacity, (void **)&tx->watched, sizeof *tx->watched,
-                  (void **)&tx->watched_in, sizeof *tx->watched_in))
-        return false;
+    if (tx->watched_count > 0 && *watched_place(tx, s->db, hash, name) != 0) return true;
+    if (tx->watched_count == tx->watched_capacity && !watched_grow(mem, tx)) return false;
     char *copy = name.size ? mem_try_alloc(mem, name.size) : NULL;
     if (name.size && !copy) return false;
     if (copy) memcpy(copy, name.data, name.size);
     tx->watched[tx->watched_count] =
         (struct batch_key){.name = bytes_make(copy ? copy : "", name.size), .shard = shard};
-    tx->watched_in[tx->watched_count++] = (struct tx_watched_in){.hash = hash, .db = s->db};
+    tx->watched_in[tx->watched_count] = (struct tx_watched_in){.hash = hash, .db = s->db};
+    *watched_place(tx, s->db, hash, name) = tx->watched_count + 1;
+    tx->watched_count++;
     return true;
 }
 
+/* What came last goes first: nothing that stays was placed behind it. */
 static void watched_cut(struct session *s, uint32_t count)
 {
     struct tx *tx = &s->tx;
+    for (uint32_t i = tx->watched_count; i > count; i--) *place_of_watched(tx, i - 1) = 0;
     keys_free(&s->conn.netloop->mem, tx->watched, count, tx->watched_count);
     tx->watched_count = count;
     if (count == 0) watched_clear(&s->conn.netloop->mem, tx);
@@ -341,7 +373,8 @@ void tx_discard(struct session *s)
 uint64_t tx_memory_bytes(const struct tx *tx)
 {
     return tx->bytes + tx->capacity * (sizeof *tx->commands + sizeof *tx->payloads) +
-           tx->watched_capacity * (sizeof *tx->watched + sizeof *tx->watched_in);
+           tx->watched_capacity * (sizeof *tx->watched + sizeof *tx->watched_in) +
+           places_count(tx) * sizeof *tx->watched_places;
 }
 
 void tx_on_reject(struct session *s)

@@ -38,6 +38,7 @@ struct tx {
     uint64_t watch; /* id; 0: nothing is watched */
     struct batch_key *watched;
     struct tx_watched_in *watched_in; /* the rest about each */
+    uint32_t *watched_places;         /* by hash, two per capacity: 1 + index in watched; 0: free */
     uint32_t watched_count, watched_capacity;
 };
 

@@ -57,6 +57,16 @@ class Transactions(ServerCase):
             pass
         self.assertTrue(5 < answers < 15, answers)
 
+    def test_watching_many_keys_costs_no_more_for_each(self):
+        raw = self.raw()
+        before = self.server.cpu_seconds()
+        for _ in range(2):  # the second time they are watched already
+            self.assertEqual(raw.command("WATCH", *range(200_000)), b"+OK\r\n")
+        self.assertEqual(self.client().info("clients")["total_watched_keys"], 200_000)
+        self.assertLess(self.server.cpu_seconds() - before, 3 * SLOW)
+        self.assertEqual(raw.command("UNWATCH"), b"+OK\r\n")
+        self.assertTrue(eventually(lambda: self.client().info("clients")["total_watched_keys"] == 0))
+
     def test_without_memory_a_block_is_refused_as_a_whole(self):
         client, raw = self.client(), self.raw()
         self.addCleanup(client.config_set, "maxmemory", 0)
