@@ -129,10 +129,7 @@ static bool is_single_node(const struct quicklist *q)
 
 static void become_listpack(struct mem *mem, struct list *l)
 {
-    struct listpack *lp = quick(l)->first->data;
-    mem_free(mem, quick(l)->first, sizeof *quick(l)->first);
-    mem_free(mem, quick(l), sizeof *quick(l));
-    *l = (struct list){lp, ENCODING_LISTPACK};
+    *l = (struct list){quicklist_take_single(mem, quick(l)), ENCODING_LISTPACK};
 }
 
 void list_shrink(struct mem *mem, struct list *l, int32_t limit)

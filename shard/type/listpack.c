@@ -600,3 +600,142 @@ struct listpack *listpack_try_split(struct mem *mem, struct listpack **lp, uint3
     change_count(*lp, moved, 0);
     return other;
 }
+
+/* ---- a listpack with a gap in front ---- */
+
+/* Of what the elements take: a gap beyond it is given back. */
+#define GAP_SHARE_MAX 4
+#define GAP_SPARED_BYTES 64 /* is never too much */
+
+/* What a gap takes of bytes that are free. */
+static uint32_t gap_size(size_t free_bytes)
+{
+    return (uint32_t)MIN(free_bytes, (size_t)LISTPACK_GAP_BYTES_MAX);
+}
+
+size_t listpack_gap_allocated(const struct listpack *lp, uint32_t gap)
+{
+    return block_bytes(gap + total_bytes(lp));
+}
+
+void listpack_gap_free(struct mem *mem, struct listpack *lp, uint32_t gap)
+{
+    if (lp) mem_free(mem, writable_at(lp, 0) - gap, listpack_gap_allocated(lp, gap));
+}
+
+/* Puts the listpack behind `new_gap` bytes in a block of that size, which may be the old one. */
+static bool gap_move(struct mem *mem, struct listpack **lp, uint32_t *gap, size_t new_block,
+                     uint32_t new_gap)
+{
+    size_t block = listpack_gap_allocated(*lp, *gap);
+    uint8_t *start = writable_at(*lp, 0) - *gap, *moved = start;
+    if (new_block != block) {
+        moved = mem_try_alloc(mem, new_block);
+        if (!moved) return false;
+    }
+    memmove(moved + new_gap, *lp, total_bytes(*lp));
+    if (moved != start) mem_free(mem, start, block);
+    *lp = (struct listpack *)(moved + new_gap);
+    *gap = new_gap;
+    return true;
+}
+
+/* `block`: what it takes until now. */
+static void close_gap(struct mem *mem, struct listpack **lp, uint32_t *gap, size_t block)
+{
+    size_t new_block = listpack_allocated(*lp);
+    uint8_t *start = writable_at(*lp, 0) - *gap;
+    memmove(start, *lp, total_bytes(*lp));
+    if (new_block < block) {
+        start = mem_try_realloc(mem, start, block, new_block);
+        CHECK(start); /* A smaller block in place of a larger one. */
+    }
+    *lp = (struct listpack *)start;
+    *gap = 0;
+}
+
+void listpack_gap_close(struct mem *mem, struct listpack **lp, uint32_t *gap)
+{
+    if (*gap > 0) close_gap(mem, lp, gap, listpack_gap_allocated(*lp, *gap));
+}
+
+bool listpack_gap_try_prepend(struct mem *mem, struct listpack **lp, uint32_t *gap,
+                              struct bytes value)
+{
+    struct coded c = code(value);
+    size_t total = total_bytes(*lp), extra = coded_bytes(&c);
+    if (value.size > LISTPACK_BYTES_MAX || !listpack_has_room(*lp, extra)) return false;
+    if (extra > *gap) {
+        /* All that the next block has beyond the elements is for those that come at this end. */
+        size_t block = block_bytes(total + extra);
+        size_t spare = gap_size(block - total - extra);
+        if (!gap_move(mem, lp, gap, block, (uint32_t)(extra + spare))) return false;
+    }
+    uint8_t header[LISTPACK_HEADER_BYTES];
+    memcpy(header, *lp, sizeof header);
+    *lp = (struct listpack *)(writable_at(*lp, 0) - extra);
+    *gap -= (uint32_t)extra;
+    memcpy(*lp, header, sizeof header);
+    write_coded(writable_at(*lp, LISTPACK_HEADER_BYTES), &c);
+    set_total(*lp, total + extra);
+    change_count(*lp, 0, 1);
+    return true;
+}
+
+bool listpack_gap_try_append(struct mem *mem, struct listpack **lp, uint32_t *gap,
+                             struct bytes value)
+{
+    struct coded c = code(value);
+    if (*gap == 0) return insert_coded(mem, lp, 0, &c);
+    size_t total = total_bytes(*lp), extra = coded_bytes(&c);
+    if (value.size > LISTPACK_BYTES_MAX || !listpack_has_room(*lp, extra)) return false;
+    if (block_bytes(*gap + total + extra) != listpack_gap_allocated(*lp, *gap)) {
+        /* What is free is shared, so that elements that come at both ends in turn do not move it
+         * to and fro. */
+        size_t block = block_bytes(total + extra), half = (block - total - extra) / 2;
+        if (!gap_move(mem, lp, gap, block, gap_size(half))) return false;
+    }
+    size_t at = end_of(*lp);
+    *writable_at(*lp, at + extra) = END;
+    write_coded(writable_at(*lp, at), &c);
+    set_total(*lp, total + extra);
+    change_count(*lp, 0, 1);
+    return true;
+}
+
+/* The same block or a smaller one, after the elements have become fewer. */
+static void gap_settle(struct mem *mem, struct listpack **lp, uint32_t *gap, size_t old_block)
+{
+    if (*gap > gap_size(GAP_SPARED_BYTES + total_bytes(*lp) / GAP_SHARE_MAX)) {
+        close_gap(mem, lp, gap, old_block);
+        return;
+    }
+    size_t block = listpack_gap_allocated(*lp, *gap);
+    if (block == old_block) return;
+    uint8_t *start = mem_try_realloc(mem, writable_at(*lp, 0) - *gap, old_block, block);
+    CHECK(start); /* A smaller block in place of a larger one. */
+    *lp = (struct listpack *)(start + *gap);
+}
+
+uint32_t listpack_gap_delete(struct mem *mem, struct listpack **lp, uint32_t *gap, uint32_t at,
+                             uint64_t count)
+{
+    size_t end = at, total = total_bytes(*lp), block = listpack_gap_allocated(*lp, *gap);
+    uint64_t removed = 0;
+    for (; removed < count && *bytes_at(*lp, end) != END; removed++) {
+        end += element_bytes(bytes_at(*lp, end));
+    }
+    size_t bytes = end - at;
+    if (at == LISTPACK_HEADER_BYTES) {
+        memmove(writable_at(*lp, bytes), *lp, LISTPACK_HEADER_BYTES);
+        *lp = (struct listpack *)writable_at(*lp, bytes);
+        *gap += (uint32_t)bytes;
+    } else {
+        memmove(writable_at(*lp, at), bytes_at(*lp, end), total - end);
+    }
+    set_total(*lp, total - bytes);
+    change_count(*lp, removed, 0);
+    bool is_end = *bytes_at(*lp, at) == END;
+    gap_settle(mem, lp, gap, block);
+    return is_end ? 0 : at;
+}

@@ -41,6 +41,8 @@ struct listpack; /* its bytes */
 #define LISTPACK_HEADER_BYTES 6
 #define LISTPACK_EMPTY_BYTES 7
 #define LISTPACK_BYTES_MAX ((size_t)1 << 30)
+/* Of a listpack with a gap in front. */
+#define LISTPACK_GAP_BYTES_MAX ((1u << 20) - 1)
 /* What an element of `size` bytes takes at most. */
 #define LISTPACK_ELEMENT_BYTES_MAX(size) ((size) + 5 + 5)
 
@@ -147,3 +149,24 @@ MUST_USE bool listpack_try_merge(struct mem *mem, struct listpack **lp,
 MUST_USE struct listpack *listpack_try_split(struct mem *mem, struct listpack **lp, uint32_t at);
 /* Whether `extra` more bytes of elements still fit. */
 bool listpack_has_room(const struct listpack *lp, size_t extra);
+
+/* ---- a listpack with a gap in front ----
+ *
+ *     block  | gap | header | element | … | 0xff | slack |
+ *
+ * Its pointer is that of the header, which moves back and forth so that elements come and go at the
+ * head without moving the others: O(1) amortised. The block is the size class of gap and bytes
+ * together. The owner keeps the gap beside the pointer; everything above that changes or frees a
+ * listpack wants one without. */
+
+/* The listpack may be moved and the gap changed; positions stay valid as long as what they name. */
+MUST_USE bool listpack_gap_try_prepend(struct mem *mem, struct listpack **lp, uint32_t *gap,
+                                       struct bytes value);
+MUST_USE bool listpack_gap_try_append(struct mem *mem, struct listpack **lp, uint32_t *gap,
+                                      struct bytes value);
+/* As listpack_delete. */
+uint32_t listpack_gap_delete(struct mem *mem, struct listpack **lp, uint32_t *gap, uint32_t at,
+                             uint64_t count);
+void listpack_gap_close(struct mem *mem, struct listpack **lp, uint32_t *gap);
+void listpack_gap_free(struct mem *mem, struct listpack *lp, uint32_t gap);
+size_t listpack_gap_allocated(const struct listpack *lp, uint32_t gap);

@@ -10,6 +10,8 @@
  */
 #define OVERHEAD_BYTES 8
 
+#define FIELD_MASK(bits) (((uint64_t)1 << (bits)) - 1)
+
 enum { CONTAINER_PLAIN = 1, CONTAINER_PACKED = 2 };
 
 /* ---- list-max-listpack-size ---- */
@@ -54,8 +56,35 @@ static void free_data(struct mem *mem, struct quicklist_node *node)
     if (is_plain(node)) {
         mem_free(mem, node->data, node->plain_bytes);
     } else {
-        listpack_free(mem, packed(node));
+        listpack_gap_free(mem, packed(node), node->gap);
     }
+}
+
+static void set_packed(struct quicklist_node *node, struct listpack *lp, uint32_t gap)
+{
+    node->data = lp;
+    node->gap = gap & FIELD_MASK(QUICKLIST_GAP_BITS);
+}
+
+/* The listpack as one without a gap, which all functions take. Positions stay valid. */
+static struct listpack *packed_whole(struct mem *mem, struct quicklist_node *node)
+{
+    struct listpack *lp = packed(node);
+    uint32_t gap = node->gap;
+    listpack_gap_close(mem, &lp, &gap);
+    set_packed(node, lp, gap);
+    return lp;
+}
+
+/* Removes elements of a listpack; what follows stands at the position that is returned, 0: none. */
+static uint32_t delete_packed(struct mem *mem, struct quicklist_node *node, uint32_t at,
+                              uint64_t count)
+{
+    struct listpack *lp = packed(node);
+    uint32_t gap = node->gap;
+    at = listpack_gap_delete(mem, &lp, &gap, at, count);
+    set_packed(node, lp, gap);
+    return at;
 }
 
 /* Takes the node out of the list. Its elements must have been counted off. */
@@ -84,7 +113,8 @@ static void link_node(struct quicklist *q, struct quicklist_node *prev, struct q
 static struct quicklist_node *try_make_node(struct mem *mem, void *data, size_t plain_bytes)
 {
     struct quicklist_node *node = mem_try_alloc(mem, sizeof *node);
-    struct quicklist_node stand_in = {.data = data, .plain_bytes = plain_bytes};
+    struct quicklist_node stand_in = {
+        .data = data, .plain_bytes = plain_bytes & FIELD_MASK(QUICKLIST_PLAIN_BITS)};
     if (node) {
         *node = stand_in;
     } else {
@@ -120,13 +150,21 @@ static bool can_take(const struct quicklist_node *node, int32_t limit, struct by
     return quicklist_limit_allows(limit, bytes, node_length(node) + 1);
 }
 
-/* Room in `node` before `at`, 0: at its end. */
+/* In `node` before `at`, 0: at its end. */
 static bool insert_packed(struct mem *mem, struct quicklist *q, struct quicklist_node *node,
                           uint32_t at, struct bytes value)
 {
-    struct listpack *lp = packed(node);
-    bool done = listpack_try_insert(mem, &lp, at, value);
-    node->data = lp;
+    bool is_inside = at != 0 && at != LISTPACK_HEADER_BYTES, done;
+    struct listpack *lp = is_inside ? packed_whole(mem, node) : packed(node);
+    uint32_t gap = node->gap;
+    if (is_inside) {
+        done = listpack_try_insert(mem, &lp, at, value);
+    } else if (at == 0) {
+        done = listpack_gap_try_append(mem, &lp, &gap, value);
+    } else {
+        done = listpack_gap_try_prepend(mem, &lp, &gap, value);
+    }
+    set_packed(node, lp, gap);
     q->length += done;
     return done;
 }
@@ -145,7 +183,7 @@ static bool split_node(struct mem *mem, struct quicklist *q, struct quicklist_no
 {
     struct quicklist_node *tail = mem_try_alloc(mem, sizeof *tail);
     if (!tail) return false;
-    struct listpack *lp = packed(node);
+    struct listpack *lp = packed_whole(mem, node);
     *tail = (struct quicklist_node){.data = listpack_try_split(mem, &lp, at)};
     if (!tail->data) {
         mem_free(mem, tail, sizeof *tail);
@@ -219,8 +257,8 @@ uint64_t quicklist_allocated(const struct quicklist *q, uint64_t node_samples)
     uint64_t data = 0, seen = 0;
     const struct quicklist_node *node = q->first;
     for (; node && (node_samples == 0 || seen < node_samples); node = node->next, seen++) {
-        data +=
-            is_plain(node) ? mem_class_bytes(node->plain_bytes) : listpack_allocated(packed(node));
+        data += is_plain(node) ? mem_class_bytes(node->plain_bytes)
+                               : listpack_gap_allocated(packed(node), node->gap);
     }
     if (seen) data = (uint64_t)((double)data / (double)seen * (double)q->node_count);
     return mem_class_bytes(sizeof *q) + q->node_count * mem_class_bytes(sizeof *node) + data;
@@ -295,6 +333,14 @@ struct quicklist *quicklist_try_thaw(struct mem *mem, enum rdb_type rdb_type, st
     return NULL;
 }
 
+struct listpack *quicklist_take_single(struct mem *mem, struct quicklist *q)
+{
+    struct listpack *lp = packed_whole(mem, q->first);
+    mem_free(mem, q->first, sizeof *q->first);
+    mem_free(mem, q, sizeof *q);
+    return lp;
+}
+
 void quicklist_validate(const struct quicklist *q)
 {
     uint64_t nodes = 0, elements = 0;
@@ -304,6 +350,7 @@ void quicklist_validate(const struct quicklist *q)
         nodes++;
         elements += node_length(node);
         CHECK(node_length(node) > 0);
+        CHECK(!is_plain(node) || node->gap == 0);
         if (!is_plain(node)) listpack_validate(packed(node));
     }
     CHECK(q->last == prev);
@@ -435,7 +482,7 @@ bool quicklist_try_replace(struct mem *mem, struct quicklist *q, int32_t limit,
                            struct quicklist_place place, struct bytes value)
 {
     if (can_take(place.node, limit, value)) {
-        struct listpack *lp = packed(place.node);
+        struct listpack *lp = packed_whole(mem, place.node);
         bool done = listpack_try_replace(mem, &lp, place.at, value);
         place.node->data = lp;
         return done;
@@ -451,11 +498,9 @@ struct quicklist_place quicklist_remove(struct mem *mem, struct quicklist *q,
     struct quicklist_node *node = place.node;
     q->length--;
     if (!is_plain(node)) {
-        struct listpack *lp = packed(node);
-        place.at = listpack_delete(mem, &lp, place.at, 1);
-        node->data = lp;
+        place.at = delete_packed(mem, node, place.at, 1);
         if (place.at) return place;
-        if (listpack_first(lp)) return first_of(node->next);
+        if (listpack_first(packed(node))) return first_of(node->next);
     }
     place = first_of(node->next);
     drop_node(mem, q, node);
@@ -475,9 +520,7 @@ void quicklist_delete_range(struct mem *mem, struct quicklist *q, uint64_t index
         if (from_start && had <= count) {
             drop_node(mem, q, node);
         } else {
-            struct listpack *lp = packed(node);
-            listpack_delete(mem, &lp, place.at, count);
-            node->data = lp;
+            delete_packed(mem, node, place.at, count);
             gone = had - node_length(node);
         }
         q->length -= gone;

@@ -4,8 +4,9 @@
  *              │       │
  *           listpack  one large element as it is ("plain")
  *
- * A node that would grow over the limit of list-max-listpack-size gets a neighbour, or is split
- * where the new element stands. An element that alone is over the limit has a plain node.
+ * Elements come and go at the ends of a node in constant time: its listpack may have a gap in
+ * front. A node that would grow over the limit of list-max-listpack-size gets a neighbour, or is
+ * split where the new element stands. An element that alone is over the limit has a plain node.
  *
  * Thread     [shard]
  * Ownership  The list owns its nodes. A place is valid until the next change, but for what
@@ -21,12 +22,17 @@
 #include "shard/defrag_walk.h"
 #include "shard/type/listpack.h"
 
+#define QUICKLIST_PLAIN_BITS 40
+#define QUICKLIST_GAP_BITS 24
+
 struct quicklist_node {
     struct quicklist_node *prev, *next;
-    void *data;         /* a struct listpack, or the bytes of one element */
-    size_t plain_bytes; /* of that element; 0: it is a listpack */
+    void *data; /* a struct listpack, or the bytes of one element */
+    uint64_t plain_bytes : QUICKLIST_PLAIN_BITS; /* of that element; 0: it is a listpack */
+    uint64_t gap : QUICKLIST_GAP_BITS;           /* in front of the listpack (listpack.h) */
 };
 _Static_assert(sizeof(struct quicklist_node) == 32, "a size class of jemalloc");
+_Static_assert(LISTPACK_GAP_BYTES_MAX < 1 << QUICKLIST_GAP_BITS, "a gap fits its field");
 
 struct quicklist {
     struct quicklist_node *first, *last;
@@ -53,6 +59,8 @@ MUST_USE struct quicklist *quicklist_try_create(struct mem *mem);
 /* A list of one node; takes the listpack over, which is not empty. NULL, and it stays the caller's,
  * when there is no memory. */
 MUST_USE struct quicklist *quicklist_try_adopt(struct mem *mem, struct listpack *lp);
+/* The listpack of a list of one node, which is not plain; the list is gone. */
+struct listpack *quicklist_take_single(struct mem *mem, struct quicklist *q);
 /* True when all is gone, the root included; at most `budget` nodes go at once. */
 bool quicklist_free_some(struct mem *mem, struct quicklist *q, uint64_t budget);
 MUST_USE struct quicklist *quicklist_try_copy(struct mem *mem, const struct quicklist *q);

@@ -45,6 +45,23 @@ static void change(struct mem *mem, struct listpack **lp, uint8_t choice, struct
     listpack_validate(*lp);
 }
 
+/* Elements come and go at both ends of a listpack with a gap in front. */
+static void change_ends(struct mem *mem, struct listpack **lp, uint8_t choice, struct bytes value)
+{
+    uint64_t before = listpack_length(*lp);
+    uint32_t gap = 0;
+    CHECK(listpack_gap_try_prepend(mem, lp, &gap, value));
+    CHECK(choice & 1 ? listpack_gap_try_append(mem, lp, &gap, value)
+                     : listpack_gap_try_prepend(mem, lp, &gap, value));
+    listpack_validate(*lp);
+    listpack_gap_delete(mem, lp, &gap, listpack_last(*lp), 1);
+    if (choice & 2) listpack_gap_delete(mem, lp, &gap, LISTPACK_HEADER_BYTES, choice >> 4);
+    listpack_validate(*lp);
+    CHECK(choice & 2 || listpack_length(*lp) == before + 1);
+    listpack_gap_close(mem, lp, &gap);
+    listpack_validate(*lp);
+}
+
 /* The first byte chooses what is done to a listpack that was accepted. */
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
@@ -60,6 +77,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     if (lp) {
         walk(lp);
         change(&mem, &lp, data[0], bytes_make(data, MIN(size, (size_t)data[0])));
+        walk(lp);
+        change_ends(&mem, &lp, data[0], bytes_make(data, MIN(size, (size_t)data[0])));
         walk(lp);
         listpack_free(&mem, lp);
     }

@@ -312,6 +312,34 @@ static void model_remove(struct model *m, size_t index)
     memmove(&m->items[index], &m->items[index + 1], (m->count - index) * sizeof m->items[0]);
 }
 
+static uint32_t gap;
+
+/* What may be done to a listpack that has a gap in front. */
+static void step_with_gap(struct model *m, struct random *r)
+{
+    uint64_t choice = m->count == MODEL_MAX - 1 ? 2 + random_below(r, 2) : random_below(r, 5);
+    struct bytes text = random_text(r);
+    if (choice == 0) {
+        cr_assert(listpack_gap_try_prepend(&mem, &lp, &gap, text));
+        model_put(m, 0, text);
+    } else if (choice == 1) {
+        cr_assert(listpack_gap_try_append(&mem, &lp, &gap, text));
+        model_put(m, m->count, text);
+    } else if (choice == 4) {
+        if (random_below(r, 16) == 0) listpack_gap_close(&mem, &lp, &gap);
+    } else if (m->count > 0) {
+        size_t places[] = {0, m->count - 1, random_below(r, m->count)};
+        size_t index = places[random_below(r, ARRAY_LEN(places))];
+        uint64_t count = 1 + random_below(r, 3);
+        uint32_t at = listpack_seek(lp, (int64_t)index);
+        uint32_t left = listpack_gap_delete(&mem, &lp, &gap, at, count);
+        cr_assert_eq(left, index + count >= m->count ? 0 : at);
+        for (; count && index < m->count; count--) model_remove(m, index);
+    }
+    cr_assert_eq(mem_live_bytes(&mem), listpack_gap_allocated(lp, gap));
+    cr_assert_leq(gap, LISTPACK_GAP_BYTES_MAX);
+}
+
 static void step(struct model *m, struct random *r)
 {
     size_t index = random_below(r, m->count + 1);
@@ -356,4 +384,47 @@ Test(listpack, random_changes_agree_with_an_array)
         expect_model(&m);
     }
     while (m.count) model_remove(&m, 0);
+}
+
+Test(listpack, random_changes_with_a_gap_agree_with_an_array)
+{
+    struct random r = random_make();
+    struct model m = {.count = 0};
+    gap = 0;
+    for (int i = 0; i < 10000; i++) {
+        step_with_gap(&m, &r);
+        expect_model(&m);
+    }
+    while (m.count) model_remove(&m, 0);
+    listpack_gap_close(&mem, &lp, &gap);
+    listpack_validate(lp);
+}
+
+Test(listpack, elements_that_come_at_the_head_of_one_with_a_gap_seldom_move_the_others)
+{
+    unsigned moves = 0;
+    gap = 0;
+    for (int i = 0; i < 400; i++) {
+        const char *end = (const char *)lp + listpack_bytes(lp);
+        cr_assert(listpack_gap_try_prepend(&mem, &lp, &gap, B("0123456789abcdef")));
+        moves += (const char *)lp + listpack_bytes(lp) != end;
+    }
+    cr_assert_leq(moves, 40);
+    listpack_gap_close(&mem, &lp, &gap);
+    cr_assert_eq(mem_live_bytes(&mem), listpack_allocated(lp));
+    listpack_validate(lp);
+}
+
+Test(listpack, a_prepend_without_memory_changes_nothing)
+{
+    gap = 0;
+    cr_assert(listpack_gap_try_prepend(&mem, &lp, &gap, B("a")));
+    struct listpack *before = lp;
+    uint32_t gap_before = gap;
+    fault_set("mem_try_alloc", 1);
+    char big[5000] = {0};
+    cr_assert_not(listpack_gap_try_prepend(&mem, &lp, &gap, bytes_make(big, sizeof big)));
+    cr_assert(lp == before && gap == gap_before);
+    listpack_gap_close(&mem, &lp, &gap);
+    cr_assert_str_eq(joined(), "a,");
 }
