@@ -24,6 +24,7 @@ static void append_flags(const struct session *s, bool is_unix, struct buf *out)
     if (s->is_monitor) buf_append_text(out, "O");
     if (s->subscriber.count > 0) buf_append_text(out, "P");
     if (s->tracking.is_on) buf_append_text(out, "t");
+    if (s->tracking.redirect.is_broken) buf_append_text(out, "R");
     if (s->tracking.is_bcast) buf_append_text(out, "B");
     if (is_blocked(s)) buf_append_text(out, "b");
     if (s->tx.is_open || s->exec) buf_append_text(out, "x");
@@ -92,9 +93,10 @@ void client_line(struct session *s, struct buf *out)
                counts[CHANNEL_PLAIN], counts[CHANNEL_PATTERN], counts[CHANNEL_SHARDED],
                (long long)queued(s), s->tx.watched_count);
     append_buffers(s, out);
-    buf_printf(out, " events=%s%s cmd=%s user=default redir=%d resp=%u", c->is_receiving ? "r" : "",
-               c->is_sending ? "w" : "", s->last_route ? s->last_route->full_name : "NULL",
-               s->tracking.is_on ? 0 : -1, s->resp);
+    buf_printf(out, " events=%s%s cmd=%s user=default redir=%lld resp=%u",
+               c->is_receiving ? "r" : "", c->is_sending ? "w" : "",
+               s->last_route ? s->last_route->full_name : "NULL", (long long)tracking_redirect(s),
+               s->resp);
     append_name(out, " lib-name=", &s->lib_name);
     append_name(out, " lib-ver=", &s->lib_version);
     buf_append_text(out, "\n");

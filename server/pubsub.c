@@ -377,6 +377,7 @@ static struct pubsub_change *change_try_make(struct worker *w, bool is_leave,
 static uint32_t confirmation_slot(struct session *s)
 {
     if (s->exec) return exec_defer(s->exec);
+    if (s->is_resumed) return s->resumed_slot;
     uint32_t slot = conn_push_slot(&s->conn);
     conn_slot(&s->conn, slot)->muted = false;
     s->is_deferred = true;
@@ -385,8 +386,8 @@ static uint32_t confirmation_slot(struct session *s)
 
 static void confirm_now(struct session *s, const struct reply *out)
 {
-    /* In a transaction it is the reply as any other. */
-    if (!s->exec) conn_fill_slot(&s->conn, confirmation_slot(s), out);
+    /* In a transaction, or of a command that goes on, it is the reply as any other. */
+    if (!s->exec && !s->is_resumed) conn_fill_slot(&s->conn, confirmation_slot(s), out);
 }
 
 static void confirm_later(struct session *s, struct pubsub_change *ch, struct request *rq,

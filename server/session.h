@@ -34,10 +34,11 @@ struct session {
     bool is_deferred;     /* the command that runs now will be answered later */
     bool is_waiting;      /* a deferred command has not been answered: nothing else may run */
     bool is_unix_socket;
+    bool is_resumed; /* a deferred command goes on */
     bool must_stall; /* the command that runs now could not begin */
     struct tx tx;
-    struct exec *exec; /* a transaction that runs commands of this thread; NULL: none does */
-    uint32_t deferred_slot;
+    struct exec *exec;     /* a transaction that runs commands of this thread; NULL: none does */
+    uint32_t resumed_slot; /* where its reply goes */
     struct buf name, lib_name, lib_version;
     const struct route *last_route; /* of the last command; NULL: it is unknown */
     uint64_t last_word;        /* its name, if that alone tells the route; see name_word. 0: no */

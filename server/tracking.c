@@ -2,17 +2,19 @@
 
 #include <stdio.h>
 
+#include "base/text.h"
 #include "server/server.h"
 #include "server/worker.h"
 
 /* ---- telling ---- */
 
-/* Behind all that the connection has asked so far, but for a command that waits: what it waits for
- * may never come. */
-static void push(struct session *s, const struct bytes *pieces, unsigned count)
+/* But not behind a command that waits: what it waits for may never come. That of a subscription
+ * does. */
+void tracking_push(struct session *s, const struct bytes *pieces, unsigned count)
 {
     struct conn *c = &s->conn;
-    uint32_t last = c->slot_tail - 1 - (s->is_waiting ? 1 : 0);
+    bool waits_for_others = s->is_waiting && !s->subscriber.change;
+    uint32_t last = c->slot_tail - 1 - waits_for_others;
     conn_push(c, &last, pieces, count);
 }
 
@@ -26,10 +28,15 @@ static bool is_own_change(const struct session *s, const struct feed_head *head)
 void tracking_tell(struct session *s, const struct feed_head *head, struct bytes key)
 {
     char text[64];
-    if (!s->tracking.is_on || s->resp != 3 || is_own_change(s, head)) return;
+    if (!s->tracking.is_on || is_own_change(s, head)) return;
+    if (s->tracking.redirect.id) {
+        redirect_tell(s, &key);
+        return;
+    }
+    if (s->resp != 3) return;
     int size = snprintf(text, sizeof text, ">2\r\n$10\r\ninvalidate\r\n*1\r\n$%zu\r\n", key.size);
     struct bytes pieces[] = {bytes_make(text, (size_t)size), key, BYTES_LITERAL("\r\n")};
-    push(s, pieces, ARRAY_LEN(pieces));
+    tracking_push(s, pieces, ARRAY_LEN(pieces));
 }
 
 void tracking_tell_reader(struct worker *w, const struct feed_head *head, const char *body)
@@ -50,7 +57,10 @@ void tracking_tell_flush(struct worker *w, const struct feed_head *head)
     struct bytes text = BYTES_LITERAL(">2\r\n$10\r\ninvalidate\r\n_\r\n");
     dlist_each (link, &t->clients) {
         struct session *s = container_of(link, struct session, tracking.link);
-        if (s->resp == 3) push(s, &text, 1);
+        if (s->tracking.redirect.id)
+            redirect_tell(s, NULL);
+        else if (s->resp == 3)
+            tracking_push(s, &text, 1);
     }
 }
 
@@ -80,6 +90,7 @@ static void start(struct session *s, const struct client_tracking *wanted)
     t->is_optin = wanted->is_optin;
     t->is_optout = wanted->is_optout;
     t->is_noloop = wanted->is_noloop;
+    t->redirect = wanted->redirect;
 }
 
 void tracking_stop(struct session *s)
@@ -96,11 +107,33 @@ struct tracking_request {
     struct client_tracking wanted;
     struct bytes *prefixes; /* behind a place for a name */
     uint32_t prefix_count;
+    const struct redirect *found; /* NULL: nobody has searched yet */
+    uint64_t search_id;           /* who must be found first; 0: nobody */
 };
 
-static enum err read_options(const struct request *rq, struct tracking_request *r)
+static enum err read_redirect(struct bytes text, struct tracking_request *r, struct reply *out)
 {
-    for (uint32_t i = 3; i < rq->argc; i++) {
+    int64_t id;
+    if (r->wanted.redirect.id) {
+        reply_error(out, "ERR A client can only redirect to a single other client");
+    } else if (!text_to_i64(text, &id)) {
+        return ERR_NOT_INT;
+    } else if (id > 0 && !r->found) {
+        r->search_id = (uint64_t)id;
+    } else if (id <= 0 || r->found->id == 0) {
+        reply_error(out, "ERR The client ID you want redirect to does not exist");
+    } else {
+        r->wanted.redirect = *r->found;
+    }
+    return OK;
+}
+
+/* Ends with the first error, or where somebody must be searched. */
+static enum err read_options(const struct request *rq, struct tracking_request *r,
+                             struct reply *out)
+{
+    enum err e = OK;
+    for (uint32_t i = 3; i < rq->argc && e == OK && out->error_count == 0 && !r->search_id; i++) {
         bool has_more = i + 1 < rq->argc;
         if (bytes_equal_nocase(rq->argv[i], "bcast"))
             r->wanted.is_bcast = true;
@@ -113,11 +146,11 @@ static enum err read_options(const struct request *rq, struct tracking_request *
         else if (bytes_equal_nocase(rq->argv[i], "prefix") && has_more)
             r->prefixes[1 + r->prefix_count++] = rq->argv[++i];
         else if (bytes_equal_nocase(rq->argv[i], "redirect") && has_more)
-            return ERR_NOT_SUPPORTED;
+            e = read_redirect(rq->argv[++i], r, out);
         else
-            return ERR_SYNTAX;
+            e = ERR_SYNTAX;
     }
-    return OK;
+    return e;
 }
 
 /* The first reason why not; NULL: none. */
@@ -183,14 +216,13 @@ static bool has_overlap(struct session *s, const struct tracking_request *r, str
 static enum err switch_on(struct session *s, struct request *rq, struct tracking_request *r,
                           struct reply *out)
 {
-    enum err e = read_options(rq, r);
-    if (e != OK) return e;
     const char *why = refusal(&s->tracking, r);
     if (why) {
         reply_error(out, "%s", why);
         return OK;
     }
     if (has_overlap(s, r, out)) return OK;
+    enum err e;
     if (!r->wanted.is_bcast) {
         start(s, &r->wanted);
         reply_ok(out);
@@ -204,11 +236,8 @@ static enum err switch_on(struct session *s, struct request *rq, struct tracking
     return e;
 }
 
-static enum err switch_off(struct session *s, struct request *rq, struct tracking_request *r,
-                           struct reply *out)
+static enum err switch_off(struct session *s, struct request *rq, struct reply *out)
 {
-    enum err e = read_options(rq, r);
-    if (e != OK) return e;
     tracking_stop(s);
     struct request all = {.argc = 1, .command_id = rq->command_id};
     if (s->subscriber.counts[CHANNEL_PREFIX] > 0)
@@ -217,17 +246,39 @@ static enum err switch_off(struct session *s, struct request *rq, struct trackin
     return OK;
 }
 
-enum err cmd_client_tracking(struct session *s, struct request *rq, struct reply *out)
+static void go_on(struct session *s, struct request *rq, const struct redirect *found,
+                  struct reply *out);
+
+static enum err run(struct session *s, struct request *rq, const struct redirect *found,
+                    struct reply *out)
 {
     struct mem *mem = &s->conn.netloop->mem;
     bool is_on = bytes_equal_nocase(rq->argv[2], "on");
     if (!is_on && !bytes_equal_nocase(rq->argv[2], "off")) return ERR_SYNTAX;
     size_t bytes = (rq->argc + 1) * sizeof(struct bytes);
-    struct tracking_request r = {.prefixes = mem_try_alloc(mem, bytes)};
+    struct tracking_request r = {.prefixes = mem_try_alloc(mem, bytes), .found = found};
     if (!r.prefixes) return ERR_ALLOC;
-    enum err e = is_on ? switch_on(s, rq, &r, out) : switch_off(s, rq, &r, out);
+    enum err e = read_options(rq, &r, out);
+    if (e == OK && out->error_count == 0) {
+        if (r.search_id)
+            e = redirect_search(s, r.search_id, rq, go_on);
+        else
+            e = is_on ? switch_on(s, rq, &r, out) : switch_off(s, rq, out);
+    }
     mem_free(mem, r.prefixes, bytes);
     return e;
+}
+
+static void go_on(struct session *s, struct request *rq, const struct redirect *found,
+                  struct reply *out)
+{
+    enum err e = run(s, rq, found, out);
+    if (e != OK) reply_err(out, e);
+}
+
+enum err cmd_client_tracking(struct session *s, struct request *rq, struct reply *out)
+{
+    return run(s, rq, NULL, out);
 }
 
 /* ---- CLIENT CACHING, TRACKINGINFO, GETREDIR ---- */
@@ -262,6 +313,11 @@ static void reply_prefix(void *context, struct bytes name)
     reply_bulk(context, name);
 }
 
+int64_t tracking_redirect(const struct session *s)
+{
+    return s->tracking.is_on ? (int64_t)s->tracking.redirect.id : -1;
+}
+
 enum err cmd_client_trackinginfo(struct session *s, struct request *rq, struct reply *out)
 {
     UNUSED const struct request *any = rq;
@@ -276,7 +332,8 @@ enum err cmd_client_trackinginfo(struct session *s, struct request *rq, struct r
                  {t->caching == CACHING_YES, "caching-yes"},
                  {t->is_optout, "optout"},
                  {t->caching == CACHING_NO, "caching-no"},
-                 {t->is_noloop, "noloop"}};
+                 {t->is_noloop, "noloop"},
+                 {t->redirect.is_broken, "broken_redirect"}};
     unsigned count = 0;
     for (unsigned i = 0; i < ARRAY_LEN(flags); i++) count += flags[i].is_set;
     reply_map(out, 3);
@@ -285,7 +342,7 @@ enum err cmd_client_trackinginfo(struct session *s, struct request *rq, struct r
     for (unsigned i = 0; i < ARRAY_LEN(flags); i++)
         if (flags[i].is_set) reply_bulk_text(out, flags[i].name);
     reply_bulk_text(out, "redirect");
-    reply_i64(out, t->is_on ? 0 : -1);
+    reply_i64(out, tracking_redirect(s));
     reply_bulk_text(out, "prefixes");
     reply_array(out, s->subscriber.counts[CHANNEL_PREFIX]);
     pubsub_each(s, CHANNEL_PREFIX, reply_prefix, out);
@@ -295,6 +352,6 @@ enum err cmd_client_trackinginfo(struct session *s, struct request *rq, struct r
 enum err cmd_client_getredir(struct session *s, struct request *rq, struct reply *out)
 {
     UNUSED const struct request *any = rq;
-    reply_i64(out, s->tracking.is_on ? 0 : -1);
+    reply_i64(out, tracking_redirect(s));
     return OK;
 }

@@ -230,6 +230,7 @@ static void worker_init_net(struct worker *w)
     w->scratch.mem = w->placement.mem = mem;
     pubsub_init(w);
     monitor_init(w);
+    redirects_init(w);
     dlist_init(&w->tracking.clients);
     uint16_t shard_count = srv->mesh.shard_count;
     w->part_argv = mem_alloc(mem, shard_count * sizeof(struct bytes *));
@@ -300,6 +301,7 @@ void worker_deinit(struct worker *w)
     }
     pubsub_deinit(w);
     monitor_deinit(w);
+    redirects_deinit(w);
     buf_clear(&w->scratch);
     buf_clear(&w->placement);
     mem_free(mem, w->part_argv, srv->mesh.shard_count * sizeof(struct bytes *));
@@ -368,6 +370,7 @@ static bool run_net_output(struct worker *w)
     }
     netloop_flush(&w->net);
     monitor_flush(w);
+    redirects_flush(w);
     turn_publish(&w->net); /* and of connections that it has closed */
     return any;
 }
@@ -465,7 +468,7 @@ static void worker_run(struct worker *w)
     while (!atomic_load_explicit(&w->may_exit, memory_order_acquire)) {
         worker_step(w, 1000000);
         bool is_drained = !w->has_net || netloop_is_empty(&w->net);
-        is_drained &= !w->has_net || monitor_is_settled(w);
+        is_drained &= !w->has_net || (monitor_is_settled(w) && redirects_are_settled(w));
         is_drained &= !w->has_shard || shard_is_settled(&w->shard);
         atomic_store_explicit(&w->is_drained, is_drained, memory_order_release);
     }

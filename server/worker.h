@@ -62,6 +62,7 @@ struct worker {
     struct pubsub pubsub;
     struct monitor monitor;
     struct net_tracking tracking;
+    struct net_redirects redirects;
     struct dlist stuck; /* operations that wait for credit: stuck.h */
     uint64_t watch_ids; /* given so far */
     struct counter blocked_clients;

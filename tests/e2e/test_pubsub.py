@@ -298,6 +298,28 @@ class Tracking(ServerCase):
         r.close()
         self.assertTrue(eventually(lambda: c.info()["tracking_clients"] == 0))
 
+    def test_a_cache_is_kept_fresh_over_a_second_connection(self):
+        """What redis-py's users of RESP2 do: invalidations come as messages of a subscription elsewhere."""
+        for _ in range(6):  # connections of every net thread
+            told = self.client(decode_responses=True).pubsub()
+            told.subscribe("__redis__:invalidate")
+            self.assertEqual(told.get_message(timeout=5)["type"], "subscribe")
+            reader = redis.Redis(port=self.server.port, single_connection_client=True, decode_responses=True)
+            other = self.client()
+            target = [c["id"] for c in other.client_list() if c["sub"] == "1"][-1]
+            self.assertTrue(reader.client_tracking_on(clientid=int(target)))
+            self.assertEqual(reader.client_getredir(), int(target))
+            for i in range(20):
+                reader.get(f"cached:{i}")
+                other.set(f"cached:{i}", i)
+                self.assertEqual(told.get_message(timeout=5)["data"], [f"cached:{i}"])
+            reader.get("cached:0")
+            told.close()
+            self.assertTrue(eventually(lambda: target not in [c["id"] for c in other.client_list()]))
+            other.set("cached:0", "new")
+            self.assertTrue(eventually(lambda: "broken_redirect" in reader.execute_command("CLIENT", "TRACKINGINFO")[1]))
+            reader.close()
+
 
 class Monitor(ServerCase):
     ARGUMENTS = ("--threads", "3")

@@ -164,9 +164,10 @@ static bool step_worker(struct worker *w)
     any |= pubsub_resume(w);
     any |= step_shard(w);
     any |= turn_take_home(&w->net);
-    any |= w->net.turn.touched_count > 0 || w->monitor.has_news;
+    any |= w->net.turn.touched_count > 0 || w->monitor.has_news || w->redirects.has_news;
     turn_publish(&w->net);
     monitor_flush(w);
+    redirects_flush(w);
     any |= netloop_run_timers(&w->net);
     any |= netloop_run_input(&w->net);
     if (w->should_resume) {

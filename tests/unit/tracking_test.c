@@ -1,6 +1,8 @@
 /* CLIENT TRACKING over three threads that are all net thread and shard. */
 #include "server/tracking.h"
 
+#include <stdio.h>
+
 #include <criterion/criterion.h>
 
 #include "tests/unit/server_fixture.h"
@@ -159,4 +161,82 @@ Test(tracking, reset_and_the_end_of_a_connection_end_it)
     expect(&f, other, "SET a 1", "+OK\r\n");
     expect_sent(&f, s, "");
     expect(&f, s, "CLIENT GETREDIR", ":-1\r\n");
+}
+
+/* ---- REDIRECT ---- */
+
+#define MESSAGE(key) "*3\r\n$7\r\nmessage\r\n$20\r\n__redis__:invalidate\r\n*1\r\n$1\r\n" key "\r\n"
+#define MESSAGE_ALL "*3\r\n$7\r\nmessage\r\n$20\r\n__redis__:invalidate\r\n$-1\r\n"
+
+/* "CLIENT TRACKING ON REDIRECT" and the id of that connection, and `rest`. */
+static const char *redirect_to(const struct session *target, const char *rest)
+{
+    static char line[128];
+    snprintf(line, sizeof line, "CLIENT TRACKING ON REDIRECT %llu %s",
+             (unsigned long long)target->conn.id, rest);
+    return line;
+}
+
+Test(tracking, a_redirect_tells_a_connection_of_any_thread_in_its_form)
+{
+    struct session *writer = server_fixture_connect(&f, 2);
+    for (uint16_t net = 0; net < 3; net++) {
+        struct session *target = server_fixture_connect(&f, net);
+        expect(&f, s, redirect_to(target, ""), "+OK\r\n");
+        expect(&f, s, "GET k", "_\r\n");
+        expect(&f, writer, "SET k 1", "+OK\r\n");
+        expect_sent(&f, target, ""); /* RESP2 has no form for it outside a subscription */
+        expect(&f, target, "SUBSCRIBE x", "*3\r\n$9\r\nsubscribe\r\n$1\r\nx\r\n:1\r\n");
+        expect(&f, s, "GET k", "$1\r\n1\r\n");
+        expect(&f, writer, "DEL k", ":1\r\n");
+        expect_sent(&f, target, MESSAGE("k"));
+        expect(&f, writer, "FLUSHALL", "+OK\r\n");
+        expect_sent(&f, target, MESSAGE_ALL);
+        expect_sent(&f, s, "");
+    }
+    expect(&f, writer, redirect_to(s, "BCAST PREFIX p NOLOOP"), "+OK\r\n");
+    expect(&f, other, "SET p 1", "+OK\r\n");
+    expect_sent(&f, s, TOLD("p"));
+    expect(&f, writer, "SET p 1", "+OK\r\n");
+    expect_sent(&f, s, "");
+}
+
+Test(tracking, a_redirect_needs_a_client_that_exists)
+{
+#define MISSING "-ERR The client ID you want redirect to does not exist\r\n"
+    expect(&f, s, "CLIENT TRACKING ON REDIRECT 987654", MISSING);
+    expect(&f, s, "CLIENT TRACKING ON REDIRECT 0", MISSING);
+    expect(&f, s, "CLIENT TRACKING ON REDIRECT x",
+           "-ERR value is not an integer or out of range\r\n");
+    expect(&f, s, redirect_to(other, "REDIRECT 1"),
+           "-ERR A client can only redirect to a single other client\r\n");
+    expect(&f, s, redirect_to(other, "FOO"), "-ERR syntax error\r\n");
+    expect(&f, s, "CLIENT GETREDIR", ":-1\r\n");
+    expect(&f, other, "MULTI", "+OK\r\n");
+    expect(&f, other, redirect_to(s, "BCAST"), "+QUEUED\r\n");
+    expect(&f, other, "CLIENT TRACKING ON BCAST REDIRECT 987654", "+QUEUED\r\n");
+    expect(&f, other, "EXEC", "*2\r\n+OK\r\n" MISSING);
+    expect(&f, s, "SET k 1", "+OK\r\n" TOLD("k"));
+}
+
+Test(tracking, a_tracker_is_told_when_its_redirect_has_gone)
+{
+    char told[64];
+    snprintf(told, sizeof told, ">2\r\n$21\r\ntracking-redir-broken\r\n:%llu\r\n",
+             (unsigned long long)other->conn.id);
+    expect(&f, s, redirect_to(other, ""), "+OK\r\n");
+    expect(&f, s, "GET k", "_\r\n");
+    other->conn.is_closing = true;
+    server_fixture_settle(&f);
+    struct session *writer = server_fixture_connect(&f, 2);
+    expect(&f, writer, "SET k 1", "+OK\r\n");
+    server_fixture_expect_sent(&f, s, bytes_of(told), __LINE__);
+    cr_assert(s->tracking.redirect.is_broken);
+    expect(&f, s, "GET k", "$1\r\n1\r\n");
+    expect(&f, writer, "SET k 1", "+OK\r\n");
+    server_fixture_expect_sent(&f, s, bytes_of(told), __LINE__);
+    expect(&f, s, "CLIENT TRACKING ON", "+OK\r\n");
+    expect(&f, s, "GET k", "$1\r\n1\r\n");
+    expect(&f, writer, "SET k 1", "+OK\r\n");
+    expect_sent(&f, s, TOLD("k"));
 }
