@@ -181,6 +181,8 @@ struct command {
     bool (*each_key)(const struct command *command, const struct bytes *argv, uint32_t argc,
                      command_key_fn *fn, void *context);
     const char *since, *group, *complexity, *summary;
+    const char *deprecated_since, *replaced_by; /* NULL: it is not */
+    bool is_syscmd;                    /* for servers and their developers: shown by COMMAND DOCS */
     const char *const *tips;           /* NULL-terminated; NULL: none */
     const struct command *subcommands; /* ended by a row without a name; NULL: none */
 };

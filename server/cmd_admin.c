@@ -253,8 +253,10 @@ static const struct command cluster_subcommands[] = {
     CLUSTER_ROW("set-config-epoch", 3, CLUSTER_ADMIN, "3.0.0", "O(1)", "Sets the epoch of a fresh node."),
     CLUSTER_ROW("setslot", -4, CLUSTER_ADMIN, "3.0.0", "O(1)", "Says where a slot is or goes."),
     CLUSTER_ROW("shards", 2, CMD_STALE, "7.0.0", "O(N): N nodes", "Lists groups of nodes with their slots."),
-    CLUSTER_ROW("slaves", 3, CMD_ADMIN | CMD_STALE, "3.0.0", "O(N): N replicas", "Lists the replicas of a node: the old name."),
-    CLUSTER_ROW("slots", 2, CMD_STALE, "3.0.0", "O(N): N nodes", "Tells which nodes have which slots."),
+    {.name = "slaves", .on_net = cmd_cluster, .arity = 3, .plan = PLAN_NET, .flags = CMD_ADMIN | CMD_STALE, .keys = KEYS_NONE,
+     .since = "3.0.0", .deprecated_since = "5.0.0", .replaced_by = "`CLUSTER REPLICAS`", .group = "cluster", .complexity = "O(N): N replicas", .summary = "Lists the replicas of a node: the old name."},
+    {.name = "slots", .on_net = cmd_cluster, .arity = 2, .plan = PLAN_NET, .flags = CMD_STALE, .keys = KEYS_NONE,
+     .since = "3.0.0", .deprecated_since = "7.0.0", .replaced_by = "`CLUSTER SHARDS`", .group = "cluster", .complexity = "O(N): N nodes", .summary = "Tells which nodes have which slots."},
     {.name = NULL},
 };
 
@@ -262,7 +264,7 @@ static const struct command commands[] = {
     {.name = "config", .arity = -2, .plan = PLAN_NET, .keys = KEYS_NONE,
      .since = "2.0.0", .group = "server", .complexity = "Depends on subcommand.", .summary = "Reads and changes the configuration.", .subcommands = config_subcommands},
     {.name = "debug", .on_net = cmd_debug_unknown, .arity = -2, .plan = PLAN_NET, .flags = CMD_ADMIN | CMD_NO_SCRIPT | CMD_LOADING | CMD_STALE | CMD_PROTECTED, .keys = KEYS_NONE,
-     .since = "1.0.0", .group = "server", .complexity = "Depends on subcommand.", .summary = "Helps those who test the server.", .subcommands = debug_subcommands},
+     .since = "1.0.0", .is_syscmd = true, .group = "server", .complexity = "Depends on subcommand.", .summary = "Helps those who test the server.", .subcommands = debug_subcommands},
     {.name = "shutdown", .on_main = cmd_shutdown, .arity = -1, .plan = PLAN_MAIN, .flags = CMD_ADMIN | CMD_NO_SCRIPT | CMD_LOADING | CMD_STALE | CMD_NO_MULTI | CMD_ALLOW_BUSY, .keys = KEYS_NONE,
      .since = "1.0.0", .group = "server", .complexity = "O(1)", .summary = "Stops the server."},
     {.name = "monitor", .on_net = cmd_monitor, .arity = 1, .plan = PLAN_NET, .flags = CMD_ADMIN | CMD_NO_SCRIPT | CMD_LOADING | CMD_STALE | CMD_BARRIER, .keys = KEYS_NONE,
@@ -288,7 +290,7 @@ static const struct command commands[] = {
     {.name = "replicaof", .on_net = cmd_replicaof, .arity = 3, .plan = PLAN_NET, .flags = CMD_ADMIN | CMD_NO_SCRIPT | CMD_STALE | CMD_NO_ASYNC_LOADING, .keys = KEYS_NONE,
      .since = "5.0.0", .group = "server", .complexity = "O(1)", .summary = "Makes the server follow another, or none."},
     {.name = "slaveof", .on_net = cmd_replicaof, .arity = 3, .plan = PLAN_NET, .flags = CMD_ADMIN | CMD_NO_SCRIPT | CMD_STALE | CMD_NO_ASYNC_LOADING, .keys = KEYS_NONE,
-     .since = "1.0.0", .group = "server", .complexity = "O(1)", .summary = "The old name of REPLICAOF."},
+     .since = "1.0.0", .deprecated_since = "5.0.0", .replaced_by = "`REPLICAOF`", .group = "server", .complexity = "O(1)", .summary = "The old name of REPLICAOF."},
 };
 /* clang-format on */
 const struct command_family admin_family = {"admin", commands, ARRAY_LEN(commands)};

@@ -209,15 +209,30 @@ static void reply_text(struct reply *out, const char *name, const char *text)
     reply_bulk_text(out, text);
 }
 
+static void reply_doc_flag(struct reply *out, const char *flag)
+{
+    reply_bulk_text(out, "doc_flags");
+    reply_set(out, 1);
+    reply_status(out, flag);
+}
+
 static void reply_doc_head(const struct route *route, struct reply *out)
 {
     const struct command *c = route->command;
     reply_bulk_text(out, route->full_name);
-    reply_map(out, route->child_count ? 5 : 4);
+    unsigned extra = (c->deprecated_since ? 3 : 0) + (c->is_syscmd ? 1 : 0);
+    reply_map(out, (route->child_count ? 5 : 4) + extra);
     reply_text(out, "summary", c->summary);
     reply_text(out, "since", c->since);
     reply_text(out, "group", c->group);
     reply_text(out, "complexity", c->complexity);
+    if (c->deprecated_since) {
+        reply_doc_flag(out, "deprecated");
+        reply_text(out, "deprecated_since", c->deprecated_since);
+        reply_text(out, "replaced_by", c->replaced_by);
+    } else if (c->is_syscmd) {
+        reply_doc_flag(out, "syscmd");
+    }
 }
 
 void command_docs_reply(const struct route *route, struct reply *out)

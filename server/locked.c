@@ -120,6 +120,11 @@ static void round_resume(struct stuck *stuck)
 
 /* ---- values as bytes ---- */
 
+static bool report_is_null(struct bytes report)
+{
+    return report.data[0] == '_' || report.data[1] == '-';
+}
+
 static bool report_is_value(struct bytes report)
 {
     return report.data[0] == '*' && report.data[1] != '-';
@@ -343,6 +348,56 @@ void locked_effect_command(struct locked *op, const struct locked_key *k, const 
     e->inline_argv[2] = argument;
 }
 
+/* ---- the first key that is there ---- */
+
+static void first_run(struct locked *op, uint32_t from);
+
+static void first_ran(struct gather *g)
+{
+    struct locked *op = container_of(g, struct locked, gather);
+    part_copy(op, op->command_effect, &op->reply);
+    gave_back(g);
+}
+
+/* The locks are still held: the key may have expired since it was there. */
+static void first_tried(struct gather *g)
+{
+    struct locked *op = container_of(g, struct locked, gather);
+    part_copy(op, op->command_effect, &op->reply);
+    op->round_start = op->effect_count;
+    if (!report_is_null(buf_view(&op->reply))) {
+        effects_unlock(op);
+        round_begin(op, gave_back);
+        return;
+    }
+    op->reply.size = 0;
+    first_run(op, op->first_key + 1);
+}
+
+/* From `from` on; key_count if there is none. */
+static uint32_t next_there(const struct locked *op, uint32_t from)
+{
+    while (from < op->key_count && op->keys[from].report.data[0] != ':') from++;
+    return from;
+}
+
+/* Where none is there, any shard will say so; and a key of the wrong type is there. */
+static void first_run(struct locked *op, uint32_t from)
+{
+    uint32_t first = next_there(op, from);
+    if (first == op->key_count) first = 0;
+    bool is_volatile = op->keys[first].report.data[1] == '2';
+    bool is_certain = !is_volatile || next_there(op, first + 1) == op->key_count;
+    op->first_key = first;
+    op->command_effect = op->effect_count;
+    struct effect *e = effect_add(op, op->keys[first].shard, op->route->command);
+    e->argv = op->argv;
+    e->argc = op->argc;
+    e->resp = op->resp;
+    if (is_certain) effects_unlock(op);
+    round_begin(op, is_certain ? first_ran : first_tried);
+}
+
 /* ---- reports ---- */
 
 /* Every participant's reply is an array: the token, whether a watch is dirty, then a report per key
@@ -388,6 +443,10 @@ static void locked_now(struct gather *g)
     reports_read(op);
     if (op->move) {
         move_begin(op);
+        return;
+    }
+    if (op->takes_first) {
+        first_run(op, 0);
         return;
     }
     for (uint32_t k = 0; k < op->key_count; k++) {
@@ -556,12 +615,13 @@ static bool locked_plan(struct locked *op)
             op->participants[op->participant_count++].shard = op->keys[k].shard;
     if (op->participant_count == 1) return false;
     keys_merge_repeated(op);
+    op->takes_first = strcmp(c->name, "lmpop") == 0 || strcmp(c->name, "zmpop") == 0;
     uint32_t first_written = 0;
     while (first_written < op->key_count && !op->keys[first_written].is_written) first_written++;
     op->host = op->keys[first_written < op->key_count ? first_written : 0].shard;
     for (uint32_t k = 0; k < op->key_count; k++) {
         struct locked_key *key = &op->keys[k];
-        key->mode_text[0] = is_guest(op, key) ? 'd' : '-';
+        key->mode_text[0] = op->takes_first ? 'e' : is_guest(op, key) ? 'd' : '-';
         memcpy(key->mode_text + 1, &key->db, sizeof key->db);
         key->mode = bytes_make(key->mode_text, LOCK_MODE_BYTES);
     }

@@ -10,6 +10,9 @@
  *                 every participant unlocks
  *     reply       when every part is back
  *
+ * LMPOP and ZMPOP change one key only, the first that is there: the lock turn tells which, and the
+ * handler runs on its shard, where the keys in front of it are not there either.
+ *
  * Under a holding (held.h) the keys are held already: the values are fetched instead, and nothing
  * is unlocked. Commands that move one element need no guests: locked_move.c.
  *
@@ -76,6 +79,8 @@ struct locked {
     void (*on_reply)(struct locked *op); /* `reply` is there; NULL: it goes to the connection */
     void *caller;
     const struct locked_move *move; /* NULL: by guests */
+    bool takes_first;               /* runs where the first of its keys lives that is there */
+    uint32_t first_key;             /* which that is */
     struct buf move_mode;
     struct bytes *argv;
     uint32_t argc;

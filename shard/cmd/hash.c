@@ -618,7 +618,7 @@ static const struct command commands[] = {
     {HASH_ROW("hset", cmd_hset, -4, CMD_WRITE | CMD_DENY_OOM | CMD_FAST, KEY_RW | KEY_UPDATE),
      .since = "2.0.0", .complexity = "O(1) for each field", .summary = "Gives values to fields of a hash, which is made if there is none"},
     {HASH_ROW("hmset", cmd_hmset, -4, CMD_WRITE | CMD_DENY_OOM | CMD_FAST, KEY_RW | KEY_UPDATE),
-     .since = "2.0.0", .complexity = "O(1) for each field", .summary = "Gives values to fields of a hash; HSET does the same and counts"},
+     .since = "2.0.0", .deprecated_since = "4.0.0", .replaced_by = "`HSET` with multiple field-value pairs", .complexity = "O(1) for each field", .summary = "Gives values to fields of a hash; HSET does the same and counts"},
     {HASH_ROW("hsetnx", cmd_hsetnx, 4, CMD_WRITE | CMD_DENY_OOM | CMD_FAST, KEY_RW | KEY_INSERT),
      .since = "2.0.0", .complexity = "O(1)", .summary = "Gives a value to a field that is not there yet"},
     {HASH_ROW("hget", cmd_hget, 3, CMD_READ | CMD_FAST, KEY_RO | KEY_ACCESS),

@@ -28,10 +28,10 @@
  *     AGAIN id                      goes on waiting in the place of one that had been asked
  *
  * Modes: "d" reports the value and its deadline (array of two, or null if there is none), "-"
- * nothing (null), "l" and "r" the first and the last element of a list, "m" whether a set has the
- * member that follows, "L" and "S" nothing, but an error unless there is a list or a set or no key.
- * Behind the mode stand the two bytes of the database that it looks at. Numbers travel as the bytes
- * that they are.
+ * nothing (null), "e" 1 if the key is there, 2 if it may expire, else null, "l" and "r" the first
+ * and the last element of a list, "m" whether a set has the member that follows, "L" and "S"
+ * nothing, but an error unless there is a list or a set or no key. Behind the mode stand the two
+ * bytes of the database that it looks at. Numbers travel as the bytes that they are.
  */
 #include "base/block.h"
 #include "base/text.h"
@@ -108,6 +108,14 @@ static void report_typed(struct shard *sh, const struct key *k, struct bytes mod
         report_member(e, bytes_make(mode.data + LOCK_MODE_BYTES, mode.size - LOCK_MODE_BYTES), out);
 }
 
+static void report_existence(const struct entry *e, struct reply *out)
+{
+    if (e)
+        reply_i64(out, entry_deadline_ms(e) ? 2 : 1);
+    else
+        reply_null(out);
+}
+
 static void report_key(struct shard *sh, const struct request *rq, uint32_t index,
                        struct reply *out)
 {
@@ -119,6 +127,8 @@ static void report_key(struct shard *sh, const struct request *rq, uint32_t inde
     k.db = db;
     if (mode.data[0] == '-')
         reply_null(out);
+    else if (mode.data[0] == 'e')
+        report_existence(keyspace_peek(sh, &k), out);
     else if (mode.data[0] == 'd')
         report_value(sh, keyspace_peek(sh, &k), out);
     else

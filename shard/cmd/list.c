@@ -724,7 +724,7 @@ static const struct command commands[] = {
     {LIST_ROW("lmove", cmd_lmove, 5, CMD_WRITE | CMD_DENY_OOM), .plan = PLAN_LOCKED, .keys = {{.flags = KEY_RW | KEY_ACCESS | KEY_DELETE, .begin = 1, .last = 0, .step = 1}, {.flags = KEY_RW | KEY_INSERT, .begin = 2, .last = 0, .step = 1}},
      .since = "6.2.0", .complexity = "O(1)", .summary = "Takes a value from an end of one list and puts it at an end of another"},
     {LIST_ROW("rpoplpush", cmd_rpoplpush, 3, CMD_WRITE | CMD_DENY_OOM), .plan = PLAN_LOCKED, .keys = {{.flags = KEY_RW | KEY_ACCESS | KEY_DELETE, .begin = 1, .last = 0, .step = 1}, {.flags = KEY_RW | KEY_INSERT, .begin = 2, .last = 0, .step = 1}},
-     .since = "1.2.0", .complexity = "O(1)", .summary = "Takes the last value of one list and puts it in front of another"},
+     .since = "1.2.0", .deprecated_since = "6.2.0", .replaced_by = "`LMOVE` with the `RIGHT` and `LEFT` arguments", .complexity = "O(1)", .summary = "Takes the last value of one list and puts it in front of another"},
     {LIST_ROW("lmpop", cmd_lmpop, -4, CMD_WRITE | CMD_MOVABLE_KEYS), .plan = PLAN_LOCKED, .keys = {{.flags = KEY_RW | KEY_ACCESS | KEY_DELETE, .begin = 1, .first = 1, .step = 1}},
      .since = "7.0.0", .complexity = "O(K+N), K being the keys that are named, N the values that are taken", .summary = "Takes values from an end of the first list that has some"},
 };

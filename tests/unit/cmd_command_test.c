@@ -95,6 +95,21 @@ Test(cmd_command, docs_leave_out_what_is_not_there)
     expect(&f, s, "COMMAND DOCS nosuch", "%0\r\n");
 }
 
+Test(cmd_command, docs_say_what_is_deprecated_and_what_is_for_developers)
+{
+    static const char old[] = "$4\r\nO(1)\r\n$9\r\ndoc_flags\r\n~1\r\n+deprecated\r\n"
+                              "$16\r\ndeprecated_since\r\n$5\r\n6.2.0\r\n"
+                              "$11\r\nreplaced_by\r\n$30\r\n`SET` with the `!GET` argument\r\n";
+    static const char odd[] = "$9\r\ndoc_flags\r\n~1\r\n+syscmd\r\n$11\r\nsubcommands\r\n";
+    s->resp = 3;
+    server_fixture_send(&f, s, "COMMAND DOCS getset debug");
+    server_fixture_settle(&f);
+    struct bytes reply = server_fixture_take(&f, s);
+    cr_assert_not_null(memmem(reply.data, reply.size, old, strlen(old)));
+    cr_assert_not_null(memmem(reply.data, reply.size, odd, strlen(odd)));
+    cr_assert_not_null(memmem(reply.data, reply.size, "getset\r\n%7\r\n", 12));
+}
+
 Test(cmd_command, docs_of_a_container_name_its_subcommands)
 {
     static const char list[] = "$11\r\nsubcommands\r\n*10\r\n";
