@@ -7,11 +7,12 @@
  *
  * Thread     [net]
  * Ownership  A search is the asking thread's memory and ends with its answer, whether the
- * connection is still there or not. Limits     A search looks at every connection of one thread. If
- * a thread cannot keep up with the invalidations of another (REDIRECT_WAITING_BYTES_MAX), the
- * connection that should get them is cut, because to leave one out would leave a stale value in a
- * cache. Order      What one connection's keys bring arrives in its order. To replies on other
- * connections there is none, as in Redis.
+ *            connection is still there or not.
+ * Limits     A search looks at every connection of one thread. If a thread cannot keep up with the
+ *            invalidations of another (REDIRECT_WAITING_BYTES_MAX), the connection that should get
+ *            them is cut, because to leave one out would leave a stale value in a cache.
+ * Order      What one connection's keys bring arrives in its order. To replies on other connections
+ *            there is none, as in Redis.
  */
 #pragma once
 

@@ -646,10 +646,7 @@ static void close_gap(struct mem *mem, struct listpack **lp, uint32_t *gap, size
     size_t new_block = listpack_allocated(*lp);
     uint8_t *start = writable_at(*lp, 0) - *gap;
     memmove(start, *lp, total_bytes(*lp));
-    if (new_block < block) {
-        start = mem_try_realloc(mem, start, block, new_block);
-        CHECK(start); /* A smaller block in place of a larger one. */
-    }
+    if (new_block < block) start = mem_shrink(mem, start, block, new_block);
     *lp = (struct listpack *)start;
     *gap = 0;
 }
@@ -712,8 +709,7 @@ static void gap_settle(struct mem *mem, struct listpack **lp, uint32_t *gap, siz
     }
     size_t block = listpack_gap_allocated(*lp, *gap);
     if (block == old_block) return;
-    uint8_t *start = mem_try_realloc(mem, writable_at(*lp, 0) - *gap, old_block, block);
-    CHECK(start); /* A smaller block in place of a larger one. */
+    uint8_t *start = mem_shrink(mem, writable_at(*lp, 0) - *gap, old_block, block);
     *lp = (struct listpack *)(start + *gap);
 }
 

@@ -426,8 +426,11 @@ static struct quicklist_node *defrag_node(struct defrag_walk *w, struct quicklis
     node = defrag_block(w, node, sizeof *node);
     *(node->prev ? &node->prev->next : &q->first) = node;
     *(node->next ? &node->next->prev : &q->last) = node;
-    size_t bytes = is_plain(node) ? node->plain_bytes : listpack_allocated(packed(node));
-    node->data = defrag_block(w, node->data, bytes);
+    bool plain = is_plain(node);
+    size_t bytes =
+        plain ? node->plain_bytes : listpack_gap_allocated(packed(node), (uint32_t)node->gap);
+    char *block = defrag_block(w, (char *)node->data - node->gap, bytes);
+    node->data = block + node->gap;
     return node;
 }
 

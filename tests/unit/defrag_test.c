@@ -339,8 +339,13 @@ Test(defrag, a_locked_key_stays_where_it_is)
     sh->defrag.force = true;
     fill("SET key:%u %0200u", 10);
     struct bytes argv[] = {BYTES_LITERAL("hold"), BYTES_LITERAL("key:3")};
-    struct request rq = {.command = &hold, .argc = 2, .argv = argv};
-    uint64_t token = locks_take(sh, &rq);
+    static struct parcel pc;
+    parcel_reset(&pc, 0, 0);
+    pc.requests[0] = (struct request){.command = &hold, .argc = 2, .argv = argv};
+    pc.request_count = 1;
+    sh->parcel = &pc;
+    uint64_t token = locks_take(sh, &pc.requests[0]);
+    sh->parcel = NULL;
     const struct entry *held = entry_of("key:3"), *other = entry_of("key:4");
     run_cycle();
     cr_assert_eq(entry_of("key:3"), held);
