@@ -118,36 +118,37 @@ bool bitmap_find(struct bytes map, bool value, uint64_t first, uint64_t last, ui
 
 /* ---- combining ---- */
 
-/* out = out OP source; the operation is known where this is inlined. */
-static inline __attribute__((always_inline)) void lay_over(enum bitmap_operation operation,
-                                                           const char *restrict source,
-                                                           char *restrict out, size_t size)
+static inline uint64_t combined(enum bitmap_operation operation, uint64_t a, uint64_t b)
+{
+    return operation == BITMAP_AND ? a & b : operation == BITMAP_OR ? a | b : a ^ b;
+}
+
+/* out = a OP b; the operation is known where this is inlined. */
+static inline __attribute__((always_inline)) void combine_two(enum bitmap_operation operation,
+                                                              const char *restrict a,
+                                                              const char *restrict b,
+                                                              char *restrict out, size_t size)
 {
     size_t at = 0;
     for (; at + 8 <= size; at += 8) {
-        uint64_t a = load_word(out + at), b = load_word(source + at);
-        uint64_t c = operation == BITMAP_AND ? a & b : operation == BITMAP_OR ? a | b : a ^ b;
+        uint64_t c = combined(operation, load_word(a + at), load_word(b + at));
         memcpy(out + at, &c, sizeof c);
     }
-    for (; at < size; at++) {
-        int a = out[at], b = source[at];
-        out[at] = (char)(operation == BITMAP_AND ? a & b : operation == BITMAP_OR ? a | b : a ^ b);
+    for (; at < size; at++) out[at] = (char)combined(operation, (uint8_t)a[at], (uint8_t)b[at]);
+}
+
+/* out = out OP source. */
+static inline __attribute__((always_inline)) void combine_into(enum bitmap_operation operation,
+                                                               const char *restrict source,
+                                                               char *restrict out, size_t size)
+{
+    size_t at = 0;
+    for (; at + 8 <= size; at += 8) {
+        uint64_t c = combined(operation, load_word(out + at), load_word(source + at));
+        memcpy(out + at, &c, sizeof c);
     }
-}
-
-static void and_into(const char *source, char *out, size_t size)
-{
-    lay_over(BITMAP_AND, source, out, size);
-}
-
-static void or_into(const char *source, char *out, size_t size)
-{
-    lay_over(BITMAP_OR, source, out, size);
-}
-
-static void xor_into(const char *source, char *out, size_t size)
-{
-    lay_over(BITMAP_XOR, source, out, size);
+    for (; at < size; at++)
+        out[at] = (char)combined(operation, (uint8_t)out[at], (uint8_t)source[at]);
 }
 
 static void invert(char *out, size_t size)
@@ -167,23 +168,45 @@ static struct bytes part_of(struct bytes source, size_t at, size_t size)
     return (struct bytes){source.data + at, MIN(size, source.size - at)};
 }
 
-static void combine_block(enum bitmap_operation operation, struct bytes part, char *out,
-                          size_t size)
+static void combine(enum bitmap_operation operation, const char *a, const char *b, char *out,
+                    size_t size)
 {
-    switch (operation) {
-    case BITMAP_AND:
-        and_into(part.data, out, part.size);
+    if (operation == BITMAP_AND)
+        combine_two(BITMAP_AND, a, b, out, size);
+    else if (operation == BITMAP_OR)
+        combine_two(BITMAP_OR, a, b, out, size);
+    else
+        combine_two(BITMAP_XOR, a, b, out, size);
+}
+
+static void lay_over(enum bitmap_operation operation, struct bytes part, char *out, size_t size)
+{
+    if (operation == BITMAP_AND) {
+        combine_into(BITMAP_AND, part.data, out, part.size);
         memset(out + part.size, 0, size - part.size);
-        break;
-    case BITMAP_OR:
-        or_into(part.data, out, part.size);
-        break;
-    case BITMAP_XOR:
-        xor_into(part.data, out, part.size);
-        break;
-    case BITMAP_NOT:
-        break;
+    } else if (operation == BITMAP_OR) {
+        combine_into(BITMAP_OR, part.data, out, part.size);
+    } else {
+        combine_into(BITMAP_XOR, part.data, out, part.size);
     }
+}
+
+/* Copies what the first source has, or combines it with the second one while it is read; returns
+ * how many sources were used. */
+static uint32_t begin_block(enum bitmap_operation operation, const struct bytes *sources,
+                            uint32_t count, size_t at, struct bytes out)
+{
+    char *to = (char *)(uintptr_t)out.data;
+    struct bytes first = part_of(sources[0], at, out.size);
+    struct bytes second = count > 1 ? part_of(sources[1], at, out.size) : (struct bytes){0};
+    if (first.size == out.size && second.size == out.size) {
+        combine(operation, first.data, second.data, to, out.size);
+        return 2;
+    }
+    if (first.size > 0) memcpy(to, first.data, first.size);
+    memset(to + first.size, 0, out.size - first.size);
+    if (operation == BITMAP_NOT) invert(to, out.size);
+    return 1;
 }
 
 void bitmap_combine(enum bitmap_operation operation, const struct bytes *sources, uint32_t count,
@@ -191,13 +214,8 @@ void bitmap_combine(enum bitmap_operation operation, const struct bytes *sources
 {
     for (size_t at = 0; at < size; at += COMBINE_BLOCK_BYTES) {
         size_t block = MIN(size - at, (size_t)COMBINE_BLOCK_BYTES);
-        struct bytes part = part_of(sources[0], at, block);
-        if (part.size > 0) memcpy(out + at, part.data, part.size);
-        memset(out + at + part.size, 0, block - part.size);
-        if (operation == BITMAP_NOT) invert(out + at, block);
-        for (uint32_t i = 1; i < count; i++) {
-            combine_block(operation, part_of(sources[i], at, block), out + at, block);
-        }
+        uint32_t i = begin_block(operation, sources, count, at, bytes_make(out + at, block));
+        for (; i < count; i++) lay_over(operation, part_of(sources[i], at, block), out + at, block);
     }
 }
 
