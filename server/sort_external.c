@@ -7,18 +7,43 @@
 #include "shard/cmd/families.h"
 #include "shard/cmd/sort_args.h"
 
+/* Nothing has changed yet: the locks are given back, and that is all. */
+static void fail_for_memory(struct locked *op)
+{
+    struct netloop *nl = op->gather.netloop;
+    struct reply out = netloop_reply(nl, op->resp);
+    reply_err(&out, ERR_ALLOC);
+    struct bytes text =
+        bytes_make(out.last->data, (size_t)(out.cursor - (const char *)out.last->data));
+    op->round_start = op->effect_count;
+    effects_fail(op, text);
+    netloop_reply_drop(nl, &out);
+}
+
+static bool try_append(struct buf *to, struct bytes text)
+{
+    if (!buf_try_reserve(to, text.size)) return false;
+    buf_append(to, text.data, text.size);
+    return true;
+}
+
 /* ---- report ---- */
 
 static void reported(struct gather *g)
 {
     struct locked *op = container_of(g, struct locked, gather);
     uint32_t count = op->effect_count - op->round_start, part = 0;
-    size_t *ends = mem_alloc(op->mem, count * sizeof *ends);
+    size_t *ends = mem_try_alloc(op->mem, count * sizeof *ends);
+    bool fits = ends != NULL;
     op->reports.size = 0;
-    for (uint32_t i = 0; i < count; i++) {
-        struct bytes report = gather_part_bytes(g, i, &g->netloop->flatten);
-        buf_append(&op->reports, report.data, report.size);
+    for (uint32_t i = 0; fits && i < count; i++) {
+        fits = try_append(&op->reports, gather_part_bytes(g, i, &g->netloop->flatten));
         ends[i] = op->reports.size;
+    }
+    if (!fits) {
+        mem_free(op->mem, ends, count * sizeof *ends);
+        fail_for_memory(op);
+        return;
     }
     struct bytes error = {0};
     for (uint32_t k = 0; k < op->key_count; k++) {
@@ -68,13 +93,15 @@ static uint64_t read_number(const char **at)
     return n;
 }
 
-/* The command's arguments, and the names behind them. */
-static void names_append(struct locked *op)
+/* The command's arguments, and the names behind them. False: no memory. */
+static bool try_append_names(struct locked *op)
 {
     const char *at = op->names.data;
     uint64_t count = read_number(&at);
-    op->lock_argv_count = op->argc + (uint32_t)count;
-    op->lock_argv = mem_alloc(op->mem, op->lock_argv_count * sizeof *op->lock_argv);
+    uint32_t argc = op->argc + (uint32_t)count;
+    op->lock_argv = mem_try_alloc(op->mem, argc * sizeof *op->lock_argv);
+    if (!op->lock_argv) return false;
+    op->lock_argv_count = argc;
     memcpy(op->lock_argv, op->argv, op->argc * sizeof *op->argv);
     for (uint64_t i = 0; i < count; i++) {
         size_t size = (size_t)read_number(&at);
@@ -82,20 +109,26 @@ static void names_append(struct locked *op)
         at += size + 2;
     }
     op->argv = op->lock_argv;
+    return true;
 }
 
 static void named(struct gather *g)
 {
     static const struct key_spec found = {.flags = KEY_RO | KEY_ACCESS};
     struct locked *op = container_of(g, struct locked, gather);
-    struct bytes names = gather_part_bytes(g, 0, &g->netloop->flatten);
-    buf_append(&op->names, names.data, names.size);
+    if (!try_append(&op->names, gather_part_bytes(g, 0, &g->netloop->flatten))) {
+        fail_for_memory(op);
+        return;
+    }
     if (op->names.data[0] == '-') {
         op->round_start = op->effect_count;
         effects_fail(op, buf_view(&op->names));
         return;
     }
-    names_append(op);
+    if (!try_append_names(op)) {
+        fail_for_memory(op);
+        return;
+    }
     (void)command_each_key(op->route->command, op->argv, op->argc, key_found, op);
     for (uint32_t i = op->argc; i < op->lock_argv_count; i++) key_found(op, i, &found);
     keys_merge_repeated(op);
