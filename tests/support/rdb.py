@@ -192,13 +192,18 @@ def set_value(kind, texts):
     return b"\x14" + string(listpack(texts))
 
 
+def packed_score(score):
+    """As 7.0 writes it: whole numbers of 64 bits as such."""
+    return b"%d" % score if abs(score) < 2**63 and score == int(score) else b"%.17g" % score
+
+
 def zset_value(kind, pairs):
     """Kinds 3, 5, 12 and 17; pairs are (member, score)."""
     if kind == 3:
         return b"\x03" + length(len(pairs)) + b"".join(string(m) + score_text(s) for m, s in pairs)
     if kind == 5:
         return b"\x05" + length(len(pairs)) + b"".join(string(m) + struct.pack("<d", s) for m, s in pairs)
-    flat = [x for m, s in sorted(pairs, key=lambda p: (p[1], p[0])) for x in (m, b"%.17g" % s)]
+    flat = [x for m, s in sorted(pairs, key=lambda p: (p[1], p[0])) for x in (m, packed_score(s))]
     return b"\x0c" + string(ziplist(flat)) if kind == 12 else b"\x11" + string(listpack(flat))
 
 
