@@ -109,7 +109,7 @@ static const struct command commands[] = {
     {LIST_ROW("blmove", cmd_blmove, 6, CMD_WRITE | CMD_DENY_OOM | CMD_NO_SCRIPT | CMD_BLOCKING), .keys = KEYS_MOVE, .timeout = -1,
      .since = "6.2.0", .complexity = "O(1)", .summary = "Moves a value from an end of one list to an end of another; waits if there is none"},
     {LIST_ROW("brpoplpush", cmd_brpoplpush, 4, CMD_WRITE | CMD_DENY_OOM | CMD_NO_SCRIPT | CMD_BLOCKING), .keys = KEYS_MOVE, .timeout = -1,
-     .since = "2.2.0", .complexity = "O(1)", .summary = "Moves the last value of one list in front of another; waits if there is none"},
+     .since = "2.2.0", .deprecated_since = "6.2.0", .replaced_by = "`BLMOVE` with the `RIGHT` and `LEFT` arguments", .complexity = "O(1)", .summary = "Moves the last value of one list in front of another; waits if there is none"},
     {LIST_ROW("blmpop", cmd_blmpop, -5, CMD_WRITE | CMD_BLOCKING | CMD_MOVABLE_KEYS), .keys = {{.flags = KEY_RW | KEY_ACCESS | KEY_DELETE, .begin = 2, .first = 1, .step = 1}}, .timeout = 1,
      .since = "7.0.0", .complexity = "O(K+N), K being the keys that are named, N the values that are taken", .summary = "Takes values from an end of the first list that has some; waits if none has"},
 };
