@@ -17,6 +17,7 @@
  */
 #pragma once
 
+#include <limits.h>
 #include <stdalign.h>
 #include <stdatomic.h>
 #include <sys/uio.h>
@@ -266,6 +267,34 @@ struct env_file_request {
 /* Writes `data` (empty: nothing) at `offset`, then makes all that was written before durable. */
 void env_file_commit(struct env_loop *loop, struct env_file_request *r, struct env_file *f,
                      uint64_t offset, struct bytes data);
+/* A file that is written piece by piece, and takes the place of another when it is whole: until
+ * env_output_commit nobody sees anything under `path`. Belongs to one thread at a time. */
+struct env_output {
+    int fd;
+    uint64_t written, synced;
+    char target[PATH_MAX], temporary[PATH_MAX];
+};
+MUST_USE enum err env_output_create(struct env_output *f, const char *path, char *why);
+/* All of it. `sync_bytes` > 0: what has been written goes to the disk each time it amounts to that
+ * much, so that the end has no mountain to move. */
+MUST_USE enum err env_output_write(struct env_output *f, struct bytes bytes, uint64_t sync_bytes,
+                                   char *why);
+/* fsync, rename, fsync of the directory; `f` is done with, whatever the result. */
+MUST_USE enum err env_output_commit(struct env_output *f, char *why);
+/* As if it had never been. */
+void env_output_abandon(struct env_output *f);
+
+/* Reading a file from its start. */
+struct env_input {
+    int fd;
+    uint64_t size; /* when it was opened */
+};
+/* *is_missing: there is no such file, which is no error to shout about. */
+MUST_USE enum err env_input_open(struct env_input *f, const char *path, bool *is_missing,
+                                 char *why);
+/* Up to `room` bytes; *size 0: the end. */
+MUST_USE enum err env_input_read(struct env_input *f, char *to, size_t room, size_t *size);
+void env_input_close(struct env_input *f);
 
 #if defined(__x86_64__)
 static inline uint64_t env_ticks(void)

@@ -1,4 +1,4 @@
-/* env_file.c: whole files: reading one, replacing one. */
+/* env_file.c: files: reading one, replacing one, whole or piece by piece. */
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -133,4 +133,110 @@ enum err env_replace_file(const char *path, struct bytes contents, char *why)
     if (error == 0) return OK;
     env_why(why, "cannot write %s: %s", path, strerrordesc_np(error));
     return ERR_IO;
+}
+
+/* ---- piece by piece ---- */
+
+enum err env_output_create(struct env_output *f, const char *path, char *why)
+{
+    *f = (struct env_output){.fd = -1};
+    char resolved[PATH_MAX];
+    const char *target = realpath(path, resolved) != NULL ? resolved : path;
+    int n = snprintf(f->target, sizeof f->target, "%s", target);
+    int error = n < 0 || (size_t)n >= sizeof f->target ? ENAMETOOLONG : 0;
+    if (error == 0 && fault_hit("env_output_create")) error = EACCES;
+    if (error == 0) error = create_temporary(f->target, f->temporary, sizeof f->temporary, &f->fd);
+    if (error == 0) return OK;
+    env_why(why, "cannot create a file beside %s: %s", path, strerrordesc_np(error));
+    return ERR_IO;
+}
+
+static int sync_output(struct env_output *f)
+{
+    if (fault_hit("env_output_sync")) return EIO;
+    f->synced = f->written;
+    return fdatasync(f->fd) == 0 ? 0 : errno;
+}
+
+enum err env_output_write(struct env_output *f, struct bytes bytes, uint64_t sync_bytes, char *why)
+{
+    int error = 0;
+    while (error == 0 && bytes.size > 0) {
+        if (fault_hit("env_output_write")) {
+            error = ENOSPC;
+            break;
+        }
+        ssize_t n = write(f->fd, bytes.data, bytes.size);
+        if (n < 0) {
+            error = errno == EINTR ? 0 : errno;
+            continue;
+        }
+        bytes.data += n;
+        bytes.size -= (size_t)n;
+        f->written += (uint64_t)n;
+    }
+    if (error == 0 && sync_bytes && f->written - f->synced >= sync_bytes) error = sync_output(f);
+    if (error == 0) return OK;
+    env_why(why, "cannot write %s: %s", f->temporary, strerrordesc_np(error));
+    return ERR_IO;
+}
+
+void env_output_abandon(struct env_output *f)
+{
+    if (f->fd < 0) return;
+    close(f->fd);
+    f->fd = -1;
+    (void)unlink(f->temporary);
+}
+
+enum err env_output_commit(struct env_output *f, char *why)
+{
+    int error = sync_output(f);
+    if (error == 0 && fault_hit("env_output_rename")) error = EIO;
+    if (error == 0 && rename(f->temporary, f->target) != 0) error = errno;
+    if (error != 0) {
+        env_why(why, "cannot put %s in its place: %s", f->target, strerrordesc_np(error));
+        env_output_abandon(f);
+        return ERR_IO;
+    }
+    close(f->fd);
+    f->fd = -1;
+    error = sync_directory_of(f->target);
+    if (error == 0) return OK;
+    env_why(why, "cannot make the name %s durable: %s", f->target, strerrordesc_np(error));
+    return ERR_IO;
+}
+
+enum err env_input_open(struct env_input *f, const char *path, bool *is_missing, char *why)
+{
+    *f = (struct env_input){.fd = open(path, O_RDONLY | O_CLOEXEC)};
+    int error = f->fd < 0 ? errno : 0;
+    *is_missing = error == ENOENT;
+    struct stat info;
+    if (error == 0 && fstat(f->fd, &info) != 0) error = errno;
+    if (error == 0 && S_ISDIR(info.st_mode)) error = EISDIR;
+    if (error == 0) {
+        f->size = (uint64_t)info.st_size;
+        (void)posix_fadvise(f->fd, 0, 0, POSIX_FADV_SEQUENTIAL);
+        return OK;
+    }
+    env_input_close(f);
+    env_why(why, "cannot open %s: %s", path, strerrordesc_np(error));
+    return ERR_IO;
+}
+
+enum err env_input_read(struct env_input *f, char *to, size_t room, size_t *size)
+{
+    ssize_t n;
+    do n = read(f->fd, to, room);
+    while (n < 0 && errno == EINTR);
+    if (n >= 0 && fault_hit("env_input_read")) n = -1;
+    *size = n > 0 ? (size_t)n : 0;
+    return n < 0 ? ERR_IO : OK;
+}
+
+void env_input_close(struct env_input *f)
+{
+    if (f->fd >= 0) close(f->fd);
+    f->fd = -1;
 }

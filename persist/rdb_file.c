@@ -111,28 +111,54 @@ static bool append_access(struct rdb_writer *out, const struct rdb_file_key *key
            rdb_try_append_type(out, (uint8_t)key->frequency);
 }
 
-void rdb_file_put_key(struct rdb_file_writer *w, const struct rdb_file_key *key, struct bytes value)
+bool rdb_try_append_key(struct rdb_writer *out, const struct rdb_file_key *key,
+                        struct rdb_key_mark *mark)
 {
-    bool done = true;
-    CHECK(value.size > 0);
-    if (key->deadline_ms) {
-        done = rdb_try_append_type(&w->out, OPCODE_EXPIRE_MS) &&
-               rdb_try_append_ms(&w->out, key->deadline_ms);
-    }
-    done = done && append_access(&w->out, key) && rdb_try_append_raw(&w->out, value.data, 1) &&
-           rdb_try_append_string(&w->out, key->name);
-    settle(w, done);
-    if (value.size < PENDING_BYTES) {
-        settle(w, rdb_try_append_raw(&w->out, value.data + 1, value.size - 1));
+    if (key->deadline_ms && !(rdb_try_append_type(out, OPCODE_EXPIRE_MS) &&
+                              rdb_try_append_ms(out, key->deadline_ms)))
+        return false;
+    if (!append_access(out, key)) return false;
+    mark->name = out->out->size;
+    bool done = rdb_try_append_string(out, key->name);
+    mark->type = out->out->size;
+    return done;
+}
+
+void rdb_finish_key(struct rdb_writer *out, const struct rdb_key_mark *mark)
+{
+    char *name = out->out->data + mark->name, type = out->out->data[mark->type];
+    memmove(name + 1, name, mark->type - mark->name);
+    *name = type;
+}
+
+/* A lot goes on its way without being copied. */
+static void put_raw(struct rdb_file_writer *w, struct bytes bytes)
+{
+    if (bytes.size < PENDING_BYTES) {
+        settle(w, rdb_try_append_raw(&w->out, bytes.data, bytes.size));
         return;
     }
-    /* A big one goes on its way without being copied. */
     flush(w);
     if (w->failed) return;
-    struct bytes rest = bytes_make(value.data + 1, value.size - 1);
-    if (w->options.with_checksum) w->crc = crc64(w->crc, rest);
-    w->written += rest.size;
-    w->failed = !w->sink(w->context, rest);
+    if (w->options.with_checksum) w->crc = crc64(w->crc, bytes);
+    w->written += bytes.size;
+    w->failed = !w->sink(w->context, bytes);
+}
+
+void rdb_file_put_key(struct rdb_file_writer *w, const struct rdb_file_key *key, struct bytes value)
+{
+    struct rdb_key_mark mark;
+    CHECK(value.size > 0);
+    bool done =
+        rdb_try_append_key(&w->out, key, &mark) && rdb_try_append_raw(&w->out, value.data, 1);
+    if (done) rdb_finish_key(&w->out, &mark);
+    settle(w, done);
+    put_raw(w, bytes_make(value.data + 1, value.size - 1));
+}
+
+void rdb_file_put_records(struct rdb_file_writer *w, struct bytes records)
+{
+    put_raw(w, records);
 }
 
 bool rdb_file_end(struct rdb_file_writer *w)

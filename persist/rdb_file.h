@@ -63,8 +63,20 @@ void rdb_file_put_database(struct rdb_file_writer *w, uint32_t db, uint64_t key_
 /* `value` is a plain type byte and the value behind it. */
 void rdb_file_put_key(struct rdb_file_writer *w, const struct rdb_file_key *key,
                       struct bytes value);
+/* Keys of the database that was put last, as rdb_try_append_key made them. */
+void rdb_file_put_records(struct rdb_file_writer *w, struct bytes records);
 /* Last of all. False if anything has failed. */
 MUST_USE bool rdb_file_end(struct rdb_file_writer *w);
+
+/* For records that are made elsewhere, on the threads that have the values. Appends what stands
+ * before the value; then the value is to be appended with its type byte, and rdb_finish_key puts
+ * that byte before the name, where it belongs. False when there is no memory. */
+struct rdb_key_mark {
+    size_t name, type; /* where they start */
+};
+MUST_USE bool rdb_try_append_key(struct rdb_writer *out, const struct rdb_file_key *key,
+                                 struct rdb_key_mark *mark);
+void rdb_finish_key(struct rdb_writer *out, const struct rdb_key_mark *mark);
 
 /* ---- reading ---- */
 

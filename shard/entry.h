@@ -47,6 +47,7 @@ enum entry_flags {
     ENTRY_DEADLINE = 1 << 0,
     ENTRY_LONG_KEY = 1 << 1,
     ENTRY_POINTER = 1 << 2,
+    ENTRY_COLOUR = 1 << 3, /* of snapshot.h; means nothing outside of a database's table */
 };
 
 #define ENTRY_EMBED_BYTES_MAX 1024
@@ -93,6 +94,14 @@ static inline void entry_set_clock(struct entry *e, uint32_t clock)
 {
     for (unsigned i = 0; i < 3; i++) e->clock[i] = (uint8_t)(clock >> (8 * i));
     e->flags = (uint8_t)((e->flags & 0x0f) | (clock >> 20 & 0xf0));
+}
+static inline unsigned entry_colour(const struct entry *e)
+{
+    return e->flags & ENTRY_COLOUR;
+}
+static inline void entry_set_colour(struct entry *e, unsigned colour)
+{
+    e->flags = (uint8_t)((e->flags & ~ENTRY_COLOUR) | colour);
 }
 /* Milliseconds since 1970; 0: none. */
 static inline int64_t entry_deadline_ms(const struct entry *e)

@@ -173,13 +173,20 @@ void keyspace_set_access(const struct shard *sh, struct entry *e, int64_t idle_s
 
 /* ---- whoever is interested ---- */
 
-/* Everything that changes a key comes by here. */
-static inline void note_change(struct shard *sh, const struct key *k)
+/* Everything that becomes of a key comes by here. */
+static inline void note_fate(struct shard *sh, const struct key *k)
 {
     if (unlikely(sh->watches.key_count > 0)) watch_mark_changed(sh, k);
     wait_note(sh, k);
     if (unlikely(sh->tracking.keys.count > 0 || sh->channels.names[CHANNEL_PREFIX].count > 0))
         tracking_note_change(sh, k);
+}
+
+/* The same for what commands do: it counts for the next save. */
+static inline void note_change(struct shard *sh, const struct key *k)
+{
+    if (likely(!sh->is_quiet)) counter_add(&sh->counters.changes, 1);
+    note_fate(sh, k);
 }
 
 /* ---- finding ---- */
@@ -192,6 +199,7 @@ bool keyspace_is_expired(const struct shard *sh, const struct entry *e)
 /* Takes the entry out and frees it, big values in slices. */
 static void drop(struct shard *sh, struct database *db, uint64_t hash, struct entry *e)
 {
+    snapshot_guard(sh, db, e);
     dict_remove_entry(&db->keys, hash, e);
     db->deadline_count -= entry_has_deadline(e);
     publish_counts(db);
@@ -201,7 +209,7 @@ static void drop(struct shard *sh, struct database *db, uint64_t hash, struct en
 void keyspace_drop_expired(struct shard *sh, uint32_t db, uint64_t hash, struct entry *e)
 {
     struct key k = {.name = entry_key(e), .hash = hash, .db = db};
-    note_change(sh, &k);
+    note_fate(sh, &k);
     notify(sh, NOTIFY_EXPIRED, "expired", &k);
     drop(sh, database_of(sh, db), hash, e);
     counter_add(&sh->counters.expired_keys, 1);
@@ -217,7 +225,7 @@ bool keyspace_is_in_use(const struct shard *sh, const struct entry *e, uint64_t 
 void keyspace_drop_evicted(struct shard *sh, uint32_t db, uint64_t hash, struct entry *e)
 {
     struct key k = {.name = entry_key(e), .hash = hash, .db = db};
-    note_change(sh, &k);
+    note_fate(sh, &k);
     notify(sh, NOTIFY_EVICTED, "evicted", &k);
     drop(sh, database_of(sh, db), hash, e);
     counter_add(&sh->evict.evicted_keys, 1);
@@ -304,7 +312,9 @@ static void put(struct shard *sh, const struct key *k, struct entry *old, struct
     struct database *db = make_database(sh, k->db);
     unsigned mark = take_mark(e);
     db->deadline_count += entry_has_deadline(e);
+    entry_set_colour(e, sh->keys.colour);
     if (old) {
+        snapshot_guard(sh, db, old);
         dict_replace(&db->keys, k->hash, old, e, mark);
         db->deadline_count -= entry_has_deadline(old);
         free_list_entry(sh, old);
@@ -466,6 +476,7 @@ void keyspace_put_entry(struct shard *sh, const struct key *k, struct entry *e)
 void keyspace_touch_changed(struct shard *sh, const struct key *k, struct entry *e)
 {
     DCHECK(entry_has_key(e, k->name));
+    DCHECK(entry_colour(e) == sh->keys.colour); /* guarded before it changed */
     keyspace_touch(sh, e);
     note_change(sh, k);
     if (likely(!hash_is_table(e))) return;
@@ -498,6 +509,8 @@ bool keyspace_set_deadline(struct shard *sh, const struct key *k, int64_t deadli
     struct entry *moved = entry_try_reshell(sh->keys.mem, e, entry_key(e), deadline_ms);
     if (!moved) return false;
     struct database *db = database_of(sh, k->db);
+    snapshot_guard(sh, db, e);
+    entry_set_colour(moved, sh->keys.colour);
     dict_replace(&db->keys, k->hash, e, moved, take_mark(moved));
     db->deadline_count += (uint64_t)entry_has_deadline(moved) - (old_ms != 0);
     entry_free_shell(sh->keys.mem, e);
@@ -518,6 +531,7 @@ enum err keyspace_move(struct shard *sh, const struct key *from, const struct ke
     if (!moved) return ERR_ALLOC;
     note_change(sh, from);
     struct database *source = database_of(sh, from->db);
+    snapshot_guard(sh, source, e);
     dict_remove_entry(&source->keys, from->hash, e);
     source->deadline_count -= entry_has_deadline(e);
     publish_counts(source);
@@ -541,7 +555,8 @@ void keyspace_flush(struct shard *sh, uint32_t db)
     struct database *d = database_of(sh, db);
     if (!d) return;
     if (unlikely(sh->watches.key_count > 0)) watch_mark_database(sh, db, db);
-    free_list_dict(sh, &d->keys);
+    counter_add(&sh->counters.changes, d->keys.count);
+    if (!snapshot_keep_table(sh, d)) free_list_dict(sh, &d->keys);
     d->deadline_count = 0;
     publish_counts(d);
 }
@@ -557,6 +572,7 @@ void keyspace_swap(struct shard *sh, uint32_t db_a, uint32_t db_b)
     set_database(&sh->keys, db_b, a);
     wait_note_database(sh, db_a);
     wait_note_database(sh, db_b);
+    counter_add(&sh->counters.changes, 1);
 }
 
 struct entry *keyspace_random(struct shard *sh, uint32_t db)

@@ -36,6 +36,7 @@ void shard_init(struct shard *sh, const struct shard_options *options)
 void shard_deinit(struct shard *sh)
 {
     waits_deinit(sh);
+    snapshot_deinit(sh);
     locks_deinit(sh);
     evict_deinit(sh);
     watch_deinit(sh);
@@ -63,6 +64,8 @@ static inline void run_request(struct shard *sh, struct request *rq, struct repl
     out->resp = rq->resp;
     uint32_t errors = out->error_count;
     enum err e = ERR_NO_MEM;
+    if (unlikely(sh->snapshot.is_walking) && rq->command->flags & (CMD_WRITE | CMD_MAY_REPLICATE))
+        snapshot_guard_request(sh, rq);
     if (likely(shard_admits(sh, rq))) e = rq->command->on_shard(sh, rq, out);
     if (unlikely(e != OK)) reply_err(out, e);
     rq->error_count = (uint16_t)(out->error_count - errors);
@@ -221,8 +224,8 @@ bool shard_background(struct shard *sh)
     bool must_free = free_list_pending(sh->free_list) > 0,
          must_expire = sh->now_ns >= sh->expire_next_ns,
          must_evict = sh->now_ns >= evict_next_ns(sh),
-         must_defrag = sh->now_ns >= defrag_next_ns(sh);
-    if (!must_free && !must_expire && !must_evict && !must_defrag) return false;
+         must_defrag = sh->now_ns >= defrag_next_ns(sh), must_walk = snapshot_can_walk(sh);
+    if (!must_free && !must_expire && !must_evict && !must_defrag && !must_walk) return false;
     bool more = false;
     uint64_t started = env_ticks();
     if (must_free) more = free_list_step(sh);
@@ -232,6 +235,7 @@ bool shard_background(struct shard *sh)
     }
     if (must_evict) more |= evict_step(sh);
     if (must_defrag) more |= defrag_step(sh);
+    if (must_walk) more |= snapshot_step(sh);
     counter_add(&sh->counters.busy_ticks, env_ticks() - started);
     return more;
 }

@@ -16,6 +16,7 @@
 #include "shard/evict.h"
 #include "shard/keyspace.h"
 #include "shard/locks.h"
+#include "shard/snapshot.h"
 #include "shard/tracking.h"
 #include "shard/wait.h"
 #include "shard/watch.h"
@@ -63,6 +64,8 @@ struct shard_counters {
     struct counter blocking_keys; /* keys that clients wait for */
     struct counter busy_ticks;    /* running requests and background work */
     struct counter error_replies;
+    struct counter changes;        /* of keys, in all databases */
+    struct counter snapshot_early; /* entries that a snapshot serialised because of a change */
     struct counter index_bytes; /* of the tables of all databases */
     /* The longest time of a request, as far as spans tell: the mean over a span of one command.
      * command_id + 1. */
@@ -91,6 +94,7 @@ struct shard {
     uint32_t request_index;     /* of its request that runs */
     uint64_t turn_position;     /* of its turn: struct turn_point */
     uint64_t in_place_position; /* the same for a turn that runs in place, which has none itself */
+    struct snapshot snapshot;
     struct free_list *free_list;
     struct evict evict;
     struct defrag defrag;
@@ -115,6 +119,8 @@ struct late_reply;
 struct shard_hooks {
     /* Takes over `late`; shard_free_late gets it back on this thread. */
     void (*send_late)(struct shard *sh, struct late_reply *late);
+    /* Takes over a chunk of a snapshot; snapshot_chunk_is_back gets it back on this thread. */
+    void (*send_chunk)(struct shard *sh, struct snapshot_chunk *chunk);
     /* A keyspace event of a class that is asked for (shard/notify.h); NULL: nobody can be. */
     void (*notify)(struct shard *sh, uint32_t class, const char *event, const struct key *k);
 };
@@ -189,6 +195,13 @@ static inline void wait_serve(struct shard *sh, struct turn_point point)
 
 /* The place of the parcel's request that runs. */
 struct turn_point shard_now_point(const struct shard *sh);
+
+/* Before an entry of that database changes or goes: a snapshot under way may still need it. */
+static inline void snapshot_guard(struct shard *sh, const struct database *db, struct entry *e)
+{
+    if (unlikely(sh->snapshot.is_walking) && entry_colour(e) != sh->keys.colour)
+        snapshot_save(sh, db, e);
+}
 
 /* 64 random bits, xorshift seeded at init. */
 static inline uint64_t shard_random(struct shard *sh)

@@ -20,6 +20,7 @@ enum err hash_open_entry(struct shard *sh, enum hash_sweep sweep, struct hash_ta
     t->hash = hash_of(t->entry);
     if (likely(!hash_has_expired(&t->hash, sh->now_ms))) return OK;
     if (sweep == HASH_SWEEP_CHEAP && hash_volatile_count(&t->hash) > SWEEP_CHEAP_MAX) return OK;
+    snapshot_guard(sh, sh->keys.databases[t->key.db], t->entry); /* readers come by here, too */
     hash_drop_expired(&sh->mem, &t->hash, sh->now_ms);
     keyspace_touch_changed(sh, &t->key, t->entry);
     notify(sh, NOTIFY_HASH, "hexpired", &t->key);

@@ -195,6 +195,7 @@ struct bytes shard_fixture_run(struct shard_fixture *f, uint32_t argc, const str
             rq.hashed_index = (uint32_t)keys->begin;
         }
         enum err e = ERR_NO_MEM;
+        if (f->shard->snapshot.is_walking) snapshot_guard_request(f->shard, &rq);
         if (shard_admits(f->shard, &rq)) e = rq.command->on_shard(f->shard, &rq, &out);
         if (e != OK) {
             cr_assert_eq(reply_size(&out), 0, "a handler that fails may not have written");

@@ -1,0 +1,99 @@
+/* snapshot.h: the keyspace as it was at one moment, serialised in slices while it goes on changing.
+ *
+ * Each entry of a table has a colour, one bit. Outside of a snapshot all have the keyspace's
+ * colour. A snapshot begins by flipping the keyspace's: every entry has the old colour now, and
+ * what is put from then on the new one. A walk in hash order serialises entries of the old colour
+ * and gives them the new one, so each is serialised once:
+ *
+ *     begin            colour = !colour
+ *     walk, in slices  old colour?  append it, new colour
+ *     before a change  old colour?  append it, new colour         (also before it is removed)
+ *     FLUSHALL         the table is kept aside and walked to its end
+ *     end              no entry has the old colour
+ *
+ * The records are those of RDB files. They travel in chunks, each of one database, to whoever
+ * writes them down, and come back to be freed. A database keeps the number that it had at the
+ * beginning, whatever SWAPDB does.
+ *
+ * Thread     [shard]; what is marked so is constant from the beginning on and may be read by others
+ * Ownership  A chunk is the shard's memory. It is away from hooks->send_chunk until
+ *            snapshot_chunk_is_back.
+ * Limits     A slice takes SHARD_SLICE_US at most, unless one value alone takes longer: values are
+ *            serialised in one go. The walk rests while SNAPSHOT_CHUNKS_MAX chunks are away; what
+ *            must be serialised before a change does not wait, and is counted.
+ * Errors     Without memory the snapshot has failed: the last chunk says so. The walk goes on, for
+ *            the colours.
+ * Source     Boundary: incremental collectors' tri-colour marking (Dijkstra et al., 1978);
+ *            snapshot-at-the-beginning (Yuasa, 1990). Checked by tests/unit/snapshot_test.c.
+ */
+#pragma once
+
+#include "base/thread.h"
+#include "persist/rdb_file.h"
+#include "shard/keyspace.h"
+
+#define SNAPSHOT_CHUNK_BYTES (128 * 1024)
+#define SNAPSHOT_CHUNKS_MAX 8
+/* Bounds a slice where the clock stands still, as in the simulator. */
+#define SNAPSHOT_SLICE_ENTRIES_MAX 1024
+
+struct shard;
+
+struct snapshot_chunk {
+    struct call call;            /* of whoever carries it */
+    struct snapshot_chunk *next; /* of whoever has it */
+    uint16_t shard_id;
+    uint32_t db;
+    uint64_t key_count;
+    struct buf records;
+    bool is_last;    /* of this shard */
+    bool has_failed; /* with is_last: not everything is there */
+};
+
+/* A table that belongs to the snapshot. */
+struct snapshot_table {
+    struct database *database;
+    struct dict kept; /* taken out of it by FLUSHALL */
+    bool is_kept;
+    uint32_t number;                    /* constant: of the database at the beginning */
+    uint64_t key_count, deadline_count; /* constant: at the beginning */
+};
+
+struct snapshot {
+    bool is_walking; /* the one test of whoever changes something */
+    bool is_abandoned;
+    struct snapshot_table *tables; /* constant, with what is marked so */
+    uint32_t table_count;          /* constant */
+    uint64_t changes;              /* constant: counters.changes at the beginning */
+    /* ---- private ---- */
+    uint32_t table_capacity;
+    uint32_t at; /* the table that is being walked */
+    uint64_t cursor;
+    struct rdb_writer writer; /* its packer stays for the whole walk */
+    struct snapshot_chunk *chunk; /* being filled; NULL: none */
+    uint32_t chunks_away;
+    uint32_t slice_entries; /* at most; 0: SNAPSHOT_SLICE_ENTRIES_MAX */
+};
+
+/* Here and now. No other one may be under way on this shard. */
+void snapshot_begin(struct shard *sh);
+/* Nobody wants it any more: the rest only gets its colour. The last chunk still comes. */
+void snapshot_abandon(struct shard *sh);
+/* Before any other deinit: chunks have come back. */
+void snapshot_deinit(struct shard *sh);
+/* Serialises an entry of the old colour. Through snapshot_guard of shard.h. */
+void snapshot_save(struct shard *sh, const struct database *db, struct entry *e);
+/* A request that may change its keys is about to run. */
+void snapshot_guard_request(struct shard *sh, const struct request *rq);
+/* The database is about to be emptied: true if its table, still unwalked, has been taken out. */
+bool snapshot_keep_table(struct shard *sh, struct database *db);
+/* Whether a slice would do anything now. */
+bool snapshot_can_walk(const struct shard *sh);
+/* One slice; true if there is more to do at once. */
+bool snapshot_step(struct shard *sh);
+/* Shorter slices, for tests of what happens between them. */
+void snapshot_slice_entries(struct shard *sh, uint32_t count);
+/* A chunk has done its service. */
+void snapshot_chunk_is_back(struct shard *sh, struct snapshot_chunk *chunk);
+/* The colours are as they should be. Slow. */
+void snapshot_validate(const struct shard *sh);

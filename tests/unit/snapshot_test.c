@@ -1,0 +1,418 @@
+#include "shard/snapshot.h"
+
+#include <criterion/criterion.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "base/env.h"
+#include "shard/cmd/families.h"
+#include "shard/digest.h"
+#include "shard/dump.h"
+#include "shard/lazyfree.h"
+#include "shard/object.h"
+#include "tests/unit/shard_fixture.h"
+
+#define CHUNKS_MAX 4096
+#define COMMANDS 3000
+#define ROUNDS 12
+#define KEYS 120
+#define DATABASES 4
+
+/* ---- whoever gets the chunks writes the file ---- */
+
+static struct mem mem;
+static struct buf file;
+static struct rdb_file_writer writer;
+static struct snapshot_chunk *away[CHUNKS_MAX];
+static unsigned away_count, chunk_count;
+static bool is_done, has_failed;
+
+static bool append_to_file(void *context, struct bytes bytes)
+{
+    buf_append(context, bytes.data, bytes.size);
+    return true;
+}
+
+static void take_chunk(struct shard *sh, struct snapshot_chunk *chunk)
+{
+    (void)sh;
+    cr_assert_lt(away_count, CHUNKS_MAX);
+    away[away_count++] = chunk;
+    chunk_count++;
+    if (chunk->records.size > 0) {
+        rdb_file_put_database(&writer, chunk->db, 0, 0);
+        rdb_file_put_records(&writer, buf_view(&chunk->records));
+    }
+    is_done = chunk->is_last;
+    has_failed = chunk->has_failed;
+}
+
+static void drop_late(struct shard *sh, struct late_reply *late)
+{
+    (void)sh;
+    (void)late;
+    cr_assert_fail("nothing is late here");
+}
+
+static const struct shard_hooks hooks = {.send_late = drop_late, .send_chunk = take_chunk};
+
+static struct shard_fixture make(void)
+{
+    struct shard_fixture f = shard_fixture_make();
+    const struct command_family *more[] = {&list_family,        &set_family,  &zset_family,
+                                           &hash_family,        &sort_family, &bits_family,
+                                           &hash_expire_family, &geo_family,  &hyperloglog_family};
+    for (size_t i = 0; i < ARRAY_LEN(more); i++) shard_fixture_add_family(&f, more[i]);
+    f.shard->hooks = &hooks;
+    f.config->set_max_intset_entries = 16;
+    f.config->set_max_listpack_entries = f.config->zset_max_listpack_entries = 8;
+    f.config->hash_max_listpack_entries = 8;
+    f.config->set_max_listpack_value_bytes = f.config->zset_max_listpack_value_bytes = 64;
+    f.config->hll_sparse_bytes_max = 3000;
+    f.config->rdb_compression = true;
+    if (!file.mem) mem_init(&mem, "snapshot_test");
+    file.mem = &mem;
+    return f;
+}
+
+static void give_back(struct shard_fixture *f)
+{
+    for (unsigned i = 0; i < away_count; i++) snapshot_chunk_is_back(f->shard, away[i]);
+    away_count = 0;
+}
+
+static void begin(struct shard_fixture *f)
+{
+    file.size = 0;
+    is_done = has_failed = false;
+    chunk_count = 0;
+    rdb_file_writer_init(&writer, &mem, append_to_file, &file,
+                         &(struct rdb_file_options){.with_checksum = true, .compress = true});
+    rdb_file_begin(&writer);
+    snapshot_begin(f->shard);
+}
+
+static void walk_to_the_end(struct shard_fixture *f)
+{
+    for (unsigned i = 0; i < 1000000 && !is_done; i++) {
+        (void)snapshot_step(f->shard);
+        give_back(f);
+    }
+}
+
+static void finish(struct shard_fixture *f)
+{
+    walk_to_the_end(f);
+    cr_assert(is_done);
+    give_back(f);
+    cr_assert(rdb_file_end(&writer));
+    rdb_file_writer_deinit(&writer);
+    snapshot_validate(f->shard);
+    keyspace_validate(f->shard);
+}
+
+/* ---- what a keyspace is: keys, deadlines and values, whatever their encoding ---- */
+
+struct summary {
+    struct digest all;
+    uint64_t keys;
+    uint32_t db;
+};
+
+static void add_entry(void *context, struct entry *e, uint64_t position)
+{
+    (void)position;
+    struct summary *s = context;
+    struct digest one = {0};
+    int64_t deadline_ms = entry_deadline_ms(e);
+    digest_mix_u32(&one, s->db);
+    digest_mix(&one, entry_key(e));
+    digest_mix(&one, bytes_make(&deadline_ms, sizeof deadline_ms));
+    digest_mix_value(&one, e);
+    digest_xor(&s->all, &one);
+    s->keys++;
+}
+
+static struct summary summary_of(struct shard_fixture *f)
+{
+    struct summary s = {.keys = 0};
+    for (s.db = 0; s.db < f->shard->keys.database_count; s.db++) {
+        uint64_t cursor = 0;
+        do cursor = keyspace_scan(f->shard, s.db, cursor, UINT64_MAX, add_entry, &s);
+        while (cursor);
+    }
+    return s;
+}
+
+static bool read_file(void *context, char *to, size_t room, size_t *size)
+{
+    struct bytes *rest = context;
+    *size = MIN(room, rest->size);
+    if (*size) memcpy(to, rest->data, *size);
+    *rest = bytes_make(rest->data + *size, rest->size - *size);
+    return true;
+}
+
+/* Puts the file into a keyspace; each key may come once. */
+static void load_file(struct shard_fixture *f)
+{
+    struct bytes rest = buf_view(&file);
+    struct rdb_file_reader r;
+    struct rdb_item item;
+    uint32_t db = 0;
+    rdb_file_reader_init(&r, &mem, read_file, &rest);
+    for (;;) {
+        enum rdb_item_kind kind = rdb_file_next(&r, &item);
+        cr_assert_neq(kind, RDB_ITEM_ERROR, "%s", item.error);
+        if (kind == RDB_ITEM_END) break;
+        if (kind == RDB_ITEM_DATABASE) db = (uint32_t)item.db;
+        if (kind != RDB_ITEM_KEY) continue;
+        struct key k = {item.name, bytes_hash(item.name, f->shard->keys.seed), db};
+        struct entry *e = dump_try_read(&f->shard->mem, item.value, item.name, item.key.deadline_ms,
+                                        f->shard->now_ms);
+        cr_assert_not_null(e);
+        cr_assert_null(keyspace_peek(f->shard, &k), "a key came twice");
+        keyspace_put_entry(f->shard, &k, e);
+    }
+    rdb_file_reader_deinit(&r);
+}
+
+/* The file holds what was there at that time. */
+static void assert_file_is(const struct summary *wanted, int64_t at_ms)
+{
+    struct shard_fixture f = make();
+    shard_set_now(f.shard, f.shard->now_ns, at_ms);
+    load_file(&f);
+    struct summary got = summary_of(&f);
+    cr_assert_eq(got.keys, wanted->keys, "%llu keys in the file, %llu were there",
+                 (unsigned long long)got.keys, (unsigned long long)wanted->keys);
+    cr_assert(memcmp(&got.all, &wanted->all, sizeof got.all) == 0, "other values than were there");
+    shard_fixture_free(&f);
+}
+
+/* ---- random commands ---- */
+
+static unsigned below(unsigned limit)
+{
+    return (unsigned)rand() % limit;
+}
+
+/* '#' and '@' become numbers. */
+static void fill_in(char *line, size_t room, const char *pattern, unsigned first, unsigned second)
+{
+    size_t size = 0;
+    for (; *pattern && size + 12 < room; pattern++) {
+        if (*pattern == '#' || *pattern == '@')
+            size += (size_t)snprintf(line + size, room - size, "%u", *pattern == '#' ? first : second);
+        else
+            line[size++] = *pattern;
+    }
+    line[size] = '\0';
+}
+
+static void run_random(struct shard_fixture *f)
+{
+    static const char *const lines[] = {
+        "SET k# v@",
+        "SET k# @",
+        "SETEX k# 100 v@",
+        "PSETEX k# @ x",
+        "APPEND k# more@",
+        "INCR n#",
+        "SETRANGE k# @ text",
+        "SETBIT b# @ 1",
+        "RPUSH l# a b @",
+        "LPUSH l# @",
+        "LPOP l#",
+        "LSET l# 0 new@",
+        "LTRIM l# 1 @",
+        "SADD s# @ 1 2 3",
+        "SADD s# m@ x y z",
+        "SREM s# @",
+        "SPOP s#",
+        "ZADD z# @ m1 2 m2",
+        "ZADD z# 1 m@",
+        "ZREM z# m@",
+        "ZINCRBY z# @ m1",
+        "HSET h# f@ v g w",
+        "HDEL h# f@",
+        "HINCRBY h# n @",
+        "HEXPIRE h# 100@ FIELDS 1 g",
+        "HGETALL h#",
+        "PFADD p# e@",
+        "DEL k#",
+        "UNLINK l#",
+        "DEL h# z@",
+        "EXPIRE k# @",
+        "PEXPIRE l# @",
+        "PERSIST k#",
+        "GETEX k# PERSIST",
+        "RENAME k# k@",
+        "COPY s# c@ REPLACE",
+        "SMOVE s# s@ 1",
+        "LMOVE l# l@ LEFT RIGHT",
+        "SORT l# ALPHA STORE o@",
+        "SINTERSTORE c# s@ s1",
+        "ZUNIONSTORE z# 1 z@",
+        "MOVE k# @",
+        "GET k#",
+        "EXISTS k#",
+    };
+    char line[128];
+    const char *pattern = lines[below(ARRAY_LEN(lines))];
+    /* Both are in range for every place; MOVE's database is cut to those in use. */
+    unsigned second = strncmp(pattern, "MOVE", 4) == 0 ? below(DATABASES) : below(KEYS);
+    fill_in(line, sizeof line, pattern, below(KEYS), second);
+    if (below(9000) == 0) snprintf(line, sizeof line, "FLUSHALL");
+    if (below(5000) == 0) snprintf(line, sizeof line, "FLUSHDB");
+    if (below(100) == 0)
+        snprintf(line, sizeof line, "SWAPDB %u %u", below(DATABASES), below(DATABASES));
+    f->db = below(DATABASES);
+    shard_fixture_run_line(f, line);
+    if (below(20) == 0) shard_fixture_pass_ms(f, below(30));
+    if (below(50) == 0) (void)shard_background(f->shard);
+}
+
+static void seed_from_environment(void)
+{
+    const char *given = getenv("SHOAL_SEED");
+    unsigned seed = given ? (unsigned)atoi(given) : (unsigned)env_now_ns();
+    fprintf(stderr, "SHOAL_SEED=%u\n", seed);
+    srand(seed);
+}
+
+/* ---- tests ---- */
+
+Test(snapshot, file_is_the_state_at_the_beginning_whatever_happens_meanwhile)
+{
+    seed_from_environment();
+    struct shard_fixture f = make();
+    for (unsigned round = 0; round < ROUNDS; round++) {
+        for (unsigned i = 0; i < COMMANDS; i++) run_random(&f);
+        struct summary wanted = summary_of(&f);
+        int64_t at_ms = f.shard->now_ms;
+        begin(&f);
+        snapshot_slice_entries(f.shard, 1 + below(8));
+        unsigned commands = below(3 * COMMANDS);
+        for (unsigned i = 0; i < commands; i++) {
+            run_random(&f);
+            if (below(8) == 0 && snapshot_can_walk(f.shard)) (void)snapshot_step(f.shard);
+            if (below(100) == 0) give_back(&f);
+        }
+        finish(&f);
+        cr_assert_not(has_failed);
+        assert_file_is(&wanted, at_ms);
+    }
+    cr_assert_gt(counter_read(&f.shard->counters.snapshot_early), 100);
+    shard_fixture_free(&f);
+}
+
+static void fill(struct shard_fixture *f, unsigned keys, unsigned bytes)
+{
+    char line[96 + 1024];
+    for (unsigned i = 0; i < keys; i++) {
+        snprintf(line, sizeof line, "SETRANGE key:%u %u x", i, bytes);
+        shard_fixture_run_line(f, line);
+    }
+}
+
+Test(snapshot, flushed_table_is_walked_to_its_end_and_freed)
+{
+    struct shard_fixture f = make();
+    fill(&f, 2000, 10);
+    struct summary wanted = summary_of(&f);
+    begin(&f);
+    snapshot_slice_entries(f.shard, 10);
+    (void)snapshot_step(f.shard);
+    expect(&f, "FLUSHALL", "+OK\r\n");
+    expect(&f, "SET key:1 new", "+OK\r\n");
+    expect(&f, "FLUSHALL", "+OK\r\n");
+    expect(&f, "SET key:2 new", "+OK\r\n");
+    finish(&f);
+    assert_file_is(&wanted, f.shard->now_ms);
+    expect(&f, "DBSIZE", ":1\r\n");
+    while (free_list_step(f.shard)) {
+    }
+    shard_fixture_free(&f);
+}
+
+Test(snapshot, databases_keep_the_numbers_of_the_beginning)
+{
+    struct shard_fixture f = make();
+    expect(&f, "SET a 0", "+OK\r\n");
+    f.db = 1;
+    expect(&f, "SET b 1", "+OK\r\n");
+    struct summary wanted = summary_of(&f);
+    begin(&f);
+    expect(&f, "SWAPDB 0 1", "+OK\r\n");
+    expect(&f, "DEL a", ":1\r\n");
+    expect(&f, "SET c 1", "+OK\r\n");
+    finish(&f);
+    assert_file_is(&wanted, f.shard->now_ms);
+    shard_fixture_free(&f);
+}
+
+Test(snapshot, walk_rests_while_too_many_chunks_are_away_but_changes_do_not)
+{
+    struct shard_fixture f = make();
+    fill(&f, 4000, 900);
+    f.config->rdb_compression = false;
+    struct summary wanted = summary_of(&f);
+    begin(&f);
+    for (unsigned i = 0; i < 100000 && snapshot_can_walk(f.shard); i++)
+        (void)snapshot_step(f.shard);
+    cr_assert_not(is_done);
+    cr_assert_eq(away_count, SNAPSHOT_CHUNKS_MAX);
+    expect(&f, "FLUSHDB", "+OK\r\n");
+    cr_assert_eq(away_count, SNAPSHOT_CHUNKS_MAX);
+    finish(&f);
+    assert_file_is(&wanted, f.shard->now_ms);
+    shard_fixture_free(&f);
+}
+
+Test(snapshot, early_copies_may_exceed_the_bound)
+{
+    struct shard_fixture f = make();
+    char line[64];
+    fill(&f, 4000, 900);
+    f.config->rdb_compression = false;
+    begin(&f);
+    for (unsigned i = 0; i < 4000; i++) {
+        snprintf(line, sizeof line, "DEL key:%u", i);
+        shard_fixture_run_line(&f, line);
+    }
+    cr_assert_gt(away_count, SNAPSHOT_CHUNKS_MAX);
+    cr_assert_eq(counter_read(&f.shard->counters.snapshot_early), 4000);
+    finish(&f);
+    shard_fixture_free(&f);
+}
+
+Test(snapshot, abandoned_one_still_sets_the_colours_right)
+{
+    struct shard_fixture f = make();
+    fill(&f, 1000, 10);
+    begin(&f);
+    snapshot_slice_entries(f.shard, 10);
+    (void)snapshot_step(f.shard);
+    snapshot_abandon(f.shard);
+    expect(&f, "DEL key:1", ":1\r\n");
+    finish(&f);
+    cr_assert(has_failed);
+    struct summary wanted = summary_of(&f);
+    begin(&f);
+    finish(&f);
+    cr_assert_not(has_failed);
+    assert_file_is(&wanted, f.shard->now_ms);
+    shard_fixture_free(&f);
+}
+
+Test(snapshot, nothing_at_all_is_a_last_chunk_without_records)
+{
+    struct shard_fixture f = make();
+    struct summary wanted = summary_of(&f);
+    begin(&f);
+    finish(&f);
+    cr_assert_eq(chunk_count, 1);
+    assert_file_is(&wanted, f.shard->now_ms);
+    shard_fixture_free(&f);
+}
