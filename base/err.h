@@ -33,6 +33,12 @@
     X(ERR_WRONG_PASS,      "WRONGPASS invalid username-password pair or user is disabled.")                  \
     X(ERR_MAX_CLIENTS,     "ERR max number of clients reached")                                              \
     X(ERR_IO,              "ERR input/output error")                                                         \
+    X(ERR_LOADING,         "LOADING Redis is loading the dataset in memory")                                 \
+    X(ERR_MISCONF,         "MISCONF Redis is configured to save RDB snapshots, but it's currently unable "   \
+                           "to persist to disk. Commands that may modify the data set are disabled, "        \
+                           "because this instance is configured to report errors during writes if RDB "      \
+                           "snapshotting fails (stop-writes-on-bgsave-error option). Please check the "      \
+                           "Redis logs for details about the RDB error.")                                    \
     X(ERR_CLOSED,          "ERR connection closed")                                                          \
     X(ERR_BUSY_KEY,        "BUSYKEY Target key name already exists.")                                        \
     X(ERR_NOT_SUPPORTED,   "ERR not supported")                                                              \

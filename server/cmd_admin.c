@@ -3,7 +3,6 @@
 
 #include "server/cmd_admin.h"
 
-#include "base/log.h"
 #include "base/text.h"
 #include "server/families.h"
 #include "server/server.h"
@@ -13,53 +12,6 @@ void reply_help(struct reply *out, const char *const *lines, uint32_t count)
 {
     reply_array(out, count);
     for (uint32_t i = 0; i < count; i++) reply_status(out, lines[i]);
-}
-
-/* ---- the end ---- */
-
-enum shutdown_word {
-    SHUTDOWN_NOSAVE = 1,
-    SHUTDOWN_SAVE = 2,
-    SHUTDOWN_NOW = 4,
-    SHUTDOWN_FORCE = 8,
-    SHUTDOWN_ABORT = 16
-};
-
-static bool shutdown_words_read(const struct request *rq, unsigned *out)
-{
-    static const char *const words[] = {"nosave", "save", "now", "force", "abort"};
-    unsigned given = 0;
-    for (uint32_t i = 1; i < rq->argc; i++) {
-        unsigned w = 0;
-        while (w < ARRAY_LEN(words) && !bytes_equal_nocase(rq->argv[i], words[w])) w++;
-        if (w == ARRAY_LEN(words)) return false;
-        given |= 1U << w;
-    }
-    bool is_contradiction = (given & SHUTDOWN_SAVE && given & SHUTDOWN_NOSAVE) ||
-                            (given & SHUTDOWN_ABORT && given != SHUTDOWN_ABORT);
-    *out = given;
-    return !is_contradiction;
-}
-
-/* Success has no reply: the connection is closed. */
-static enum err cmd_shutdown(struct server *srv, struct request *rq, struct reply *out)
-{
-    unsigned words;
-    if (!shutdown_words_read(rq, &words)) return ERR_SYNTAX;
-    if (words & SHUTDOWN_ABORT) {
-        reply_error(out, "ERR No shutdown in progress.");
-        return OK;
-    }
-    if (words & SHUTDOWN_SAVE && !(words & SHUTDOWN_FORCE)) {
-        log_warning("SHUTDOWN SAVE refused: this version writes no snapshots");
-        reply_error(out, "ERR SHUTDOWN SAVE is not possible: this version writes no snapshots. Use "
-                         "SHUTDOWN NOSAVE to stop "
-                         "without the data.");
-        return OK;
-    }
-    log_warning("User requested shutdown...");
-    server_request_stop(srv);
-    return OK;
 }
 
 /* ---- small ones ---- */
@@ -265,8 +217,6 @@ static const struct command commands[] = {
      .since = "2.0.0", .group = "server", .complexity = "Depends on subcommand.", .summary = "Reads and changes the configuration.", .subcommands = config_subcommands},
     {.name = "debug", .on_net = cmd_debug_unknown, .arity = -2, .plan = PLAN_NET, .flags = CMD_ADMIN | CMD_NO_SCRIPT | CMD_LOADING | CMD_STALE | CMD_PROTECTED, .keys = KEYS_NONE,
      .since = "1.0.0", .is_syscmd = true, .group = "server", .complexity = "Depends on subcommand.", .summary = "Helps those who test the server.", .subcommands = debug_subcommands},
-    {.name = "shutdown", .on_main = cmd_shutdown, .arity = -1, .plan = PLAN_MAIN, .flags = CMD_ADMIN | CMD_NO_SCRIPT | CMD_LOADING | CMD_STALE | CMD_NO_MULTI | CMD_ALLOW_BUSY, .keys = KEYS_NONE,
-     .since = "1.0.0", .group = "server", .complexity = "O(1)", .summary = "Stops the server."},
     {.name = "monitor", .on_net = cmd_monitor, .arity = 1, .plan = PLAN_NET, .flags = CMD_ADMIN | CMD_NO_SCRIPT | CMD_LOADING | CMD_STALE | CMD_BARRIER, .keys = KEYS_NONE,
      .since = "1.0.0", .group = "server", .complexity = "O(n) for n monitors, with each command", .summary = "Shows every command that is run, as it comes."},
     {.name = "time", .on_net = cmd_time, .arity = 1, .plan = PLAN_NET, .flags = CMD_LOADING | CMD_STALE | CMD_FAST, .keys = KEYS_NONE,

@@ -13,5 +13,8 @@ extern const struct command memory_subcommands[]; /* cmd_memory.c */
 /* [net] DEBUG with a subcommand that there is not, or too few arguments. */
 enum err cmd_debug_unknown(struct session *s, struct request *rq, struct reply *out);
 
+/* [main] DEBUG RELOAD: cmd_save.c. */
+enum err cmd_debug_reload(struct server *srv, struct request *rq, struct reply *out);
+
 /* The lines of a HELP subcommand. */
 void reply_help(struct reply *out, const char *const *lines, uint32_t count);

@@ -1,5 +1,5 @@
-/* cmd_debug.c: DEBUG SLEEP, DIGEST, DIGEST-VALUE, OBJECT, SET-ACTIVE-EXPIRE. Who may use it:
- * enable-debug-command, checked before a handler runs. */
+/* cmd_debug.c: DEBUG SLEEP, DIGEST, DIGEST-VALUE, OBJECT, SET-ACTIVE-EXPIRE, and the row of RELOAD.
+ * Who may use it: enable-debug-command, checked before a handler runs. */
 
 #include <stdlib.h>
 #include <time.h>
@@ -88,6 +88,19 @@ static enum err cmd_debug_help(struct session *s, struct request *rq, struct rep
         "    Output a hex signature of the values of all the specified keys.",
         "OBJECT <key>",
         "    Show low level info about `key` and associated value.",
+        "RELOAD [option ...]",
+        "    Save the RDB on disk and reload it back to memory. Valid <option> values:",
+        "    * MERGE: conflicting keys will be loaded from RDB.",
+        "    * NOFLUSH: the existing database will not be removed before load, but",
+        "      conflicting keys will generate an exception and kill the server.",
+        "    * NOSAVE: the database will be loaded from an existing RDB file.",
+        "    Examples:",
+        "    * DEBUG RELOAD: verify that the server is able to persist, flush and reload",
+        "      the database.",
+        "    * DEBUG RELOAD NOSAVE: replace the current database with the contents of an",
+        "      existing RDB file.",
+        "    * DEBUG RELOAD NOSAVE NOFLUSH MERGE: add the contents of an existing RDB",
+        "      file to the database.",
         "SET-ACTIVE-EXPIRE <0|1>",
         "    Setting it to 0 disables expiring keys in background when they are not",
         "    accessed (otherwise the Redis behavior). Setting it to 1 reenables back the",
@@ -115,6 +128,8 @@ const struct command debug_subcommands[] = {
      .since = "1.0.0", .group = "server", .complexity = "O(N): N elements of the values", .summary = "A digest of each value."},
     {.name = "object", .on_shard = cmd_debug_object_checked, .arity = -2, .plan = PLAN_ONE_SHARD, .flags = DEBUG_FLAGS, .keys = {{.flags = KEY_RO, .begin = 2, .last = 0, .step = 1}},
      .since = "1.0.0", .group = "server", .complexity = "O(N): N elements of the value", .summary = "Shows how a value is stored."},
+    {.name = "reload", .on_main = cmd_debug_reload, .arity = -2, .plan = PLAN_MAIN, .flags = DEBUG_FLAGS, .keys = KEYS_NONE,
+     .since = "1.0.0", .group = "server", .complexity = "O(N): N keys in all databases", .summary = "Saves all data, forgets it, and loads it again."},
     {.name = "set-active-expire", .on_net = cmd_debug_set_active_expire, .arity = -2, .plan = PLAN_NET, .flags = DEBUG_FLAGS | CMD_BARRIER | CMD_DEFERS, .keys = KEYS_NONE,
      .since = "1.0.0", .group = "server", .complexity = "O(1)", .summary = "Switches the removal of expired keys in the background."},
     {.name = "help", .on_net = cmd_debug_help, .arity = -2, .plan = PLAN_NET, .flags = DEBUG_FLAGS, .keys = KEYS_NONE,

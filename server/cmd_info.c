@@ -230,39 +230,73 @@ static void write_memory(struct info *in)
             {"lazyfree_pending_objects", s->lazyfree_pending}, {"lazyfreed_objects", s->lazyfreed});
 }
 
-/* There is no persistence yet: nothing was loaded, saved or forked. */
+/* Of a load that is under way; without one there are no such lines. */
+static void write_loading(struct info *in)
+{
+    const struct loader *l = &in->srv->loader;
+    if (!counter_read(&l->is_shown)) return;
+    uint64_t total = counter_read(&l->total_bytes), done = counter_read(&l->loaded_bytes);
+    uint64_t start_s = counter_read(&l->start_s), now_s = (uint64_t)(env_wall_us() / 1000000);
+    uint64_t elapsed_s = now_s > start_s ? now_s - start_s : 0;
+    uint64_t left = total > done ? total - done : 0;
+    NUMBERS(in, {"loading_start_time", start_s}, {"loading_total_bytes", total},
+            {"loading_rdb_used_mem", 0}, {"loading_loaded_bytes", done});
+    buf_printf(in->out, "loading_loaded_perc:%.2f\r\n",
+               total ? (double)done / (double)total * 100 : 100.0);
+    NUMBERS(in, {"loading_eta_seconds", done ? elapsed_s * left / done : 1});
+}
+
+/* A duration in seconds, plus 1; 0 stands for none. */
+static void write_since(struct info *in, const char *name, uint64_t plus_one)
+{
+    buf_printf(in->out, "%s:%lld\r\n", name, (long long)plus_one - 1);
+}
+
+/* Copies that were made because of a change while a save ran are what copy-on-write is elsewhere;
+ * they go as soon as they are written, so their size is told as 0. */
+static void write_rdb(struct info *in)
+{
+    static const char *const cow[] = {"current_cow_peak", "current_cow_size",
+                                      "current_cow_size_age", NULL};
+    const struct saver *s = &in->srv->saver;
+    const struct loader *l = &in->srv->loader;
+    bool is_saving = counter_read(&s->is_saving);
+    uint64_t now_s = (uint64_t)(env_wall_us() / 1000000);
+    uint64_t keys = counter_read(&s->keys_written);
+    NUMBERS(in, {"loading", counter_read(&l->is_shown)}, {"async_loading", 0});
+    write_zeros(in, cow);
+    write_text(in, "current_fork_perc", "0.00");
+    NUMBERS(in, {"current_save_keys_processed", is_saving ? keys : 0},
+            {"current_save_keys_total", is_saving ? counter_read(&s->keys_total) : 0},
+            {"rdb_changes_since_last_save", saver_changes(in->srv)},
+            {"rdb_bgsave_in_progress", is_saving},
+            {"rdb_last_save_time", counter_read(&s->last_save_s)});
+    write_text(in, "rdb_last_bgsave_status", counter_read(&s->last_failed) ? "err" : "ok");
+    write_since(in, "rdb_last_bgsave_time_sec", counter_read(&s->last_seconds));
+    uint64_t started_s = counter_read(&s->started_s);
+    write_since(in, "rdb_current_bgsave_time_sec", is_saving ? now_s - started_s + 1 : 0);
+    NUMBERS(in, {"rdb_saves", counter_read(&s->saves)}, {"rdb_last_cow_size", 0},
+            {"rdb_last_load_keys_expired", counter_read(&l->keys_expired)},
+            {"rdb_last_load_keys_loaded", counter_read(&l->keys_loaded)});
+}
+
+/* There is no append only file yet. */
 static void write_persistence(struct info *in)
 {
-    static const char *const before[] = {
-        "loading",          "async_loading",        "current_cow_peak",
-        "current_cow_size", "current_cow_size_age", NULL};
-    static const char *const rdb[] = {"current_save_keys_processed", "current_save_keys_total",
-                                      "rdb_bgsave_in_progress", "rdb_last_save_time", NULL};
-    static const char *const times[] = {"rdb_last_bgsave_time_sec",
-                                        "rdb_current_bgsave_time_sec",
-                                        "rdb_saves",
-                                        "rdb_last_cow_size",
-                                        "rdb_last_load_keys_expired",
-                                        "rdb_last_load_keys_loaded",
-                                        "aof_enabled",
-                                        "aof_rewrite_in_progress",
-                                        "aof_rewrite_scheduled",
-                                        "aof_last_rewrite_time_sec",
-                                        "aof_current_rewrite_time_sec",
-                                        NULL};
+    static const char *const before[] = {"aof_enabled", "aof_rewrite_in_progress",
+                                         "aof_rewrite_scheduled", NULL};
     static const char *const aof[] = {"aof_rewrites", "aof_rewrites_consecutive_failures", NULL};
-    static const char *const after[] = {"aof_last_cow_size",         "aof_delayed_fsync",
-                                        "aof_buffer_length",         "module_fork_in_progress",
+    static const char *const after[] = {"aof_last_cow_size", "module_fork_in_progress",
                                         "module_fork_last_cow_size", NULL};
+    write_rdb(in);
     write_zeros(in, before);
-    write_text(in, "current_fork_perc", "0.00");
-    write_zeros(in, rdb);
-    write_text(in, "rdb_last_bgsave_status", "ok");
-    write_zeros(in, times);
+    write_since(in, "aof_last_rewrite_time_sec", 0);
+    write_since(in, "aof_current_rewrite_time_sec", 0);
     write_text(in, "aof_last_bgrewrite_status", "ok");
     write_zeros(in, aof);
     write_text(in, "aof_last_write_status", "ok");
     write_zeros(in, after);
+    write_loading(in);
 }
 
 static void write_kbps(struct info *in, const char *name, uint64_t bytes)

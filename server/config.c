@@ -267,8 +267,6 @@ static const struct {
     {"appendonly", "no",
      "appendonly is set, but this version writes no append only file: all data is lost when the "
      "server stops"},
-    {"save", "",
-     "save is set, but this version writes no snapshots: all data is lost when the server stops"},
     {"aclfile", "",
      "aclfile is set, but this version has no ACL users: only requirepass guards the server"},
     {"user", NULL,

@@ -15,11 +15,12 @@
 
 /* Set by signal handlers, looked at by the main loop, which a signal wakes. */
 static volatile sig_atomic_t stop_signal;
+static volatile sig_atomic_t interrupts;
 static volatile sig_atomic_t reopen_log;
 
 static void on_stop_signal(int number)
 {
-    if (stop_signal && number == SIGINT) _exit(1); /* the second one does not wait */
+    if (number == SIGINT && interrupts++ > 0) _exit(1); /* the second one does not wait */
     stop_signal = number;
 }
 
@@ -161,6 +162,41 @@ static bool prepare_process(struct config *c)
     return true;
 }
 
+/* SIGHUP is seen to; true if it is time to go. */
+static bool look_at_signals(void)
+{
+    if (reopen_log) {
+        reopen_log = 0;
+        log_reopen();
+    }
+    return stop_signal != 0;
+}
+
+/* Clients get -LOADING meanwhile. What was being loaded when the server is told to stop is not
+ * saved again. False: there will be no serving. */
+static bool load(struct server *srv)
+{
+    signals_block(false);
+    while (!loader_is_idle(&srv->loader) && !look_at_signals()) server_step(srv, UINT64_MAX);
+    signals_block(true);
+    return loader_is_idle(&srv->loader) && !srv->has_failed_to_load;
+}
+
+static void stop_by_signal(struct server *srv)
+{
+    bool is_int = stop_signal == SIGINT;
+    stop_signal = 0;
+    if (srv->shutdown.state != SHUTDOWN_IDLE) return;
+    log_warning("Received %s scheduling shutdown...", is_int ? "SIGINT" : "SIGTERM");
+    uint32_t words = is_int ? srv->config->shutdown_on_sigint : srv->config->shutdown_on_sigterm;
+    unsigned given = 0;
+    if (words & CONFIG_SHUTDOWN_SAVE) given |= SHUTDOWN_SAVE;
+    if (words & CONFIG_SHUTDOWN_NOSAVE) given |= SHUTDOWN_NOSAVE;
+    if (words & CONFIG_SHUTDOWN_NOW) given |= SHUTDOWN_NOW;
+    if (words & CONFIG_SHUTDOWN_FORCE) given |= SHUTDOWN_FORCE;
+    shutdown_begin(srv, given, NULL);
+}
+
 static void serve(struct server *srv)
 {
     for (uint32_t i = 0; i < srv->listener_count; i++)
@@ -174,14 +210,7 @@ static void serve(struct server *srv)
     signals_block(false);
     while (!srv->should_stop) {
         server_step(srv, UINT64_MAX);
-        if (reopen_log) {
-            reopen_log = 0;
-            log_reopen();
-        }
-        if (!stop_signal) continue;
-        log_warning("Received %s scheduling shutdown...",
-                    stop_signal == SIGINT ? "SIGINT" : "SIGTERM");
-        server_request_stop(srv);
+        if (look_at_signals()) stop_by_signal(srv);
     }
     signals_block(true);
 }
@@ -200,9 +229,10 @@ static int run(struct server *srv, struct config *config, const char *record_pat
     }
     signals_block(true);
     bool is_up = server_start(srv, why);
-    if (is_up)
+    bool is_loaded = is_up && load(srv);
+    if (is_loaded)
         serve(srv);
-    else
+    else if (!is_up)
         log_warning("%s", why);
     log_notice("Stopping");
     if (is_up) supervise_stopping(srv->config);
@@ -210,7 +240,7 @@ static int run(struct server *srv, struct config *config, const char *record_pat
     if (record_path && is_up) write_record(srv, record_path);
     if (srv->config->pidfile[0]) unlink(srv->config->pidfile);
     if (is_up) log_notice("Shoal is now ready to exit, bye bye...");
-    return is_up ? 0 : 1;
+    return is_up && !srv->has_failed_to_load ? 0 : 1;
 }
 
 /* True if the first argument asked for that and nothing else. */

@@ -15,6 +15,7 @@ static const struct command_family *const families[] = {
     &client_family,
     &command_info_family,
     &admin_family,
+    &save_family,
     &info_family,
     &string_family,
     &lcs_family,

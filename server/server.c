@@ -250,7 +250,7 @@ static void reply_arrives(struct thread *at, struct call *c)
     thread_call(at, w->server->thread.id, c);
 }
 
-static void request_answer(struct server *srv, struct main_request *m)
+void server_answer(struct server *srv, struct main_request *m)
 {
     uint32_t errors = m->reply.error_count;
     m->chain = reply_take(&m->reply);
@@ -291,8 +291,8 @@ static void requests_run(struct server *srv)
         if (!srv->should_stop) request_run(srv, m);
         if (srv->change)
             srv->change->waiting = m;
-        else
-            request_answer(srv, m);
+        else if (!m->is_deferred)
+            server_answer(srv, m);
     }
 }
 
@@ -359,7 +359,7 @@ static void config_is_taken(struct thread *at, struct call *c)
     struct main_request *m = change->waiting;
     srv->change = NULL;
     mem_free(&srv->mem, change, change_bytes(srv));
-    if (m) request_answer(srv, m);
+    if (m) server_answer(srv, m);
     requests_run(srv);
 }
 
@@ -512,6 +512,7 @@ bool server_init(struct server *srv, struct config *config, char *why)
     srv->route_ticks =
         mem_alloc_zeroed(&srv->mem, srv->router.route_count * sizeof *srv->route_ticks);
     workers_init(srv, &t);
+    saver_init(srv);
     lending_update(srv, config);
     return true;
 }
@@ -533,11 +534,36 @@ static void log_memory(const struct config *c)
                     c->maxmemory_bytes ? "close to" : "not set below");
 }
 
+/* ---- the data that was saved ---- */
+
+static void is_loaded(struct server *srv, bool ok)
+{
+    if (!ok) {
+        srv->has_failed_to_load = true;
+        srv->should_stop = true;
+        return;
+    }
+    saver_forget_changes(srv);
+    obstacles_change(srv, 0, OBSTACLE_LOADING, NULL);
+}
+
+/* Clients are accepted from the start and told that it takes a moment. */
+static bool begin_to_load(struct server *srv, char *why)
+{
+    enum loader_begin begun = loader_start(srv, false, is_loaded);
+    if (begun == LOADER_FAILED) snprintf(why, 2 * ENV_NAME_BYTES_MAX, "%.255s", srv->loader.why);
+    if (begun != LOADER_STARTED) return begun == LOADER_NO_FILE;
+    srv->obstacles = OBSTACLE_LOADING;
+    for (uint16_t i = 0; i < srv->worker_count; i++) srv->workers[i].obstacles = OBSTACLE_LOADING;
+    return true;
+}
+
 bool server_start(struct server *srv, char *why)
 {
     const struct config *c = srv->config;
     struct env_loop_options options = {.name = "main", .backend = c->io_backend};
     if (env_loop_create(&options, &srv->thread.loop, why) != OK) return false;
+    if (!begin_to_load(srv, why)) return false;
     bool pin = c->pin_threads == CONFIG_PIN_YES ||
                (c->pin_threads == CONFIG_PIN_AUTO && srv->worker_count > 1 &&
                 srv->cpus.affinity_count == srv->cpus.online_count &&
@@ -601,11 +627,15 @@ void server_step(struct server *srv, uint64_t max_sleep_ns)
     uint64_t now_ns = srv->thread.now_ns;
     bool any = thread_run_calls(&srv->thread);
     take_events(srv);
+    saver_step(srv);
+    shutdown_step(srv);
+    any |= loader_step(srv);
     if (now_ns >= srv->cron_next_ns) {
         sample(srv, now_ns);
         lending_update(srv, srv->config);
         defragmenter_update(srv, now_ns);
         client_eviction_update(srv);
+        saver_cron(srv);
         srv->cron_next_ns = now_ns + CRON_NS;
     }
     uint64_t sleep_ns = any ? 0 : MIN(max_sleep_ns, srv->cron_next_ns - now_ns);
@@ -630,7 +660,8 @@ static bool workers_drained(const struct server *srv)
 static bool main_is_drained(const struct server *srv)
 {
     return srv->accepted_count == 0 && !srv->change && !srv->queue_first &&
-           srv->client_eviction.waiting == 0;
+           srv->client_eviction.waiting == 0 && srv->obstacle_changes == 0 &&
+           saver_is_idle(&srv->saver) && loader_is_idle(&srv->loader);
 }
 
 void server_stop(struct server *srv)
@@ -638,6 +669,8 @@ void server_stop(struct server *srv)
     listeners_close(srv);
     listeners_await_closed(srv);
     uint64_t give_up_ns = env_now_ns() + STOP_PATIENCE_NS;
+    saver_cancel(srv);
+    loader_cancel(srv);
     /* Workers close the connections that they have, so those on their way must have arrived. */
     while (!main_is_drained(srv) && env_now_ns() < give_up_ns) server_step(srv, 1000000);
     for (uint16_t i = 0; i < srv->worker_count; i++) worker_ask_to_stop(&srv->workers[i]);
@@ -645,6 +678,7 @@ void server_stop(struct server *srv)
         server_step(srv, 1000000);
     srv->is_drained = workers_drained(srv) && main_is_drained(srv);
     for (uint16_t i = 0; i < srv->worker_count; i++) worker_join(&srv->workers[i]);
+    if (!saver_is_idle(&srv->saver)) saver_give_up(srv);
     if (srv->thread.loop) env_loop_destroy(srv->thread.loop);
     srv->thread.loop = NULL;
 }
@@ -653,6 +687,7 @@ void server_deinit(struct server *srv)
 {
     for (uint16_t i = 0; i < srv->worker_count; i++) worker_deinit(&srv->workers[i]);
     client_eviction_deinit(srv);
+    saver_deinit(srv);
     mem_free(&srv->mem, srv->workers, srv->worker_count * sizeof *srv->workers);
     mem_free(&srv->mem, srv->net_workers, srv->mesh.net_count * sizeof(struct worker *));
     mem_free(&srv->mem, srv->shard_workers, srv->mesh.shard_count * sizeof(struct worker *));

@@ -19,8 +19,12 @@
 #include "base/thread.h"
 #include "server/client_eviction.h"
 #include "server/config.h"
+#include "server/loader.h"
+#include "server/obstacles.h"
 #include "server/router.h"
+#include "server/saver.h"
 #include "server/session.h"
+#include "server/shutdown.h"
 
 #define SERVER_LISTENERS_MAX (CONFIG_BIND_MAX + 1)
 #define SERVER_VERSION "0.1.0"
@@ -87,10 +91,15 @@ struct server {
     uint64_t cron_next_ns;
     uint32_t accepted_count; /* sockets on their way to a net thread, until the call is back */
     bool should_stop;
+    bool has_failed_to_load;
     bool is_drained;              /* after server_stop: nothing is under way, memory may be freed */
     struct config_change *change; /* under way: every worker must take it before the next one */
     struct main_request *queue_first, *queue_last; /* wait for it */
     struct client_eviction client_eviction;
+    uint32_t obstacles, obstacle_changes; /* as sent to the net threads; changes on their way */
+    struct saver saver;
+    struct loader loader;
+    struct shutdown shutdown;
 
     /* ---- any thread reads ---- */
     struct server_samples samples;
@@ -112,7 +121,8 @@ struct main_request {
     struct chunk *chain;
     struct main_request *next;
     size_t bytes;
-    struct mem *mem; /* the net thread's: owns this struct */
+    bool is_deferred; /* server_answer will be called later */
+    struct mem *mem;  /* the net thread's: owns this struct */
 };
 
 /* [net] */
@@ -132,7 +142,10 @@ void server_publish_config(struct server *srv, struct config *changed);
  * with the client's text in `error`. */
 MUST_USE bool server_apply_config(struct server *srv, const struct config *changed, uint32_t areas,
                                   struct buf *error);
-/* [main] Asks the run loop to end: SHUTDOWN, signals. */
+/* [main] In a handler that has set is_deferred: the reply is written now. An empty one leaves the
+ * connection waiting for its end. */
+void server_answer(struct server *srv, struct main_request *m);
+/* [main] Asks the run loop to end, now. */
 void server_request_stop(struct server *srv);
 
 /* Totals over all workers: [any] */

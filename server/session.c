@@ -6,6 +6,7 @@
 #include "server/blocking.h"
 #include "server/coord.h"
 #include "server/exec.h"
+#include "server/obstacles.h"
 #include "server/server.h"
 #include "server/session_wait.h"
 #include "server/worker.h"
@@ -237,6 +238,27 @@ static bool is_paused(struct session *s, const struct command *c)
     if ((int64_t)(w->thread.now_ns / 1000000) >= w->pause_until_ms) return false;
     uint32_t flags = c->flags | (c->on_net == cmd_exec ? s->tx.command_flags : 0);
     return w->pause_mode == PAUSE_ALL || flags & (CMD_WRITE | CMD_MAY_REPLICATE);
+}
+
+/* True: the command has been answered, or (*wait) must wait. Rare enough for one test before it. */
+static bool meets_obstacle(struct session *s, const struct route *route, bool *wait)
+{
+    const struct worker *w = session_worker(s);
+    const struct command *c = route->command;
+    *wait = w->obstacles & OBSTACLE_HELD;
+    if (*wait) return true;
+    if (w->obstacles & OBSTACLE_LOADING && !(c->flags & CMD_LOADING)) {
+        session_reject(s, route, ERR_LOADING);
+        return true;
+    }
+    uint32_t flags = c->flags | (c->on_net == cmd_exec ? s->tx.command_flags : 0);
+    bool would_lie = flags & CMD_WRITE || strcmp(c->name, "ping") == 0;
+    if (w->obstacles & OBSTACLE_MISCONF && would_lie && w->config->stop_writes_on_bgsave_error &&
+        w->config->save_count > 0) {
+        session_reject(s, route, ERR_MISCONF);
+        return true;
+    }
+    return false;
 }
 
 /* Rows with CMD_PROTECTED: who may use them is enable-debug-command's affair. */
@@ -471,6 +493,8 @@ static bool dispatch(struct session *s)
     const struct route *route = find_route(s);
     if (unlikely(!route)) return true;
     if (unlikely(!check_allowed(s, route))) return true;
+    bool wait;
+    if (unlikely(w->obstacles) && meets_obstacle(s, route, &wait)) return !wait;
     if (unlikely(is_paused(s, route->command))) return false;
     bool is_watched = server_has_monitors(w->server);
     if (unlikely(is_watched)) monitor_note(s, route);

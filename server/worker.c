@@ -197,7 +197,8 @@ static void send_late(struct shard *sh, struct late_reply *late)
     thread_call(&w->thread, w->server->mesh.net_threads[late->net_id]->id, &late->call);
 }
 
-static const struct shard_hooks shard_hooks = {.send_late = send_late, .notify = notify_publish};
+static const struct shard_hooks shard_hooks = {
+    .send_late = send_late, .send_chunk = saver_send_chunk, .notify = notify_publish};
 
 /* ---- errorstats ---- */
 

@@ -56,6 +56,7 @@ struct worker {
     struct route_counters *routes;
     struct counter commands_processed, evicted_clients;
     struct error_kind *error_kinds;
+    uint32_t obstacles; /* enum obstacle: one test before each command */
     enum pause_mode pause_mode;
     int64_t pause_until_ms; /* monotonic */
     struct net_timer pause_timer;

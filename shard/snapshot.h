@@ -29,7 +29,7 @@
 #pragma once
 
 #include "base/thread.h"
-#include "persist/rdb_file.h"
+#include "persist/rdb_thread.h"
 #include "shard/keyspace.h"
 
 #define SNAPSHOT_CHUNK_BYTES (128 * 1024)
@@ -40,8 +40,8 @@
 struct shard;
 
 struct snapshot_chunk {
-    struct call call;            /* of whoever carries it */
-    struct snapshot_chunk *next; /* of whoever has it */
+    struct call call;       /* of whoever carries it */
+    struct rdb_piece piece; /* of whoever writes it */
     uint16_t shard_id;
     uint32_t db;
     uint64_t key_count;

@@ -26,6 +26,8 @@
  *     CLAIM id s                    serves a claim, the reply being that of its command
  *     CLAIM id d                    drops it; replies +OK
  *     AGAIN id                      goes on waiting in the place of one that had been asked
+ *     SNAPSHOT                      begins a snapshot here and now (shard/snapshot.h); replies +OK
+ *     EMPTY                         empties all databases, for DEBUG RELOAD; replies +OK
  *
  * Modes: "d" reports the value and its deadline (array of two, or null if there is none), "-"
  * nothing (null), "e" 1 if the key is there, 2 if it may expire, else null, "l" and "r" the first
@@ -317,6 +319,25 @@ static enum err cmd_again(struct shard *sh, struct request *rq, struct reply *ou
     return OK;
 }
 
+/* ---- of the main thread, to all shards in one turn ---- */
+
+static enum err cmd_snapshot(struct shard *sh, struct request *rq, struct reply *out)
+{
+    UNUSED const struct request *nothing = rq;
+    snapshot_begin(sh);
+    reply_ok(out);
+    return OK;
+}
+
+static enum err cmd_empty(struct shard *sh, struct request *rq, struct reply *out)
+{
+    UNUSED const struct request *nothing = rq;
+    for (uint32_t db = 0; db < sh->keys.database_count; db++) keyspace_flush(sh, db);
+    tracking_note_flush(sh);
+    reply_ok(out);
+    return OK;
+}
+
 /* clang-format off */
 static const struct command commands[] = {
     {.name = "lock", .on_shard = cmd_lock, .arity = -4, .plan = PLAN_ONE_SHARD, .flags = CMD_WRITE,
@@ -355,6 +376,10 @@ static const struct command commands[] = {
      .keys = KEYS_NONE, .group = "internal", .summary = "Ends a claim."},
     {.name = "again", .on_shard = cmd_again, .arity = 2, .plan = PLAN_ONE_SHARD, .flags = CMD_WRITE,
      .keys = KEYS_NONE, .group = "internal", .summary = "Goes on waiting."},
+    {.name = "snapshot", .on_shard = cmd_snapshot, .arity = 1, .plan = PLAN_ALL_SHARDS,
+     .keys = KEYS_NONE, .group = "internal", .summary = "Begins a snapshot."},
+    {.name = "empty", .on_shard = cmd_empty, .arity = 1, .plan = PLAN_ALL_SHARDS,
+     .keys = KEYS_NONE, .group = "internal", .summary = "Empties all databases."},
 };
 /* clang-format on */
 const struct command_family internal_family = {"internal", commands, ARRAY_LEN(commands)};

@@ -1,0 +1,294 @@
+#include "server/loader.h"
+
+#include <stdio.h>
+
+#include "base/log.h"
+#include "server/server.h"
+#include "server/worker.h"
+#include "shard/dump.h"
+#include "shard/type/hash.h"
+
+/* One key on its way to its shard; name and value follow. */
+struct load_record {
+    struct rdb_file_key key; /* without the name */
+    uint64_t name_size, value_size, offset;
+    uint32_t db;
+};
+
+struct load_batch {
+    struct call call;
+    struct server *server;
+    uint16_t shard;
+    bool may_replace;
+    struct buf records;
+    /* ---- written by the shard ---- */
+    uint64_t loaded, expired;
+    const char *error; /* NULL: none */
+    uint64_t error_offset;
+};
+
+/* ---- on the shard ---- */
+
+/* NULL, or what is wrong. */
+static const char *load_record(struct shard *sh, struct load_batch *b, const struct load_record *r,
+                               struct bytes name, struct bytes value)
+{
+    struct key k = {.name = name, .hash = bytes_hash(name, sh->keys.seed), .db = r->db};
+    if (r->key.deadline_ms && r->key.deadline_ms < sh->now_ms) {
+        b->expired++;
+        return NULL;
+    }
+    struct entry *e = dump_try_read(&sh->mem, value, name, r->key.deadline_ms, sh->now_ms);
+    if (!e) return "a value is malformed, of a type that is not known here, or there is no memory";
+    if (entry_type(e) == TYPE_HASH) {
+        struct hash h = hash_of(e);
+        if (hash_length(&h) == 0) { /* all fields had expired */
+            object_free(&sh->mem, e);
+            b->expired++;
+            return NULL;
+        }
+    }
+    if (!b->may_replace && keyspace_peek(sh, &k)) {
+        object_free(&sh->mem, e);
+        return "a key is there twice";
+    }
+    keyspace_put_entry(sh, &k, e);
+    if (r->key.idle_s >= 0 || r->key.frequency >= 0)
+        keyspace_set_access(sh, e, r->key.idle_s, r->key.frequency);
+    b->loaded++;
+    return NULL;
+}
+
+static void batch_is_back(struct thread *at, struct call *c);
+
+static void batch_arrives(struct thread *at, struct call *c)
+{
+    struct worker *w = at->owner;
+    struct shard *sh = &w->shard;
+    struct load_batch *b = container_of(c, struct load_batch, call);
+    struct bytes rest = buf_view(&b->records);
+    sh->is_quiet = true; /* nobody asked for that */
+    while (rest.size > 0 && !b->error) {
+        struct load_record r;
+        memcpy(&r, rest.data, sizeof r);
+        const char *name = rest.data + sizeof r;
+        b->error = load_record(sh, b, &r, bytes_make(name, r.name_size),
+                               bytes_make(name + r.name_size, r.value_size));
+        b->error_offset = r.offset;
+        size_t size = sizeof r + r.name_size + r.value_size;
+        rest = bytes_make(rest.data + size, rest.size - size);
+    }
+    sh->is_quiet = false;
+    c->run = batch_is_back;
+    thread_call(at, w->server->thread.id, c);
+}
+
+/* ---- batches ---- */
+
+static void fail(struct loader *l, const char *what, uint64_t offset)
+{
+    if (l->has_failed) return;
+    l->has_failed = true;
+    snprintf(l->why, sizeof l->why, "%.200s: at offset %llu: %s", l->path,
+             (unsigned long long)offset, what);
+}
+
+static void batch_free(struct server *srv, struct load_batch *b)
+{
+    buf_clear(&b->records);
+    mem_free(&srv->mem, b, sizeof *b);
+}
+
+static void batch_is_back(struct thread *at, struct call *c)
+{
+    struct server *srv = at->owner;
+    struct loader *l = &srv->loader;
+    struct load_batch *b = container_of(c, struct load_batch, call);
+    l->away_bytes -= b->records.size;
+    l->away_count--;
+    counter_add(&l->keys_loaded, b->loaded);
+    counter_add(&l->keys_expired, b->expired);
+    if (b->error) fail(l, b->error, b->error_offset);
+    batch_free(srv, b);
+}
+
+static void batch_send(struct server *srv, uint16_t shard)
+{
+    struct loader *l = &srv->loader;
+    struct load_batch *b = l->filling[shard];
+    if (!b) return;
+    l->filling[shard] = NULL;
+    l->away_bytes += b->records.size;
+    l->away_count++;
+    b->call.run = batch_arrives;
+    thread_call(&srv->thread, srv->shard_workers[shard]->thread.id, &b->call);
+}
+
+static struct load_batch *batch_for(struct server *srv, uint16_t shard)
+{
+    struct load_batch **b = &srv->loader.filling[shard];
+    if (*b) return *b;
+    *b = mem_alloc(&srv->mem, sizeof **b);
+    **b = (struct load_batch){.server = srv,
+                              .shard = shard,
+                              .may_replace = srv->loader.may_replace,
+                              .records = {.mem = &srv->mem}};
+    return *b;
+}
+
+static void add_key(struct server *srv, const struct rdb_item *item)
+{
+    struct loader *l = &srv->loader;
+    uint64_t hash;
+    uint16_t shard = router_shard(&srv->router, item->name, &hash);
+    struct load_batch *b = batch_for(srv, shard);
+    struct load_record r = {.key = item->key,
+                            .name_size = item->name.size,
+                            .value_size = item->value.size,
+                            .offset = item->offset,
+                            .db = l->db};
+    char *at = buf_try_reserve(&b->records, sizeof r + r.name_size + r.value_size);
+    if (!at) {
+        fail(l, "there is no memory for a value", item->offset);
+        return;
+    }
+    memcpy(at, &r, sizeof r);
+    if (r.name_size) memcpy(at + sizeof r, item->name.data, r.name_size);
+    memcpy(at + sizeof r + r.name_size, item->value.data, r.value_size);
+    b->records.size += sizeof r + r.name_size + r.value_size;
+    if (b->records.size >= LOADER_BATCH_BYTES) batch_send(srv, shard);
+}
+
+/* ---- reading ---- */
+
+static bool read_bytes(void *context, char *to, size_t room, size_t *size)
+{
+    struct loader *l = context;
+    bool done = env_input_read(l->input, to, room, size) == OK;
+    l->read_bytes += *size;
+    counter_set(&l->loaded_bytes, l->read_bytes);
+    return done;
+}
+
+static void take_item(struct server *srv, const struct rdb_item *item)
+{
+    struct loader *l = &srv->loader;
+    switch (item->kind) {
+    case RDB_ITEM_KEY:
+        add_key(srv, item);
+        return;
+    case RDB_ITEM_DATABASE:
+        if (item->db >= srv->database_count)
+            fail(l, "a database has a higher number than `databases` allows", item->offset);
+        l->db = (uint32_t)item->db;
+        return;
+    case RDB_ITEM_FUNCTION:
+        if (!l->has_told_functions)
+            log_warning("%s holds functions, which this version skips", l->path);
+        l->has_told_functions = true;
+        return;
+    case RDB_ITEM_END:
+        l->has_read_all = true;
+        return;
+    case RDB_ITEM_ERROR:
+        fail(l, item->error, item->offset);
+        return;
+    case RDB_ITEM_AUX:
+    case RDB_ITEM_SIZES:
+        return;
+    }
+}
+
+static void read_slice(struct server *srv)
+{
+    struct loader *l = &srv->loader;
+    uint64_t end_ns = env_now_ns() + LOADER_SLICE_US * 1000ULL;
+    while (!l->has_failed && !l->has_read_all && l->away_bytes < LOADER_AWAY_BYTES_MAX) {
+        struct rdb_item item;
+        for (unsigned i = 0; i < 64 && !l->has_failed && !l->has_read_all; i++) {
+            (void)rdb_file_next(&l->reader, &item);
+            take_item(srv, &item);
+        }
+        if (env_now_ns() >= end_ns) break;
+    }
+    for (uint16_t i = 0; l->has_read_all && i < srv->mesh.shard_count; i++) batch_send(srv, i);
+}
+
+/* ---- the end ---- */
+
+static void tell(const struct loader *l)
+{
+    double seconds = (double)(env_now_ns() - l->started_ns) / 1e9;
+    log_notice("DB loaded from disk: %.3f seconds: %llu keys, %llu expired, %llu bytes of %s",
+               seconds, (unsigned long long)counter_read(&l->keys_loaded),
+               (unsigned long long)counter_read(&l->keys_expired),
+               (unsigned long long)l->read_bytes, l->path);
+}
+
+static void finish(struct server *srv)
+{
+    struct loader *l = &srv->loader;
+    uint16_t shard_count = srv->mesh.shard_count;
+    for (uint16_t i = 0; i < shard_count; i++)
+        if (l->filling[i]) batch_free(srv, l->filling[i]);
+    mem_free(&srv->mem, l->filling, shard_count * sizeof(struct load_batch *));
+    rdb_file_reader_deinit(&l->reader);
+    env_input_close(l->input);
+    mem_free(&srv->mem, l->input, sizeof *l->input);
+    l->is_loading = false;
+    counter_set(&l->is_shown, 0);
+    if (l->has_failed)
+        log_warning("Loading failed: %s", l->why);
+    else
+        tell(l);
+    l->done(srv, !l->has_failed);
+}
+
+bool loader_step(struct server *srv)
+{
+    struct loader *l = &srv->loader;
+    if (likely(!l->is_loading)) return false;
+    if (!l->has_failed && !l->has_read_all) read_slice(srv);
+    bool is_through = l->has_failed || l->has_read_all;
+    if (is_through && l->away_count == 0) {
+        finish(srv);
+        return true;
+    }
+    return !is_through && l->away_bytes < LOADER_AWAY_BYTES_MAX;
+}
+
+void loader_cancel(struct server *srv)
+{
+    struct loader *l = &srv->loader;
+    if (l->is_loading) fail(l, "it was given up", l->read_bytes);
+}
+
+/* ---- the beginning ---- */
+
+enum loader_begin loader_start(struct server *srv, bool may_replace, loader_done_fn *done)
+{
+    struct loader *l = &srv->loader;
+    CHECK(!l->is_loading);
+    bool is_missing;
+    struct env_input input;
+    snprintf(l->path, sizeof l->path, "%s", saver_path(srv));
+    if (env_input_open(&input, l->path, &is_missing, l->why) != OK)
+        return is_missing ? LOADER_NO_FILE : LOADER_FAILED;
+    l->input = mem_alloc(&srv->mem, sizeof *l->input);
+    *l->input = input;
+    rdb_file_reader_init(&l->reader, &srv->mem, read_bytes, l);
+    l->filling = mem_alloc_zeroed(&srv->mem, srv->mesh.shard_count * sizeof(struct load_batch *));
+    l->has_failed = l->has_read_all = l->has_told_functions = false;
+    l->is_loading = true;
+    l->may_replace = may_replace;
+    l->done = done;
+    l->read_bytes = l->db = 0;
+    l->started_ns = env_now_ns();
+    counter_set(&l->total_bytes, input.size);
+    counter_set(&l->loaded_bytes, 0);
+    counter_set(&l->start_s, (uint64_t)(env_wall_us() / 1000000));
+    counter_set(&l->keys_loaded, 0);
+    counter_set(&l->keys_expired, 0);
+    counter_set(&l->is_shown, 1);
+    return LOADER_STARTED;
+}

@@ -1,0 +1,157 @@
+#include "server/shutdown.h"
+
+#include "base/log.h"
+#include "server/server.h"
+
+/* ---- ends ---- */
+
+static void let_go(struct server *srv)
+{
+    srv->shutdown.state = SHUTDOWN_IDLE;
+    obstacles_change(srv, 0, OBSTACLE_HELD, NULL);
+}
+
+/* With the error, or +OK. */
+static void answer(struct server *srv, const char *error)
+{
+    struct main_request *m = srv->shutdown.asker;
+    srv->shutdown.asker = NULL;
+    if (!m) return;
+    if (error)
+        reply_error(&m->reply, "%s", error);
+    else
+        reply_ok(&m->reply);
+    server_answer(srv, m);
+}
+
+static void fail(struct server *srv)
+{
+    bool is_reload = srv->shutdown.is_reload;
+    let_go(srv);
+    if (!is_reload) {
+        log_warning("Errors trying to shut down the server: see above. It goes on.");
+        answer(srv, "ERR Errors trying to SHUTDOWN. Check logs.");
+    } else {
+        answer(srv, "ERR Error trying to load the RDB dump, check server logs.");
+    }
+}
+
+static void stop(struct server *srv)
+{
+    struct main_request *m = srv->shutdown.asker;
+    srv->shutdown.asker = NULL;
+    srv->shutdown.state = SHUTDOWN_IDLE;
+    server_request_stop(srv);
+    if (m) server_answer(srv, m); /* without a reply: its connection is about to be closed */
+}
+
+/* ---- DEBUG RELOAD: loading again ---- */
+
+static void reload_is_loaded(struct server *srv, bool ok)
+{
+    if (!ok) {
+        fail(srv);
+        return;
+    }
+    saver_forget_changes(srv);
+    let_go(srv);
+    answer(srv, NULL);
+}
+
+static void reload_is_empty(struct server *srv)
+{
+    srv->shutdown.state = SHUTDOWN_LOADING;
+    bool merge = srv->shutdown.words & RELOAD_MERGE;
+    if (loader_start(srv, merge, reload_is_loaded) == LOADER_STARTED) return;
+    log_warning("DEBUG RELOAD: %s", srv->loader.why);
+    fail(srv);
+}
+
+static void reload_load(struct server *srv)
+{
+    struct shutdown *s = &srv->shutdown;
+    s->state = SHUTDOWN_EMPTYING;
+    if (s->words & RELOAD_NOFLUSH)
+        reload_is_empty(srv);
+    else
+        everywhere_run(&s->emptying, srv, INTERNAL_EMPTY, reload_is_empty);
+}
+
+/* ---- saving ---- */
+
+static void is_saved(struct server *srv, bool ok)
+{
+    struct shutdown *s = &srv->shutdown;
+    if (!ok && s->is_reload)
+        fail(srv);
+    else if (s->is_reload)
+        reload_load(srv);
+    else if (ok || s->words & SHUTDOWN_FORCE)
+        stop(srv);
+    else
+        fail(srv);
+}
+
+/* A save that was under way is given up: it lacks what came after its cut. */
+void shutdown_step(struct server *srv)
+{
+    struct shutdown *s = &srv->shutdown;
+    if (s->state != SHUTDOWN_WAITING || !saver_is_idle(&srv->saver)) return;
+    if (s->is_reload && s->words & RELOAD_NOSAVE) {
+        reload_load(srv);
+        return;
+    }
+    if (!s->is_reload) log_notice("Saving the final RDB snapshot before exiting.");
+    s->state = SHUTDOWN_SAVING;
+    if (!saver_start(srv, is_saved)) is_saved(srv, false);
+}
+
+static void is_held(struct server *srv)
+{
+    if (srv->shutdown.state == SHUTDOWN_HOLDING) srv->shutdown.state = SHUTDOWN_WAITING;
+}
+
+static void begin(struct server *srv, unsigned words, struct main_request *asker, bool is_reload)
+{
+    struct shutdown *s = &srv->shutdown;
+    s->state = SHUTDOWN_HOLDING;
+    s->words = words;
+    s->asker = asker;
+    s->is_reload = is_reload;
+    saver_cancel(srv);
+    obstacles_change(srv, OBSTACLE_HELD, 0, is_held);
+}
+
+static bool should_save(const struct server *srv, unsigned words)
+{
+    if (srv->loader.is_loading || srv->obstacles & OBSTACLE_LOADING) return false;
+    if (words & SHUTDOWN_NOSAVE) return false;
+    return words & SHUTDOWN_SAVE || srv->config->save_count > 0;
+}
+
+void shutdown_begin(struct server *srv, unsigned words, struct main_request *asker)
+{
+    struct shutdown *s = &srv->shutdown;
+    if (should_save(srv, words) && s->state == SHUTDOWN_IDLE) {
+        begin(srv, words, asker, false);
+    } else if (s->state == SHUTDOWN_IDLE || !should_save(srv, words)) {
+        if (!s->asker) s->asker = asker;
+        stop(srv);
+    } else if (s->is_reload) { /* what it does to the data is soon over */
+        log_warning("DEBUG RELOAD is under way: ask again");
+        if (asker) {
+            reply_error(&asker->reply, "ERR Errors trying to SHUTDOWN. Check logs.");
+            server_answer(srv, asker);
+        }
+    }
+}
+
+void reload_begin(struct server *srv, unsigned words, struct main_request *asker)
+{
+    if (srv->shutdown.state == SHUTDOWN_IDLE) {
+        begin(srv, words, asker, true);
+        return;
+    }
+    reply_error(&asker->reply, "ERR Error trying to load the RDB dump, check server logs.");
+    server_answer(srv, asker);
+}
