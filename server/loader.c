@@ -8,6 +8,8 @@
 #include "shard/dump.h"
 #include "shard/type/hash.h"
 
+#define READ_ROUND 64 /* items between two looks at the clock */
+
 /* One key on its way to its shard; name and value follow. */
 struct load_record {
     struct rdb_file_key key; /* without the name */
@@ -202,10 +204,12 @@ static void take_item(struct server *srv, const struct rdb_item *item)
 static void read_slice(struct server *srv)
 {
     struct loader *l = &srv->loader;
-    uint64_t end_ns = env_now_ns() + LOADER_SLICE_US * 1000ULL;
+    bool is_slow = srv->config->key_load_delay_us > 0;
+    unsigned round = is_slow ? 1 : READ_ROUND;
+    uint64_t end_ns = is_slow ? 0 : env_now_ns() + LOADER_SLICE_US * 1000ULL;
     while (!l->has_failed && !l->has_read_all && l->away_bytes < LOADER_AWAY_BYTES_MAX) {
         struct rdb_item item;
-        for (unsigned i = 0; i < 64 && !l->has_failed && !l->has_read_all; i++) {
+        for (unsigned i = 0; i < round && !l->has_failed && !l->has_read_all; i++) {
             (void)rdb_file_next(&l->reader, &item);
             take_item(srv, &item);
         }
@@ -244,10 +248,22 @@ static void finish(struct server *srv)
     l->done(srv, !l->has_failed);
 }
 
+/* key-load-delay: one item after the other, for tests. */
+static bool is_held_back(struct server *srv)
+{
+    struct loader *l = &srv->loader;
+    if (likely(srv->config->key_load_delay_us <= 0) || l->has_failed || l->has_read_all)
+        return false;
+    if (srv->thread.now_ns < l->next_ns) return true;
+    l->next_ns = srv->thread.now_ns + (uint64_t)srv->config->key_load_delay_us * 1000;
+    return false;
+}
+
 bool loader_step(struct server *srv)
 {
     struct loader *l = &srv->loader;
     if (likely(!l->is_loading)) return false;
+    if (is_held_back(srv)) return true;
     if (!l->has_failed && !l->has_read_all) read_slice(srv);
     bool is_through = l->has_failed || l->has_read_all;
     if (is_through && l->away_count == 0) {
@@ -260,7 +276,9 @@ bool loader_step(struct server *srv)
 void loader_cancel(struct server *srv)
 {
     struct loader *l = &srv->loader;
-    if (l->is_loading) fail(l, "it was given up", l->read_bytes);
+    if (!l->is_loading) return;
+    l->is_cancelled = true;
+    fail(l, "it was given up", l->read_bytes);
 }
 
 /* ---- the beginning ---- */
@@ -278,7 +296,7 @@ enum loader_begin loader_start(struct server *srv, bool may_replace, loader_done
     *l->input = input;
     rdb_file_reader_init(&l->reader, &srv->mem, read_bytes, l);
     l->filling = mem_alloc_zeroed(&srv->mem, srv->mesh.shard_count * sizeof(struct load_batch *));
-    l->has_failed = l->has_read_all = l->has_told_functions = false;
+    l->is_cancelled = l->has_failed = l->has_read_all = l->has_told_functions = false;
     l->is_loading = true;
     l->may_replace = may_replace;
     l->done = done;

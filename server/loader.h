@@ -29,12 +29,13 @@ typedef void loader_done_fn(struct server *srv, bool ok);
 
 struct loader {
     bool is_loading, has_failed;
+    bool is_cancelled; /* failed by wish */
     bool may_replace; /* keys that are there: DEBUG RELOAD MERGE */
     bool has_read_all;
     bool has_told_functions;
     struct env_input *input;
     struct rdb_file_reader reader;
-    uint64_t read_bytes;
+    uint64_t read_bytes, next_ns;
     uint32_t db;
     struct load_batch **filling; /* by shard */
     uint64_t away_bytes;

@@ -538,7 +538,11 @@ static void log_memory(const struct config *c)
 
 static void is_loaded(struct server *srv, bool ok)
 {
+    if (srv->loader.is_cancelled) return; /* the server has been told to stop */
     if (!ok) {
+        log_warning("The server does not start with a part of its data: bring back a good %s, or "
+                    "move it away to start empty.",
+                    saver_path(srv));
         srv->has_failed_to_load = true;
         srv->should_stop = true;
         return;

@@ -47,6 +47,7 @@ static void shard_config_fill(struct shard_config *out, const struct config *c)
     *out = (struct shard_config){.proto_max_bulk_bytes = c->proto_bulk_bytes_max,
                                  .hz = (uint32_t)c->hz,
                                  .rdb_compression = c->rdbcompression,
+                                 .snapshot_delay_us = (uint64_t)MAX(c->rdb_key_save_delay_us, 0),
                                  .notify_classes = c->notify_keyspace_events,
                                  .tracking_keys_max = c->tracking_table_keys_max,
                                  .active_expire = true,

@@ -341,7 +341,7 @@ static void mark_again(struct shard *sh, const struct key *k, struct entry *e, i
 
 void keyspace_note_change(struct shard *sh, const struct key *k)
 {
-    note_change(sh, k);
+    note_fate(sh, k);
 }
 
 void keyspace_mark_again(struct shard *sh, const struct key *k, struct entry *e)

@@ -243,5 +243,6 @@ bool shard_background(struct shard *sh)
 uint64_t shard_next_deadline_ns(const struct shard *sh)
 {
     if (free_list_pending(sh->free_list) > 0) return 0;
-    return MIN(MIN(sh->expire_next_ns, evict_next_ns(sh)), defrag_next_ns(sh));
+    uint64_t next_ns = MIN(MIN(sh->expire_next_ns, evict_next_ns(sh)), defrag_next_ns(sh));
+    return MIN(next_ns, snapshot_next_ns(sh));
 }

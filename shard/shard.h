@@ -32,7 +32,8 @@ struct shard_config {
     uint32_t hz;
     uint64_t tracking_keys_max; /* of all shards; 0: no limit */
     uint32_t notify_classes;    /* enum notify_class: which keyspace events anybody gets */
-    bool rdb_compression;       /* of DUMP */
+    bool rdb_compression;       /* of DUMP and snapshots */
+    uint64_t snapshot_delay_us; /* of a snapshot's walk after each key, for tests; 0: none */
     bool active_expire;
     bool active_defrag;
     uint64_t defrag_scan_fields_max; /* of a value, in one go */

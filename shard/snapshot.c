@@ -162,6 +162,7 @@ void snapshot_begin(struct shard *sh)
     s->table_count = s->at = 0;
     s->cursor = 0;
     s->is_abandoned = false;
+    s->next_ns = 0;
     s->changes = counter_read(&sh->counters.changes);
     if (!s->tables) {
         s->table_capacity = sh->keys.database_count;
@@ -191,10 +192,17 @@ static void walk_entry(void *context, struct entry *e, uint64_t position)
     slice->is_cut = slice->left == 0 || env_ticks() >= slice->end_ticks;
 }
 
-bool snapshot_can_walk(const struct shard *sh)
+uint64_t snapshot_next_ns(const struct shard *sh)
 {
     const struct snapshot *s = &sh->snapshot;
-    return s->is_walking && (s->is_abandoned || s->chunks_away < SNAPSHOT_CHUNKS_MAX);
+    if (!s->is_walking) return UINT64_MAX;
+    if (s->is_abandoned) return 0;
+    return s->chunks_away < SNAPSHOT_CHUNKS_MAX ? s->next_ns : UINT64_MAX;
+}
+
+bool snapshot_can_walk(const struct shard *sh)
+{
+    return snapshot_next_ns(sh) <= sh->now_ns;
 }
 
 /* The packer belongs to the memory of any of the chunks. */
@@ -235,6 +243,10 @@ bool snapshot_step(struct shard *sh)
     struct snapshot *s = &sh->snapshot;
     struct slice slice = {.sh = sh, .left = s->slice_entries};
     if (slice.left == 0) slice.left = SNAPSHOT_SLICE_ENTRIES_MAX;
+    if (unlikely(sh->config->snapshot_delay_us > 0)) {
+        slice.left = 1;
+        s->next_ns = sh->now_ns + sh->config->snapshot_delay_us * 1000;
+    }
     unsigned buckets = slice.left;
     slice.end_ticks = env_ticks() + (uint64_t)(SHARD_SLICE_US * 9 / 10 * env_ticks_per_us());
     /* Each round passes a bucket; buckets without an old entry count as well. */

@@ -73,6 +73,7 @@ struct snapshot {
     struct snapshot_chunk *chunk; /* being filled; NULL: none */
     uint32_t chunks_away;
     uint32_t slice_entries; /* at most; 0: SNAPSHOT_SLICE_ENTRIES_MAX */
+    uint64_t next_ns;       /* of the next slice */
 };
 
 /* Here and now. No other one may be under way on this shard. */
@@ -89,6 +90,8 @@ void snapshot_guard_request(struct shard *sh, const struct request *rq);
 bool snapshot_keep_table(struct shard *sh, struct database *db);
 /* Whether a slice would do anything now. */
 bool snapshot_can_walk(const struct shard *sh);
+/* When the next slice is due (monotonic ns); UINT64_MAX: not before something else happens. */
+uint64_t snapshot_next_ns(const struct shard *sh);
 /* One slice; true if there is more to do at once. */
 bool snapshot_step(struct shard *sh);
 /* Shorter slices, for tests of what happens between them. */
