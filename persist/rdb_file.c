@@ -114,8 +114,8 @@ static bool append_access(struct rdb_writer *out, const struct rdb_file_key *key
 bool rdb_try_append_key(struct rdb_writer *out, const struct rdb_file_key *key,
                         struct rdb_key_mark *mark)
 {
-    if (key->deadline_ms && !(rdb_try_append_type(out, OPCODE_EXPIRE_MS) &&
-                              rdb_try_append_ms(out, key->deadline_ms)))
+    if (key->deadline_ms &&
+        !(rdb_try_append_type(out, OPCODE_EXPIRE_MS) && rdb_try_append_ms(out, key->deadline_ms)))
         return false;
     if (!append_access(out, key)) return false;
     mark->name = out->out->size;

@@ -246,12 +246,6 @@ static void write_loading(struct info *in)
     NUMBERS(in, {"loading_eta_seconds", done ? elapsed_s * left / done : 1});
 }
 
-/* A duration in seconds, plus 1; 0 stands for none. */
-static void write_since(struct info *in, const char *name, uint64_t plus_one)
-{
-    buf_printf(in->out, "%s:%lld\r\n", name, (long long)plus_one - 1);
-}
-
 /* Copies that were made because of a change while a save ran are what copy-on-write is elsewhere;
  * they go as soon as they are written, so their size is told as 0. */
 static void write_rdb(struct info *in)
@@ -272,10 +266,10 @@ static void write_rdb(struct info *in)
             {"rdb_bgsave_in_progress", is_saving},
             {"rdb_last_save_time", counter_read(&s->last_save_s)});
     write_text(in, "rdb_last_bgsave_status", counter_read(&s->last_failed) ? "err" : "ok");
-    write_since(in, "rdb_last_bgsave_time_sec", counter_read(&s->last_seconds));
     uint64_t started_s = counter_read(&s->started_s);
-    write_since(in, "rdb_current_bgsave_time_sec", is_saving ? now_s - started_s + 1 : 0);
-    NUMBERS(in, {"rdb_saves", counter_read(&s->saves)}, {"rdb_last_cow_size", 0},
+    NUMBERS(in, {"rdb_last_bgsave_time_sec", counter_read(&s->last_seconds)},
+            {"rdb_current_bgsave_time_sec", is_saving && now_s > started_s ? now_s - started_s : 0},
+            {"rdb_saves", counter_read(&s->saves)}, {"rdb_last_cow_size", 0},
             {"rdb_last_load_keys_expired", counter_read(&l->keys_expired)},
             {"rdb_last_load_keys_loaded", counter_read(&l->keys_loaded)});
 }
@@ -283,15 +277,18 @@ static void write_rdb(struct info *in)
 /* There is no append only file yet. */
 static void write_persistence(struct info *in)
 {
-    static const char *const before[] = {"aof_enabled", "aof_rewrite_in_progress",
-                                         "aof_rewrite_scheduled", NULL};
+    static const char *const before[] = {"aof_enabled",
+                                         "aof_rewrite_in_progress",
+                                         "aof_rewrite_scheduled",
+                                         "aof_last_rewrite_time_sec",
+                                         "aof_current_rewrite_time_sec",
+                                         NULL};
     static const char *const aof[] = {"aof_rewrites", "aof_rewrites_consecutive_failures", NULL};
-    static const char *const after[] = {"aof_last_cow_size", "module_fork_in_progress",
+    static const char *const after[] = {"aof_last_cow_size",         "aof_delayed_fsync",
+                                        "aof_buffer_length",         "module_fork_in_progress",
                                         "module_fork_last_cow_size", NULL};
     write_rdb(in);
     write_zeros(in, before);
-    write_since(in, "aof_last_rewrite_time_sec", 0);
-    write_since(in, "aof_current_rewrite_time_sec", 0);
     write_text(in, "aof_last_bgrewrite_status", "ok");
     write_zeros(in, aof);
     write_text(in, "aof_last_write_status", "ok");

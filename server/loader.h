@@ -30,7 +30,7 @@ typedef void loader_done_fn(struct server *srv, bool ok);
 struct loader {
     bool is_loading, has_failed;
     bool is_cancelled; /* failed by wish */
-    bool may_replace; /* keys that are there: DEBUG RELOAD MERGE */
+    bool may_replace;  /* keys that are there: DEBUG RELOAD MERGE */
     bool has_read_all;
     bool has_told_functions;
     struct env_input *input;

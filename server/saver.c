@@ -45,7 +45,7 @@ void saver_forget_changes(struct server *srv)
 static void note_result(struct server *srv, bool ok)
 {
     struct saver *s = &srv->saver;
-    counter_set(&s->last_seconds, 1 + (env_now_ns() - s->started_ns) / 1000000000);
+    counter_set(&s->last_seconds, (env_now_ns() - s->started_ns) / 1000000000);
     if (!ok) {
         log_warning("Background saving error: %s", s->why);
         if (s->is_cancelled) return;

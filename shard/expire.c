@@ -53,8 +53,7 @@ static bool expire_fields(struct shard *sh, struct entry *e, unsigned *steps)
 {
     struct hash h = hash_of(e);
     if (*steps == 0 && hash_has_expired(&h, sh->now_ms)) return false;
-    if (hash_has_expired(&h, sh->now_ms))
-        snapshot_guard(sh, sh->keys.databases[sh->expire_db], e);
+    if (hash_has_expired(&h, sh->now_ms)) snapshot_guard(sh, sh->keys.databases[sh->expire_db], e);
     struct bytes name = entry_key(e);
     struct key k = {name, bytes_hash(name, sh->keys.seed), sh->expire_db};
     uint64_t dropped = hash_drop_some_expired(&sh->mem, &h, sh->now_ms, steps);

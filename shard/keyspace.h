@@ -26,7 +26,7 @@ struct key {
 
 struct database {
     struct dict keys;
-    uint64_t deadline_count; /* keys with a deadline of their own, as opposed to fields with one */
+    uint64_t deadline_count;  /* keys with a deadline of their own, as opposed to fields with one */
     uint32_t snapshot_number; /* in the snapshot under way: SWAPDB does not change it */
     struct counter key_count, expires_count; /* exact, as published for INFO */
     struct counter ttl_sum_ms, ttl_sampled;  /* avg_ttl: of the last sweep */

@@ -60,10 +60,8 @@ void snapshot_abandon(struct shard *sh)
 
 static struct rdb_file_key key_of(const struct shard *sh, const struct entry *e)
 {
-    struct rdb_file_key key = {.name = entry_key(e),
-                               .deadline_ms = entry_deadline_ms(e),
-                               .idle_s = -1,
-                               .frequency = -1};
+    struct rdb_file_key key = {
+        .name = entry_key(e), .deadline_ms = entry_deadline_ms(e), .idle_s = -1, .frequency = -1};
     if (sh->config->evict_policy == EVICT_LRU)
         key.idle_s = (int64_t)(keyspace_idle_ms(sh, e) / 1000);
     if (sh->config->evict_policy == EVICT_LFU) key.frequency = keyspace_frequency(sh, e);
@@ -290,8 +288,9 @@ void snapshot_validate(const struct shard *sh)
     for (uint32_t i = 0; i < sh->keys.database_count; i++) {
         uint64_t cursor = 0;
         if (!sh->keys.databases[i]) continue;
-        do cursor = dict_scan(&sh->keys.databases[i]->keys, cursor, check_colour,
-                              (void *)(uintptr_t)sh);
+        do
+            cursor = dict_scan(&sh->keys.databases[i]->keys, cursor, check_colour,
+                               (void *)(uintptr_t)sh);
         while (cursor);
     }
 }

@@ -69,7 +69,7 @@ struct snapshot {
     uint32_t table_capacity;
     uint32_t at; /* the table that is being walked */
     uint64_t cursor;
-    struct rdb_writer writer; /* its packer stays for the whole walk */
+    struct rdb_writer writer;     /* its packer stays for the whole walk */
     struct snapshot_chunk *chunk; /* being filled; NULL: none */
     uint32_t chunks_away;
     uint32_t slice_entries; /* at most; 0: SNAPSHOT_SLICE_ENTRIES_MAX */

@@ -688,8 +688,8 @@ enum err env_replace_file(const char *path, struct bytes contents, char *why)
     return OK;
 }
 
-/* Pieces collect under a descriptor of their own until the commit: 0 for all, as nothing here writes
- * two files at once. */
+/* Pieces collect under a descriptor of their own until the commit: 0 for all, as nothing here
+ * writes two files at once. */
 enum err env_output_create(struct env_output *f, const char *path, char *why)
 {
     *f = (struct env_output){.fd = 0};

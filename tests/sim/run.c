@@ -61,8 +61,8 @@ static void choose_shape(struct run_shape *shape)
 
 static enum err load_config(const struct run_shape *shape, struct mem *mem, struct config *config)
 {
-    char words[11][32];
-    char *argv[12] = {NULL};
+    char words[13][32];
+    char *argv[14] = {NULL};
     unsigned argc = 0;
     snprintf(words[argc++], sizeof words[0], "sim");
     snprintf(words[argc++], sizeof words[0], "--port");
@@ -77,6 +77,8 @@ static enum err load_config(const struct run_shape *shape, struct mem *mem, stru
         snprintf(words[argc++], sizeof words[0], "--shard-threads");
         snprintf(words[argc++], sizeof words[0], "%u", shape->shards);
     }
+    snprintf(words[argc++], sizeof words[0], "--save");
+    words[argc++][0] = '\0'; /* its writer is a thread of the system's */
     for (unsigned i = 0; i < argc; i++) argv[i] = words[i];
     struct buf error = {.mem = mem};
     enum err e = config_load((int)argc, argv, mem, config, &error);

@@ -203,7 +203,8 @@ static void fill_in(char *line, size_t room, const char *pattern, unsigned first
     size_t size = 0;
     for (; *pattern && size + 12 < room; pattern++) {
         if (*pattern == '#' || *pattern == '@')
-            size += (size_t)snprintf(line + size, room - size, "%u", *pattern == '#' ? first : second);
+            size +=
+                (size_t)snprintf(line + size, room - size, "%u", *pattern == '#' ? first : second);
         else
             line[size++] = *pattern;
     }
