@@ -190,12 +190,17 @@ static void walk_entry(void *context, struct entry *e, uint64_t position)
     slice->is_cut = slice->left == 0 || env_ticks() >= slice->end_ticks;
 }
 
+static bool is_blocked(const struct snapshot *s)
+{
+    return !s->is_abandoned && s->chunks_away >= SNAPSHOT_CHUNKS_MAX;
+}
+
 uint64_t snapshot_next_ns(const struct shard *sh)
 {
     const struct snapshot *s = &sh->snapshot;
     if (!s->is_walking) return UINT64_MAX;
     if (s->is_abandoned) return 0;
-    return s->chunks_away < SNAPSHOT_CHUNKS_MAX ? s->next_ns : UINT64_MAX;
+    return is_blocked(s) ? UINT64_MAX : s->next_ns;
 }
 
 bool snapshot_can_walk(const struct shard *sh)
@@ -236,28 +241,44 @@ void snapshot_slice_entries(struct shard *sh, uint32_t count)
     sh->snapshot.slice_entries = count;
 }
 
+/* When the next slice may start: requests get at least half of the time. */
+static uint64_t rest_until_ns(struct shard *sh)
+{
+    struct snapshot *s = &sh->snapshot;
+    uint64_t delay_us = sh->config->snapshot_delay_us;
+    if (unlikely(delay_us > 0)) return sh->now_ns + delay_us * 1000;
+    uint64_t requests = counter_read(&sh->counters.requests);
+    bool is_busy = requests != s->requests_seen;
+    s->requests_seen = requests;
+    return is_busy ? sh->now_ns + 2 * SHARD_SLICE_US * 1000 : 0;
+}
+
+static void walk_slice(struct shard *sh, struct slice *slice)
+{
+    struct snapshot *s = &sh->snapshot;
+    /* Each round passes a bucket; buckets without an old entry count as well. */
+    unsigned buckets = slice->left;
+    for (unsigned i = 0; s->at < s->table_count && i < buckets; i++) {
+        struct snapshot_table *t = &s->tables[s->at];
+        const struct dict *d = t->is_kept ? &t->kept : &t->database->keys;
+        slice->db = t->database;
+        uint64_t next = dict_scan(d, s->cursor, walk_entry, slice);
+        if (slice->is_cut) return;
+        s->cursor = next;
+        if (next == 0) finish_table(sh);
+        if (env_ticks() >= slice->end_ticks || is_blocked(s)) return;
+    }
+}
+
 bool snapshot_step(struct shard *sh)
 {
     struct snapshot *s = &sh->snapshot;
     struct slice slice = {.sh = sh, .left = s->slice_entries};
     if (slice.left == 0) slice.left = SNAPSHOT_SLICE_ENTRIES_MAX;
-    if (unlikely(sh->config->snapshot_delay_us > 0)) {
-        slice.left = 1;
-        s->next_ns = sh->now_ns + sh->config->snapshot_delay_us * 1000;
-    }
-    unsigned buckets = slice.left;
+    if (unlikely(sh->config->snapshot_delay_us > 0)) slice.left = 1;
     slice.end_ticks = env_ticks() + (uint64_t)(SHARD_SLICE_US * 9 / 10 * env_ticks_per_us());
-    /* Each round passes a bucket; buckets without an old entry count as well. */
-    for (unsigned i = 0; s->at < s->table_count && i < buckets; i++) {
-        struct snapshot_table *t = &s->tables[s->at];
-        slice.db = t->database;
-        uint64_t next =
-            dict_scan(t->is_kept ? &t->kept : &t->database->keys, s->cursor, walk_entry, &slice);
-        if (slice.is_cut) return snapshot_can_walk(sh);
-        s->cursor = next;
-        if (next == 0) finish_table(sh);
-        if (env_ticks() >= slice.end_ticks || !snapshot_can_walk(sh)) break;
-    }
+    walk_slice(sh, &slice);
+    s->next_ns = rest_until_ns(sh);
     if (s->at == s->table_count) finish(sh);
     return snapshot_can_walk(sh);
 }

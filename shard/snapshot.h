@@ -19,12 +19,12 @@
  * Ownership  A chunk is the shard's memory. It is away from hooks->send_chunk until
  *            snapshot_chunk_is_back.
  * Limits     A slice takes SHARD_SLICE_US at most, unless one value alone takes longer: values are
- *            serialised in one go. The walk rests while SNAPSHOT_CHUNKS_MAX chunks are away; what
- *            must be serialised before a change does not wait, and is counted.
- * Errors     Without memory the snapshot has failed: the last chunk says so. The walk goes on, for
- *            the colours.
- * Source     Boundary: incremental collectors' tri-colour marking (Dijkstra et al., 1978);
- *            snapshot-at-the-beginning (Yuasa, 1990). Checked by tests/unit/snapshot_test.c.
+ *            serialised in one go. While requests come, slices take half of the time. The walk
+ * rests while SNAPSHOT_CHUNKS_MAX chunks are away; what must be serialised before a change does not
+ * wait, and is counted. Errors     Without memory the snapshot has failed: the last chunk says so.
+ * The walk goes on, for the colours. Source     Boundary: incremental collectors' tri-colour
+ * marking (Dijkstra et al., 1978); snapshot-at-the-beginning (Yuasa, 1990). Checked by
+ * tests/unit/snapshot_test.c.
  */
 #pragma once
 
@@ -74,6 +74,7 @@ struct snapshot {
     uint32_t chunks_away;
     uint32_t slice_entries; /* at most; 0: SNAPSHOT_SLICE_ENTRIES_MAX */
     uint64_t next_ns;       /* of the next slice */
+    uint64_t requests_seen; /* counters.requests after the last one */
 };
 
 /* Here and now. No other one may be under way on this shard. */
