@@ -20,11 +20,11 @@
  *            snapshot_chunk_is_back.
  * Limits     A slice takes SHARD_SLICE_US at most, unless one value alone takes longer: values are
  *            serialised in one go. While requests come, slices take half of the time. The walk
- * rests while SNAPSHOT_CHUNKS_MAX chunks are away; what must be serialised before a change does not
- * wait, and is counted. Errors     Without memory the snapshot has failed: the last chunk says so.
- * The walk goes on, for the colours. Source     Boundary: incremental collectors' tri-colour
- * marking (Dijkstra et al., 1978); snapshot-at-the-beginning (Yuasa, 1990). Checked by
- * tests/unit/snapshot_test.c.
+ *            rests while SNAPSHOT_CHUNKS_MAX chunks are away; what must be serialised before a
+ *            change does not wait, and is counted.
+ * Errors     Without memory the snapshot has failed: the last chunk says so. The walk goes on, for
+ *            the colours.
+ * Source     Snapshot at the beginning (Yuasa, 1990), with the walk in hash order for the sweep.
  */
 #pragma once
 
