@@ -25,6 +25,7 @@ enum plan {
     PLAN_ALL_SHARDS, /* one hop to each shard, merged */
     PLAN_LOCKED, /* lock turn, compute, commit turn; runs as ONE_SHARD when all keys live on one */
     PLAN_MAIN,   /* on the main thread */
+    PLAN_SCRIPT, /* on the shard of its keys, or under a holding: server/script.h */
 };
 
 /* How the parts of FAN_OUT and ALL_SHARDS become one reply. */
@@ -71,6 +72,7 @@ enum command_flags {
         1 << 24, /* PLAN_NET: runs only after every earlier command of the connection has replied */
     CMD_DEFERS = 1 << 25,     /* PLAN_NET: may answer later (session_defer) */
     CMD_NOT_QUEUED = 1 << 26, /* runs at once, even in a transaction */
+    CMD_SESSIONLESS = 1 << 27, /* PLAN_NET: asks nothing of a connection, which may be NULL */
 };
 
 /* What of a big collection a command will touch, so that its memory can be asked for early. */

@@ -2,7 +2,7 @@
 
 ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 
-BUILD_PACKAGES="gcc libc6-dev meson ninja-build pkg-config liburing-dev libjemalloc-dev libxxhash-dev libsystemd-dev"
+BUILD_PACKAGES="gcc libc6-dev meson ninja-build pkg-config liburing-dev libjemalloc-dev libxxhash-dev libluajit-5.1-dev libsystemd-dev"
 
 say() { printf '\n==> %s\n' "$*"; }
 

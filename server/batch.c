@@ -136,6 +136,7 @@ static bool place(struct batch *b, uint32_t index)
         break;
     case PLAN_ONE_SHARD:
     case PLAN_LOCKED:
+    case PLAN_SCRIPT:
         ok = place_one(b, index);
         break;
     }
@@ -165,6 +166,7 @@ bool batch_is_across(struct worker *w, const struct route *route, const struct b
                      uint32_t argc)
 {
     struct across a = {.router = &w->server->router, .argv = argv};
+    if (route->command->plan == PLAN_SCRIPT) return true;
     if (route->command->plan != PLAN_LOCKED || a.router->shard_count == 1) return false;
     if (sort_has_external_keys(route->command, argv, argc)) return true;
     return command_each_key(route->command, argv, argc, across_key, &a) && a.is_across &&

@@ -219,7 +219,7 @@ static const struct command commands[] = {
      .since = "1.0.0", .is_syscmd = true, .group = "server", .complexity = "Depends on subcommand.", .summary = "Helps those who test the server.", .subcommands = debug_subcommands},
     {.name = "monitor", .on_net = cmd_monitor, .arity = 1, .plan = PLAN_NET, .flags = CMD_ADMIN | CMD_NO_SCRIPT | CMD_LOADING | CMD_STALE | CMD_BARRIER, .keys = KEYS_NONE,
      .since = "1.0.0", .group = "server", .complexity = "O(n) for n monitors, with each command", .summary = "Shows every command that is run, as it comes."},
-    {.name = "time", .on_net = cmd_time, .arity = 1, .plan = PLAN_NET, .flags = CMD_LOADING | CMD_STALE | CMD_FAST, .keys = KEYS_NONE,
+    {.name = "time", .on_net = cmd_time, .arity = 1, .plan = PLAN_NET, .flags = CMD_LOADING | CMD_STALE | CMD_FAST | CMD_SESSIONLESS, .keys = KEYS_NONE,
      .since = "2.6.0", .group = "server", .complexity = "O(1)", .summary = "Tells the server's time in seconds and microseconds.", .tips = tips_output},
     {.name = "lolwut", .on_net = cmd_lolwut, .arity = -1, .plan = PLAN_NET, .flags = CMD_READ | CMD_FAST, .keys = KEYS_NONE,
      .since = "5.0.0", .group = "server", .complexity = "O(1)", .summary = "Draws a shoal and tells the version."},

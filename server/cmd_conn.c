@@ -15,7 +15,7 @@ static enum err cmd_ping(struct session *s, struct request *rq, struct reply *ou
         reply_error(out, "ERR wrong number of arguments for 'ping' command");
         return OK;
     }
-    if (session_is_in_subscribe_mode(s)) {
+    if (s && session_is_in_subscribe_mode(s)) {
         reply_array(out, 2);
         reply_bulk_text(out, "pong");
         reply_bulk(out, rq->argc == 2 ? rq->argv[1] : BYTES_LITERAL(""));
@@ -201,9 +201,9 @@ static enum err cmd_reset(struct session *s, struct request *rq, struct reply *o
 /* clang-format off */
 static const char *const tips_ping[] = {"request_policy:all_shards", "response_policy:all_succeeded", NULL};
 static const struct command commands[] = {
-    {.name = "ping", .on_net = cmd_ping, .arity = -1, .plan = PLAN_NET, .flags = CMD_FAST, .acl = ACL_CONNECTION, .keys = KEYS_NONE,
+    {.name = "ping", .on_net = cmd_ping, .arity = -1, .plan = PLAN_NET, .flags = CMD_FAST | CMD_SESSIONLESS, .acl = ACL_CONNECTION, .keys = KEYS_NONE,
      .since = "1.0.0", .group = "connection", .complexity = "O(1)", .summary = "Answers PONG, or the argument.", .tips = tips_ping},
-    {.name = "echo", .on_net = cmd_echo, .arity = 2, .plan = PLAN_NET, .flags = CMD_LOADING | CMD_STALE | CMD_FAST, .acl = ACL_CONNECTION, .keys = KEYS_NONE,
+    {.name = "echo", .on_net = cmd_echo, .arity = 2, .plan = PLAN_NET, .flags = CMD_LOADING | CMD_STALE | CMD_FAST | CMD_SESSIONLESS, .acl = ACL_CONNECTION, .keys = KEYS_NONE,
      .since = "1.0.0", .group = "connection", .complexity = "O(1)", .summary = "Answers its argument."},
     {.name = "auth", .on_net = cmd_auth, .arity = -2, .plan = PLAN_NET, .flags = CMD_NO_SCRIPT | CMD_LOADING | CMD_STALE | CMD_FAST | CMD_NO_AUTH | CMD_ALLOW_BUSY | CMD_SENSITIVE, .acl = ACL_CONNECTION, .keys = KEYS_NONE,
      .since = "1.0.0", .group = "connection", .complexity = "O(1)", .summary = "Proves who the client is."},

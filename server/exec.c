@@ -307,7 +307,9 @@ static bool walk_keys(const struct exec *x, struct key_walk *walk)
         const struct batch_command *c = &x->tx.commands[i];
         uint64_t before = walk->count;
         if (is_net(c) || c->route->command->flags & CMD_PUBSUB) continue;
-        if (sort_has_external_keys(c->route->command, c->argv, c->argc)) return false;
+        bool is_unbounded = c->route->command->plan == PLAN_SCRIPT ||
+                            sort_has_external_keys(c->route->command, c->argv, c->argc);
+        if (is_unbounded) return false;
         walk->argv = c->argv;
         if (!command_each_key(c->route->command, c->argv, c->argc, walk_key, walk)) return false;
         if (walk->count == before) return false;

@@ -1,6 +1,7 @@
 #include "server/held.h"
 
 #include "server/locked.h"
+#include "server/script.h"
 #include "server/server.h"
 #include "server/worker.h"
 #include "shard/cmd/families.h"
@@ -236,7 +237,9 @@ static void stage_resume(struct stuck *stuck)
 
 void stage_run(struct held_stage *s)
 {
-    if (s->is_across)
+    if (s->is_across && s->batch.commands->route->command->plan == PLAN_SCRIPT)
+        script_run_stage(s);
+    else if (s->is_across)
         locked_run(&s->batch, s, across_done);
     else
         batch_start(s);

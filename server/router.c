@@ -39,6 +39,7 @@ static const struct command_family *const families[] = {
     &stream_family,
     &list_blocking_family,
     &zset_blocking_family,
+    &script_family,
 };
 /* clang-format on */
 

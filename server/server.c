@@ -509,6 +509,7 @@ bool server_init(struct server *srv, struct config *config, char *why)
     srv->mesh.threads[t.threads] = &srv->thread;
     thread_enter(&srv->thread);
     if (!router_init(&srv->router, &srv->mem, config, t.shards, srv->hash_seed, why)) return false;
+    script_cache_init(&srv->scripts.cache);
     srv->route_ticks =
         mem_alloc_zeroed(&srv->mem, srv->router.route_count * sizeof *srv->route_ticks);
     workers_init(srv, &t);
@@ -697,6 +698,7 @@ void server_deinit(struct server *srv)
     mem_free(&srv->mem, srv->shard_workers, srv->mesh.shard_count * sizeof(struct worker *));
     mem_free(&srv->mem, srv->all_shards, srv->mesh.shard_count * sizeof *srv->all_shards);
     mem_free(&srv->mem, srv->route_ticks, srv->router.route_count * sizeof *srv->route_ticks);
+    script_cache_deinit(&srv->scripts.cache);
     router_deinit(&srv->router);
     mesh_deinit(&srv->mesh);
 }

@@ -23,6 +23,7 @@
 #include "server/obstacles.h"
 #include "server/router.h"
 #include "server/saver.h"
+#include "server/script.h"
 #include "server/session.h"
 #include "server/shutdown.h"
 
@@ -81,6 +82,7 @@ struct server {
     struct cpu_budget cpus;
     uint32_t database_count;
     struct budget budget; /* of maxmemory; shards borrow from it */
+    struct scripts scripts;
     bool is_recording;
 
     /* ---- main thread ---- */

@@ -7,6 +7,7 @@
 #include "server/coord.h"
 #include "server/exec.h"
 #include "server/obstacles.h"
+#include "server/script.h"
 #include "server/server.h"
 #include "server/session_wait.h"
 #include "server/worker.h"
@@ -450,6 +451,8 @@ static bool dispatch_by_plan(struct session *s, const struct route *route)
     case PLAN_LOCKED:
         if (route->command->timeout) return blocking_dispatch(s, route);
         return coord_locked(s, route);
+    case PLAN_SCRIPT:
+        return coord_script(s, route);
     case PLAN_MAIN:
         if (!session_reach_barrier(s)) return false;
         if (!server_ask_main(s, &(struct batch_command){.route = route,
@@ -485,6 +488,17 @@ static bool dispatch_recorded(struct session *s, const struct route *route)
     return true;
 }
 
+/* A script runs too long: what may still run then. */
+static bool check_busy(struct session *s, const struct route *route)
+{
+    if (route->command->flags & CMD_ALLOW_BUSY) return true;
+    struct reply out = netloop_reply(s->conn.netloop, s->resp);
+    reply_error(&out, "BUSY Redis is busy running a script. You can only call SCRIPT KILL or "
+                      "SHUTDOWN NOSAVE.");
+    reject(s, route, &out);
+    return false;
+}
+
 /* False: the request goes back to the reader and the connection stalls. */
 static bool dispatch(struct session *s)
 {
@@ -496,6 +510,7 @@ static bool dispatch(struct session *s)
     bool wait;
     if (unlikely(w->obstacles) && meets_obstacle(s, route, &wait)) return !wait;
     if (unlikely(is_paused(s, route->command))) return false;
+    if (scripts_are_busy(&w->server->scripts) && !check_busy(s, route)) return true;
     bool is_watched = server_has_monitors(w->server);
     if (unlikely(is_watched)) monitor_note(s, route);
     if (unlikely(tx_queues(&s->tx, route->command))) {

@@ -294,6 +294,7 @@ void worker_init(struct worker *w, const struct worker_options *o)
 void worker_deinit(struct worker *w)
 {
     struct server *srv = w->server;
+    script_worker_deinit(w);
     if (w->has_shard) shard_deinit(&w->shard);
     if (!w->has_net) return;
     struct mem *mem = &w->net.mem;
@@ -374,7 +375,8 @@ static bool run_net_output(struct worker *w)
     monitor_flush(w);
     redirects_flush(w);
     turn_publish(&w->net); /* and of connections that it has closed */
-    return any;
+    /* What ran in place may have led to more requests: they must not wait for an event. */
+    return any || w->net.turn.touched_count > 0;
 }
 
 /* Whether anything came in that a sleeper would miss. */

@@ -13,6 +13,8 @@
 
 #include "net/netloop.h"
 #include "server/recorder.h"
+#include "server/lua_vm.h"
+#include "server/script.h"
 #include "server/session.h"
 #include "shard/shard.h"
 
@@ -69,6 +71,9 @@ struct worker {
     struct counter blocked_clients;
     struct counter watching_clients;
     struct recorder *recorder; /* NULL: the order is not recorded */
+    struct lua_vm vm; /* L is NULL until the first script runs here */
+    struct script_table *script_table; /* NULL until then */
+    struct script_counters scripts;
     struct buf scratch;        /* of whoever runs now, not across calls */
     struct buf placement;      /* of the split command being dispatched */
     struct bytes **part_argv;  /* by part: the same */

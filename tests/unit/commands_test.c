@@ -125,6 +125,8 @@ static bool handlers_fit(const struct command *c)
     case PLAN_ALL_SHARDS:
     case PLAN_LOCKED:
         return shard && !net && !on_main;
+    case PLAN_SCRIPT:
+        return !shard && !net && !on_main;
     }
     return false;
 }

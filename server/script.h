@@ -1,0 +1,63 @@
+/* script.h: EVAL and its like: where a script runs, and how it gets at keys elsewhere.
+ *
+ *     in place    on the shard of its keys; redis.call runs the handler there and then
+ *     held        on the connection's net thread, under a holding (held.h) of its keys or of the
+ *                 whole keyspace; redis.call is a stage of the holding
+ *
+ * With one shard scripts run in place. With several, a script first runs under a holding of the
+ * whole keyspace; one that has touched nothing but the keys that it declares, or keys of their
+ * shard, MODEST_RUNS times, runs in place or holds only these keys. A script that then needs
+ * something else before it has written starts again under a holding of the whole keyspace, and
+ * does so at once from then on. After it has written it gets an error.
+ *
+ * Thread     [net] of the connection, [shard] where the script runs in place.
+ * Ownership  The operation owns the request's arguments and ends with its reply.
+ * Errors     Those of the script are its reply.
+ * Order      A script stands at its turn, or at its lock turn. One that may have to start again
+ *            holds back what follows on its connection.
+ */
+#pragma once
+
+#include "server/held.h"
+#include "server/script_cache.h"
+#include "server/session.h"
+
+struct lua_run;
+struct lua_call;
+
+#define SCRIPT_MODEST_RUNS 16
+/* Longer than this a script does not keep a shard that it has not written to. */
+#define SCRIPT_IN_PLACE_NS 25000000
+
+/* Of the server. Counts are of runs that are beyond busy-reply-threshold. */
+struct scripts {
+    struct script_cache cache;
+    _Atomic uint32_t slow, slow_written;
+    _Atomic bool kill;
+};
+
+/* One writer: the net thread. */
+struct script_counters {
+    struct counter in_place, held, restarted;
+};
+
+static inline bool scripts_are_busy(const struct scripts *s)
+{
+    return unlikely(atomic_load_explicit(&s->slow, memory_order_relaxed) > 0);
+}
+
+/* For PLAN_SCRIPT. False: no credit. */
+bool coord_script(struct session *s, const struct route *route);
+/* A script as a stage of a transaction that holds everything; the reply goes to s->reply. */
+void script_run_stage(struct held_stage *s);
+
+/* [net] The script of this text, made known to all threads, counted for the caller. NULL: the error
+ * has been written. */
+struct script *script_load(struct worker *w, struct bytes text, struct reply *out);
+
+void script_worker_deinit(struct worker *w);
+/* The state of this thread, made when it is first needed. */
+struct lua_vm *script_vm(struct worker *w);
+
+/* [shard] The internal row's handler. */
+enum err cmd_script_in_place(struct shard *sh, struct request *rq, struct reply *out);

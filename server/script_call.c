@@ -1,0 +1,394 @@
+#include "server/script_call.h"
+
+#include <lua.h>
+
+#include "base/text.h"
+#include "server/server.h"
+#include "server/worker.h"
+#include "shard/cmd/sort_args.h"
+
+#define FIRST_KEY 3
+
+static struct script_op *op_of(struct lua_run *run)
+{
+    return container_of(run, struct script_op, run);
+}
+
+void script_prepare_run(struct script_op *op, struct lua_vm *vm, const struct lua_host *host)
+{
+    op->run = (struct lua_run){.vm = vm,
+                               .host = host,
+                               .script = op->script,
+                               .keys = op->argv + FIRST_KEY,
+                               .key_count = op->key_count,
+                               .args = op->argv + FIRST_KEY + op->key_count,
+                               .arg_count = op->argc - FIRST_KEY - op->key_count,
+                               .db = op->db,
+                               .resp = 2,
+                               .is_read_only = op->is_read_only};
+}
+
+uint8_t script_tracked_flag(const struct session *s)
+{
+    static const struct command reads = {.flags = CMD_READ};
+    return session_tracked_flag(s, &reads);
+}
+
+/* ---- what is learned ---- */
+
+bool script_is_modest(const struct script *s)
+{
+    return atomic_load_explicit(&s->modest_runs, memory_order_relaxed) >= SCRIPT_MODEST_RUNS;
+}
+
+void script_note_habits(struct script_op *op)
+{
+    struct script *s = op->script;
+    if (op->is_long) atomic_fetch_or_explicit(&s->habits, HABIT_LONG, memory_order_relaxed);
+    if (op->touched_undeclared)
+        atomic_fetch_or_explicit(&s->habits, HABIT_UNDECLARED, memory_order_relaxed);
+    else if (!script_is_modest(s))
+        atomic_fetch_add_explicit(&s->modest_runs, 1, memory_order_relaxed);
+}
+
+bool script_may_restart(const struct script_op *op)
+{
+    if (op->is_attached) return true;
+    struct session_ref ref = {.index = op->gather.conn_index,
+                              .generation = op->gather.conn_generation};
+    const struct session *s = session_find(&op->worker->net, ref);
+    return !s || s->requests == op->sequence + 1;
+}
+
+/* ---- long runs ---- */
+
+static struct scripts *scripts_of(const struct script_op *op)
+{
+    return &op->worker->server->scripts;
+}
+
+static void enter_slow(struct script_op *op)
+{
+    if (op->is_slow) return;
+    op->is_slow = true;
+    op->is_slow_written = op->has_written;
+    if (op->has_written) atomic_fetch_add(&scripts_of(op)->slow_written, 1);
+    atomic_fetch_add(&scripts_of(op)->slow, 1);
+}
+
+void script_leave_slow(struct script_op *op)
+{
+    struct scripts *all = scripts_of(op);
+    if (op->is_slow_written) atomic_fetch_sub(&all->slow_written, 1);
+    if (atomic_fetch_sub(&all->slow, 1) == 1) atomic_store(&all->kill, false);
+    op->is_slow = op->is_slow_written = false;
+}
+
+/* True once it is beyond the limit. */
+static bool check_slow(struct script_op *op)
+{
+    const struct config *config = op->run.vm->worker->config;
+    uint64_t limit_ms = (uint64_t)config->busy_reply_threshold_ms;
+    uint64_t elapsed_ms = (env_now_ns() - op->started_ns) / 1000000;
+    if (elapsed_ms < limit_ms) return false;
+    enter_slow(op);
+    if (!op->has_written && atomic_load(&scripts_of(op)->kill)) op->run.must_die = true;
+    return true;
+}
+
+static bool is_stopping(const struct script_op *op)
+{
+    return atomic_load_explicit(&op->run.vm->worker->should_stop, memory_order_relaxed);
+}
+
+static enum run_state pause_in_place(struct lua_run *run)
+{
+    struct script_op *op = op_of(run);
+    if (is_stopping(op)) run->must_die = true;
+    if (env_now_ns() - op->started_ns < SCRIPT_IN_PLACE_NS) return RUN_DONE;
+    op->is_long = true;
+    if (!op->has_written && op->is_attached) return RUN_RESTART;
+    check_slow(op);
+    return RUN_DONE;
+}
+
+static enum run_state pause_held(struct lua_run *run)
+{
+    struct script_op *op = op_of(run);
+    if (is_stopping(op)) run->must_die = true;
+    check_slow(op);
+    return RUN_SLICE;
+}
+
+/* ---- checks that need no key ---- */
+
+static enum call_state refuse(struct lua_call *call, const char *text)
+{
+    call->error = bytes_of(text);
+    return CALL_REFUSED;
+}
+
+static enum call_state check_write(struct script_op *op, struct lua_call *call)
+{
+    uint32_t flags = call->route->command->flags;
+    if (!(flags & (CMD_WRITE | CMD_MAY_REPLICATE))) return CALL_DONE;
+    if (op->is_read_only && flags & CMD_WRITE)
+        return refuse(call, "ERR Write commands are not allowed from read-only scripts.");
+    return CALL_DONE;
+}
+
+/* As in Redis a script that has begun to write goes on. */
+static enum call_state check_memory(struct script_op *op, struct lua_call *call)
+{
+    bool matters = call->route->command->flags & CMD_DENY_OOM && op->run.is_full;
+    if (likely(!matters) || op->has_written || op->script->flags & SCRIPT_ALLOW_OOM)
+        return CALL_DONE;
+    return refuse(call, err_text(ERR_NO_MEM));
+}
+
+/* CALL_DONE: it may run. */
+static enum call_state check_call(struct script_op *op, struct lua_call *call)
+{
+    const struct route *parent;
+    call->route = router_find(&op->worker->server->router, call->argv, call->argc, &parent);
+    if (!call->route) return refuse(call, "ERR Unknown Redis command called from script");
+    const struct command *c = call->route->command;
+    if (!route_arity_fits(call->route, call->argc))
+        return refuse(call, "ERR Wrong number of args calling Redis command from script");
+    bool is_elsewhere = c->plan == PLAN_MAIN || (c->plan == PLAN_NET && c->flags & CMD_DEFERS);
+    if (c->flags & CMD_NO_SCRIPT || is_elsewhere || c->plan == PLAN_SCRIPT)
+        return refuse(call, "ERR This Redis command is not allowed from script");
+    enum call_state state = check_write(op, call);
+    return state == CALL_DONE ? check_memory(op, call) : state;
+}
+
+int lua_check_command(lua_State *L, const struct lua_call *call)
+{
+    struct lua_vm *vm = lua_vm_of(L);
+    const struct route *parent;
+    if (router_find(&vm->worker->server->router, call->argv, call->argc, &parent)) {
+        lua_pushboolean(L, 1);
+        return 1;
+    }
+    lua_createtable(L, 0, 1);
+    lua_pushliteral(L, "ERR Invalid command passed to redis.acl_check_cmd()");
+    lua_setfield(L, -2, "err");
+    return lua_error(L);
+}
+
+/* ---- which keys ---- */
+
+enum reach {
+    REACH_DECLARED,
+    REACH_NEAR, /* on the shard of all declared keys */
+    REACH_FAR,  /* elsewhere, or here but somebody holds it */
+};
+
+struct reaching {
+    struct script_op *op;
+    const struct bytes *argv;
+    enum reach reach; /* the farthest */
+};
+
+static bool is_declared(const struct script_op *op, struct bytes name)
+{
+    for (uint32_t i = 0; i < op->key_count; i++)
+        if (bytes_equal(op->argv[FIRST_KEY + i], name)) return true;
+    return false;
+}
+
+static void reach_key(void *context, uint32_t index, const struct key_spec *spec)
+{
+    UNUSED const struct key_spec *any = spec;
+    struct reaching *r = context;
+    const struct script_op *op = r->op;
+    struct bytes name = r->argv[index];
+    uint64_t hash;
+    int32_t shard = router_shard(&op->worker->server->router, name, &hash);
+    enum reach reach = REACH_FAR;
+    bool is_here = op->shard && shard == op->shard->id;
+    bool is_busy = is_here && op->shard->locks.busy && locks_has_hash(op->shard, hash);
+    bool is_near = shard == op->one_shard && !is_busy && (op->shard || op->holds_all);
+    if (is_near)
+        reach = REACH_NEAR;
+    else if (is_declared(op, name))
+        reach = REACH_DECLARED;
+    r->reach = MAX(r->reach, reach);
+}
+
+static enum reach reach_of(struct script_op *op, const struct lua_call *call)
+{
+    const struct command *c = call->route->command;
+    struct reaching r = {.op = op, .argv = call->argv};
+    bool is_message = c->flags & CMD_PUBSUB && c->plan == PLAN_ONE_SHARD;
+    if (is_message) {
+        reach_key(&r, 1, NULL);
+        /* Channels are no keys: nobody holds them, and under a holding they are within reach. */
+        return op->shard ? r.reach : REACH_DECLARED;
+    }
+    if (!command_has_keys(c)) return REACH_FAR;
+    if (sort_has_external_keys(c, call->argv, call->argc)) return REACH_FAR;
+    command_each_key(c, call->argv, call->argc, reach_key, &r);
+    return r.reach;
+}
+
+/* It needs what it does not have. */
+static enum call_state out_of_reach(struct script_op *op, struct lua_call *call)
+{
+    op->touched_undeclared = true;
+    if (!op->has_written) return CALL_RESTART;
+    /* The habit is noted, so the next run begins with everything. */
+    return refuse(call,
+                  "ERR The script has written already and now needs a key of another shard that it "
+                  "does not declare. What it wrote stays. Declare all its keys in KEYS, or give "
+                  "them one {tag}; undeclared keys work from the next run on");
+}
+
+/* ---- SELECT, and what needs no thread of its own ---- */
+
+static bool call_select(struct script_op *op, const struct lua_call *call, struct reply *out)
+{
+    if (strcmp(call->route->command->name, "select") != 0) return false;
+    int64_t db;
+    if (!text_to_i64(call->argv[1], &db))
+        reply_err(out, ERR_NOT_INT);
+    else if (db < 0 || db >= op->worker->server->database_count)
+        reply_err(out, ERR_DB_INDEX);
+    else
+        reply_ok(out);
+    if (out->error_count == 0) op->run.db = (uint32_t)db;
+    return true;
+}
+
+/* True if the reply is there: the command asks nothing of a connection. */
+static bool call_at_once(struct script_op *op, const struct lua_call *call, struct reply *out)
+{
+    const struct command *c = call->route->command;
+    if (call_select(op, call, out)) return true;
+    if (!(c->flags & CMD_SESSIONLESS)) return false;
+    struct request rq = {.command = c, .argv = call->argv, .argc = call->argc, .resp = out->resp};
+    enum err e = c->on_net(NULL, &rq, out);
+    if (e != OK) reply_err(out, e);
+    return true;
+}
+
+/* ---- in place ---- */
+
+static void first_key(void *context, uint32_t index, const struct key_spec *spec)
+{
+    UNUSED const struct key_spec *any = spec;
+    uint32_t *first = context;
+    if (*first == 0) *first = index;
+}
+
+static void run_on_shard(struct script_op *op, struct lua_call *call, struct reply *out)
+{
+    struct shard *sh = op->shard;
+    const struct route *route = call->route;
+    struct request rq = {.command = route->command,
+                         .argv = call->argv,
+                         .argc = call->argc,
+                         .db = (uint16_t)op->run.db,
+                         .resp = out->resp,
+                         .flags = REQUEST_IN_EXEC,
+                         .command_id = route->id};
+    if (route->has_first_key)
+        rq.hashed_index = 1;
+    else
+        command_each_key(route->command, call->argv, call->argc, first_key, &rq.hashed_index);
+    if (rq.hashed_index)
+        router_shard(&op->worker->server->router, call->argv[rq.hashed_index], &rq.hash);
+    out->mem = &sh->mem;
+    shard_run_request(sh, &rq, out);
+    struct shard_command_counters *counters = &sh->per_command[route->id];
+    counter_add(&counters->calls, 1);
+    if (rq.error_count) counter_add(&counters->failed, 1);
+    if (op->tracked && route->command->flags & CMD_READ) tracking_remember_in_block(sh, &rq);
+}
+
+static enum call_state call_in_place(struct lua_run *run, struct lua_call *call, struct reply *out)
+{
+    struct script_op *op = op_of(run);
+    enum call_state state = check_call(op, call);
+    if (state != CALL_DONE || call_at_once(op, call, out)) return state;
+    const struct command *c = call->route->command;
+    if (c->plan == PLAN_NET) return out_of_reach(op, call);
+    bool is_only_shard = op->worker->server->router.shard_count == 1;
+    if (!is_only_shard && reach_of(op, call) == REACH_FAR) return out_of_reach(op, call);
+    if (c->flags & (CMD_WRITE | CMD_MAY_REPLICATE)) op->has_written = true;
+    run_on_shard(op, call, out);
+    return CALL_DONE;
+}
+
+const struct lua_host script_shard_host = {.call = call_in_place, .pause = pause_in_place};
+
+/* ---- under a holding ---- */
+
+/* A command of the net thread, as if the client had sent it. */
+static void call_on_net(struct script_op *op, const struct lua_call *call, struct reply *out)
+{
+    struct session_ref ref = {.index = op->gather.conn_index,
+                              .generation = op->gather.conn_generation};
+    struct session *s = session_find(&op->worker->net, ref);
+    if (!s) {
+        reply_error(out, "ERR The client has gone");
+        return;
+    }
+    uint32_t db = s->db;
+    uint8_t resp = s->resp;
+    s->db = op->run.db;
+    s->resp = out->resp;
+    session_run_queued(
+        s, &(struct batch_command){.route = call->route, .argv = call->argv, .argc = call->argc},
+        out);
+    s->db = db;
+    s->resp = resp;
+}
+
+/* The arguments are Lua's, which may collect them while the script waits. */
+static bool copy_call(struct script_op *op, const struct lua_call *call)
+{
+    struct buf *copy = &op->call_copy;
+    size_t size = call->argc * sizeof(struct bytes);
+    for (uint32_t i = 0; i < call->argc; i++) size += call->argv[i].size;
+    copy->size = 0;
+    if (!buf_try_reserve(copy, size)) return false;
+    struct bytes *argv = (struct bytes *)(void *)copy->data;
+    char *at = copy->data + call->argc * sizeof *argv;
+    for (uint32_t i = 0; i < call->argc; i++) {
+        argv[i] = bytes_make(at, call->argv[i].size);
+        if (call->argv[i].size) memcpy(at, call->argv[i].data, call->argv[i].size);
+        at += call->argv[i].size;
+    }
+    op->command = (struct batch_command){.route = call->route,
+                                         .argv = argv,
+                                         .argc = call->argc,
+                                         .db = (uint16_t)op->run.db,
+                                         .resp = op->run.resp,
+                                         .flags = call->route->command->flags & CMD_READ
+                                                      ? op->tracked
+                                                      : (uint8_t)0};
+    return true;
+}
+
+static enum call_state call_held(struct lua_run *run, struct lua_call *call, struct reply *out)
+{
+    struct script_op *op = op_of(run);
+    enum call_state state = check_call(op, call);
+    if (state != CALL_DONE || call_at_once(op, call, out)) return state;
+    const struct command *c = call->route->command;
+    if (c->plan == PLAN_NET) {
+        op->touched_undeclared = true;
+        call_on_net(op, call, out);
+        return CALL_DONE;
+    }
+    if (!op->touched_undeclared && op->worker->server->router.shard_count > 1) {
+        op->touched_undeclared = reach_of(op, call) == REACH_FAR;
+        if (op->touched_undeclared && !op->holds_all) return out_of_reach(op, call);
+    }
+    if (!copy_call(op, call)) return refuse(call, err_text(ERR_ALLOC));
+    if (c->flags & (CMD_WRITE | CMD_MAY_REPLICATE)) op->has_written = true;
+    return CALL_LATER;
+}
+
+const struct lua_host script_held_host = {.call = call_held, .pause = pause_held};

@@ -1,0 +1,70 @@
+/* script_call.h: one script under way, and what becomes of the commands that it calls.
+ *
+ * Thread     The net thread of its connection, and while it runs in place the shard's.
+ * Ownership  The net thread's memory.
+ */
+#pragma once
+
+#include "server/held.h"
+#include "server/lua_vm.h"
+#include "server/script.h"
+
+#define SCRIPT_PIPELINED_TEXT                                                                      \
+    "ERR The script needs keys that it does not declare, and commands that follow it on this "     \
+    "connection are under way already. Nothing has been written; send it again"
+
+struct script_op {
+    struct gather gather;
+    struct gather_part part;
+    struct stuck stuck;
+    struct worker *worker;
+    struct script *script;
+    const struct route *route;
+    struct payload *input; /* NULL: a transaction's */
+    struct bytes *argv;
+    uint32_t argc, key_count;
+    int32_t one_shard; /* of all declared keys; -1: they have none in common */
+    uint16_t db;
+    uint8_t resp;
+    uint8_t tracked; /* REQUEST_TRACKED or 0 */
+    bool is_read_only;
+    bool is_attached;  /* the connection waits for it */
+    uint64_t sequence; /* of the request on its connection */
+    /* ---- in place ---- */
+    struct script_op *pointer; /* what travels */
+    struct bytes *shard_argv;
+    struct shard *shard;
+    enum run_state outcome;
+    /* ---- of the run ---- */
+    struct lua_run run;
+    uint64_t started_ns;
+    bool has_written;
+    bool is_slow, is_slow_written; /* counted in struct scripts */
+    bool is_long;
+    bool touched_undeclared;
+    /* ---- under a holding ---- */
+    struct held held;
+    struct batch_key *keys;
+    bool holds_all;
+    bool must_restart;
+    bool has_begun, is_stepping, has_reply, call_failed, is_waiting_for_call;
+    struct held_stage stage;
+    struct batch_command command;
+    struct buf call_copy; /* its arguments; then its reply */
+    struct buf reply;
+    struct held_stage *stage_of_exec; /* NULL: it is no part of a transaction */
+};
+
+extern const struct lua_host script_shard_host, script_held_host;
+
+/* Fills op->run. */
+void script_prepare_run(struct script_op *op, struct lua_vm *vm, const struct lua_host *host);
+/* What its run tells about the script. */
+void script_note_habits(struct script_op *op);
+bool script_is_modest(const struct script *s);
+/* Nothing that came behind it on its connection is under way. */
+bool script_may_restart(const struct script_op *op);
+void script_leave_slow(struct script_op *op);
+uint8_t script_tracked_flag(const struct session *s);
+/* Once more, under a holding. */
+void script_hold(struct script_op *op, bool everything);
