@@ -70,8 +70,8 @@ enum command_flags {
     /* ours, not shown to clients */
     CMD_BARRIER =
         1 << 24, /* PLAN_NET: runs only after every earlier command of the connection has replied */
-    CMD_DEFERS = 1 << 25,     /* PLAN_NET: may answer later (session_defer) */
-    CMD_NOT_QUEUED = 1 << 26, /* runs at once, even in a transaction */
+    CMD_DEFERS = 1 << 25,      /* PLAN_NET: may answer later (session_defer) */
+    CMD_NOT_QUEUED = 1 << 26,  /* runs at once, even in a transaction */
     CMD_SESSIONLESS = 1 << 27, /* PLAN_NET: asks nothing of a connection, which may be NULL */
 };
 

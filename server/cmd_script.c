@@ -30,9 +30,8 @@ static enum err cmd_script_exists(struct session *s, struct request *rq, struct 
 
 static enum err cmd_script_flush(struct session *s, struct request *rq, struct reply *out)
 {
-    bool ok = rq->argc == 2 ||
-              (rq->argc == 3 && (bytes_equal_nocase(rq->argv[2], "sync") ||
-                                 bytes_equal_nocase(rq->argv[2], "async")));
+    bool ok = rq->argc == 2 || (rq->argc == 3 && (bytes_equal_nocase(rq->argv[2], "sync") ||
+                                                  bytes_equal_nocase(rq->argv[2], "async")));
     if (!ok) {
         reply_error(out, "ERR SCRIPT FLUSH only support SYNC|ASYNC option");
         return OK;

@@ -51,14 +51,22 @@ static void out_char(struct json_out *o, char c)
 static const char *escape_of(unsigned char c, char scratch[8])
 {
     switch (c) {
-    case '"': return "\\\"";
-    case '\\': return "\\\\";
-    case '/': return "\\/";
-    case '\b': return "\\b";
-    case '\f': return "\\f";
-    case '\n': return "\\n";
-    case '\r': return "\\r";
-    case '\t': return "\\t";
+    case '"':
+        return "\\\"";
+    case '\\':
+        return "\\\\";
+    case '/':
+        return "\\/";
+    case '\b':
+        return "\\b";
+    case '\f':
+        return "\\f";
+    case '\n':
+        return "\\n";
+    case '\r':
+        return "\\r";
+    case '\t':
+        return "\\t";
     }
     if (c >= 32 && c != 127) return NULL;
     snprintf(scratch, 8, "\\u%04x", c);
@@ -83,8 +91,8 @@ static void write_text(struct json_out *o, int index)
 
 static int cannot(struct json_out *o, int index, const char *why)
 {
-    return luaL_error(o->L, "Cannot serialise %s: %s",
-                      lua_typename(o->L, lua_type(o->L, index)), why);
+    return luaL_error(o->L, "Cannot serialise %s: %s", lua_typename(o->L, lua_type(o->L, index)),
+                      why);
 }
 
 static void write_number(struct json_out *o, int index)
@@ -298,8 +306,8 @@ static size_t read_unicode(struct json_in *in, char *to)
         in->at += 6;
         return put_utf8(to, (uint32_t)first);
     }
-    bool has_second = (first & 0x400) == 0 && in->end - in->at >= 12 && in->at[6] == '\\' &&
-                      in->at[7] == 'u';
+    bool has_second =
+        (first & 0x400) == 0 && in->end - in->at >= 12 && in->at[6] == '\\' && in->at[7] == 'u';
     int second = has_second ? hex4(in->at + 8, in->end) : -1;
     if (second < 0 || (second & 0xfc00) != 0xdc00) return 0;
     in->at += 12;
@@ -399,7 +407,8 @@ static void next_token(struct json_in *in)
     static const char marks[] = "{}[]:,";
     static const enum token tokens[] = {T_OBJ_BEGIN, T_OBJ_END, T_ARR_BEGIN,
                                         T_ARR_END,   T_COLON,   T_COMMA};
-    while (in->at < in->end && (*in->at == ' ' || *in->at == '\t' || *in->at == '\n' || *in->at == '\r'))
+    while (in->at < in->end &&
+           (*in->at == ' ' || *in->at == '\t' || *in->at == '\n' || *in->at == '\r'))
         in->at++;
     in->token_at = in->at;
     if (in->at >= in->end) {

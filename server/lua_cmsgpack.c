@@ -57,7 +57,8 @@ static void pack_integer(luaL_Buffer *b, int64_t value)
 /* In four bytes if that loses nothing. */
 static void pack_real(luaL_Buffer *b, double value)
 {
-    bool is_short = isinf(value) || (fabs(value) <= (double)FLT_MAX && (double)(float)value == value);
+    bool is_short =
+        isinf(value) || (fabs(value) <= (double)FLT_MAX && (double)(float)value == value);
     if (is_short) {
         float narrow = (float)value;
         uint32_t bits;
@@ -274,7 +275,8 @@ static void take_map(struct unpacking *u, uint64_t count)
     for (uint64_t i = 0; i < count; i++) {
         unpack_value(u);
         unpack_value(u);
-        if (lua_isnil(u->L, -2) || (lua_type(u->L, -2) == LUA_TNUMBER && isnan(lua_tonumber(u->L, -2))))
+        if (lua_isnil(u->L, -2) ||
+            (lua_type(u->L, -2) == LUA_TNUMBER && isnan(lua_tonumber(u->L, -2))))
             luaL_error(u->L, "Bad data format in input.");
         lua_rawset(u->L, -3);
     }
@@ -306,29 +308,49 @@ static void take_signed(struct unpacking *u, unsigned bytes)
 static void unpack_tagged(struct unpacking *u, unsigned tag)
 {
     switch (tag) {
-    case 0xc0: lua_pushnil(u->L); return;
+    case 0xc0:
+        lua_pushnil(u->L);
+        return;
     case 0xc2:
-    case 0xc3: lua_pushboolean(u->L, tag == 0xc3); return;
-    case 0xca: take_float(u); return;
-    case 0xcb: take_double(u); return;
+    case 0xc3:
+        lua_pushboolean(u->L, tag == 0xc3);
+        return;
+    case 0xca:
+        take_float(u);
+        return;
+    case 0xcb:
+        take_double(u);
+        return;
     case 0xcc:
     case 0xcd:
     case 0xce:
-    case 0xcf: lua_pushnumber(u->L, (double)take_number(u, 1u << (tag - 0xcc))); return;
+    case 0xcf:
+        lua_pushnumber(u->L, (double)take_number(u, 1u << (tag - 0xcc)));
+        return;
     case 0xd0:
     case 0xd1:
     case 0xd2:
-    case 0xd3: take_signed(u, 1u << (tag - 0xd0)); return;
+    case 0xd3:
+        take_signed(u, 1u << (tag - 0xd0));
+        return;
     case 0xc4:
     case 0xc5:
-    case 0xc6: take_text(u, take_number(u, 1u << (tag - 0xc4))); return;
+    case 0xc6:
+        take_text(u, take_number(u, 1u << (tag - 0xc4)));
+        return;
     case 0xd9:
     case 0xda:
-    case 0xdb: take_text(u, take_number(u, 1u << (tag - 0xd9))); return;
+    case 0xdb:
+        take_text(u, take_number(u, 1u << (tag - 0xd9)));
+        return;
     case 0xdc:
-    case 0xdd: take_array(u, take_number(u, 2u << (tag - 0xdc))); return;
+    case 0xdd:
+        take_array(u, take_number(u, 2u << (tag - 0xdc)));
+        return;
     case 0xde:
-    case 0xdf: take_map(u, take_number(u, 2u << (tag - 0xde))); return;
+    case 0xdf:
+        take_map(u, take_number(u, 2u << (tag - 0xde)));
+        return;
     }
     luaL_error(u->L, "Bad data format in input.");
 }

@@ -323,20 +323,47 @@ static void push_value(struct reply_reader *r)
     luaL_checkstack(r->L, 8, "too deep");
     CHECK(r->at < r->end);
     switch (*r->at++) {
-    case '+': push_line(r, "ok"); return;
-    case '-': push_line(r, "err"); return;
-    case ':': lua_pushnumber(r->L, (double)read_number(r)); return;
-    case '$': push_bulk(r); return;
+    case '+':
+        push_line(r, "ok");
+        return;
+    case '-':
+        push_line(r, "err");
+        return;
+    case ':':
+        lua_pushnumber(r->L, (double)read_number(r));
+        return;
+    case '$':
+        push_bulk(r);
+        return;
     case '*':
-    case '>': push_array(r); return;
-    case '_': read_line(r); lua_pushnil(r->L); return;
-    case '#': lua_pushboolean(r->L, read_line(r).data[0] == 't'); return;
-    case ',': push_double(r); return;
-    case '(': push_line(r, "big_number"); return;
-    case '=': push_verbatim(r); return;
-    case '%': push_keyed(r, "map", false); return;
-    case '~': push_keyed(r, "set", true); return;
-    case '|': skip_attribute(r); return;
+    case '>':
+        push_array(r);
+        return;
+    case '_':
+        read_line(r);
+        lua_pushnil(r->L);
+        return;
+    case '#':
+        lua_pushboolean(r->L, read_line(r).data[0] == 't');
+        return;
+    case ',':
+        push_double(r);
+        return;
+    case '(':
+        push_line(r, "big_number");
+        return;
+    case '=':
+        push_verbatim(r);
+        return;
+    case '%':
+        push_keyed(r, "map", false);
+        return;
+    case '~':
+        push_keyed(r, "set", true);
+        return;
+    case '|':
+        skip_attribute(r);
+        return;
     }
     CHECK(!"a reply has a type");
 }

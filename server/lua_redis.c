@@ -113,9 +113,10 @@ static int suspend(lua_State *L, struct lua_run *run, enum run_state state)
 {
     if (!lua_isyieldable(L)) {
         if (state == RUN_RESTART) run->state = RUN_RESTART;
-        return raise(L, "ERR This script runs over several shards, where redis.call cannot stand in "
-                        "a function that string.gsub, table.sort or table.foreach calls. Collect "
-                        "the values first, or give all keys one {tag}");
+        return raise(L,
+                     "ERR This script runs over several shards, where redis.call cannot stand in "
+                     "a function that string.gsub, table.sort or table.foreach calls. Collect "
+                     "the values first, or give all keys one {tag}");
     }
     run->state = state;
     lua_vm_of(L)->is_yielding = true;
@@ -218,8 +219,7 @@ static int redis_log(lua_State *L)
     static const enum log_level levels[] = {LOG_DEBUG, LOG_VERBOSE, LOG_NOTICE, LOG_WARNING};
     int count = lua_gettop(L);
     if (count < 2) return raise(L, "ERR redis.log() requires two arguments or more.");
-    if (!lua_isnumber(L, 1))
-        return raise(L, "ERR First argument must be a number (log level).");
+    if (!lua_isnumber(L, 1)) return raise(L, "ERR First argument must be a number (log level).");
     lua_Integer level = lua_tointeger(L, 1);
     if (level < 0 || level >= (lua_Integer)ARRAY_LEN(levels))
         return raise(L, "ERR Invalid debug level.");
@@ -350,9 +350,9 @@ void lua_open_redis(lua_State *L)
     static const struct {
         const char *name;
         int value;
-    } numbers[] = {{"LOG_DEBUG", 0},    {"LOG_VERBOSE", 1}, {"LOG_NOTICE", 2},
-                   {"LOG_WARNING", 3},  {"REPL_NONE", 0},   {"REPL_AOF", 1},
-                   {"REPL_SLAVE", 2},   {"REPL_REPLICA", 2}, {"REPL_ALL", 3}};
+    } numbers[] = {{"LOG_DEBUG", 0},   {"LOG_VERBOSE", 1},  {"LOG_NOTICE", 2},
+                   {"LOG_WARNING", 3}, {"REPL_NONE", 0},    {"REPL_AOF", 1},
+                   {"REPL_SLAVE", 2},  {"REPL_REPLICA", 2}, {"REPL_ALL", 3}};
     lua_newtable(L);
     for (unsigned i = 0; i < ARRAY_LEN(functions); i++) {
         lua_pushcfunction(L, functions[i].func);

@@ -54,17 +54,25 @@ static size_t size_of(lua_State *L, struct format *f, char kind)
     switch (kind) {
     case 'b':
     case 'B':
-    case 'x': return 1;
+    case 'x':
+        return 1;
     case 'h':
-    case 'H': return sizeof(short);
+    case 'H':
+        return sizeof(short);
     case 'l':
-    case 'L': return sizeof(long);
-    case 'T': return sizeof(size_t);
-    case 'f': return sizeof(float);
-    case 'd': return sizeof(double);
+    case 'L':
+        return sizeof(long);
+    case 'T':
+        return sizeof(size_t);
+    case 'f':
+        return sizeof(float);
+    case 'd':
+        return sizeof(double);
     case 'i':
-    case 'I': return integer_size(L, f);
-    case 'c': return read_count(L, f, 1);
+    case 'I':
+        return integer_size(L, f);
+    case 'c':
+        return read_count(L, f, 1);
     }
     return 0;
 }
@@ -134,7 +142,8 @@ static void pack_real(luaL_Buffer *b, const struct format *f, double value, size
 static double number_at(lua_State *L, int index)
 {
     if (lua_type(L, index) != LUA_TNUMBER && !lua_isnumber(L, index))
-        luaL_argerror(L, index, lua_pushfstring(L, "number expected, got %s", luaL_typename(L, index) ));
+        luaL_argerror(L, index,
+                      lua_pushfstring(L, "number expected, got %s", luaL_typename(L, index)));
     return lua_tonumber(L, index);
 }
 

@@ -282,7 +282,8 @@ static int last_return_line(const struct script *s)
     int line = 1, found = 1;
     for (size_t i = 0; i < s->size; i++) {
         if (s->text[i] == '\n') line++;
-        bool is_there = s->size - i >= sizeof word - 1 && memcmp(s->text + i, word, sizeof word - 1) == 0;
+        bool is_there =
+            s->size - i >= sizeof word - 1 && memcmp(s->text + i, word, sizeof word - 1) == 0;
         if (is_there) found = line;
     }
     return found;
@@ -292,11 +293,11 @@ void lua_append_position(const struct lua_run *run, struct buf *text)
 {
     lua_Debug ar;
     int line = -1;
-    for (int level = 0; line < 0 && lua_getstack(run->co, level, &ar); level++) {
+    for (int level = 0; line <= 0 && lua_getstack(run->co, level, &ar); level++) {
         lua_getinfo(run->co, "Sl", &ar);
         if (strcmp(ar.source, "@user_script") == 0) line = ar.currentline;
     }
-    if (line < 0) line = last_return_line(run->script);
+    if (line <= 0) line = last_return_line(run->script);
     buf_printf(text, " script: %s, on @user_script:%d.", run->script->sha, line);
 }
 
@@ -431,5 +432,7 @@ void lua_run_end(struct lua_run *run)
     if (vm->current == run) vm->current = NULL;
     vm->runs--;
     run->vm = NULL;
+    /* A script that has filled the memory leaves it to the next one. */
+    if (mem_live_bytes(&vm->mem) > KEPT_BYTES_MAX) lua_gc(vm->L, LUA_GCCOLLECT, 0);
     counter_set(&vm->used_bytes, mem_live_bytes(&vm->mem));
 }

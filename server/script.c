@@ -78,8 +78,7 @@ static struct script *find_script(struct worker *w, const struct route *route,
 
 /* ---- life ---- */
 
-static struct script_op *op_make(struct worker *w, const struct route *route,
-                                 struct script *script)
+static struct script_op *op_make(struct worker *w, const struct route *route, struct script *script)
 {
     struct script_op *op = mem_alloc_zeroed(&w->net.mem, sizeof *op);
     op->worker = w;
@@ -100,8 +99,7 @@ static void op_free(struct script_op *op)
     if (op->held.worker) held_free(&op->held);
     if (op->keys) mem_free(mem, op->keys, op->key_count * sizeof *op->keys);
     if (op->stage.batch.worker) stage_free(&op->stage);
-    if (op->shard_argv)
-        mem_free(mem, op->shard_argv, (2 + op->key_count) * sizeof *op->shard_argv);
+    if (op->shard_argv) mem_free(mem, op->shard_argv, (2 + op->key_count) * sizeof *op->shard_argv);
     if (op->input) payload_unref(op->input);
     buf_clear(&op->call_copy);
     buf_clear(&op->reply);
@@ -296,8 +294,7 @@ static enum run_state held_step(struct script_op *op)
     struct reply out;
     reply_init(&out, NULL, &op->worker->net.mem);
     out.resp = op->resp;
-    enum run_state state =
-        op->has_begun ? held_resume(op, &out) : lua_run_start(&op->run, &out);
+    enum run_state state = op->has_begun ? held_resume(op, &out) : lua_run_start(&op->run, &out);
     op->has_begun = true;
     take_reply(op, &out);
     return state;
@@ -347,8 +344,7 @@ static bool holding_plan(struct script_op *op, bool everything)
         for (uint32_t i = 0; i < op->key_count; i++) {
             uint64_t hash;
             op->keys[i].name = op->argv[FIRST_KEY + i];
-            op->keys[i].shard =
-                router_shard(&op->worker->server->router, op->keys[i].name, &hash);
+            op->keys[i].shard = router_shard(&op->worker->server->router, op->keys[i].name, &hash);
         }
     }
     op->held.worker = op->worker;
@@ -480,8 +476,7 @@ static uint16_t place_of(const struct script_op *op)
 
 static bool reserve(struct script_op *op, enum where where)
 {
-    if (where != IN_PLACE)
-        return holding_plan(op, where == HOLD_ALL) && held_reserve(&op->held);
+    if (where != IN_PLACE) return holding_plan(op, where == HOLD_ALL) && held_reserve(&op->held);
     return turn_reserve_one(&op->worker->net, place_of(op));
 }
 

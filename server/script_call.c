@@ -360,14 +360,13 @@ static bool copy_call(struct script_op *op, const struct lua_call *call)
         if (call->argv[i].size) memcpy(at, call->argv[i].data, call->argv[i].size);
         at += call->argv[i].size;
     }
-    op->command = (struct batch_command){.route = call->route,
-                                         .argv = argv,
-                                         .argc = call->argc,
-                                         .db = (uint16_t)op->run.db,
-                                         .resp = op->run.resp,
-                                         .flags = call->route->command->flags & CMD_READ
-                                                      ? op->tracked
-                                                      : (uint8_t)0};
+    op->command = (struct batch_command){
+        .route = call->route,
+        .argv = argv,
+        .argc = call->argc,
+        .db = (uint16_t)op->run.db,
+        .resp = op->run.resp,
+        .flags = call->route->command->flags & CMD_READ ? op->tracked : (uint8_t)0};
     return true;
 }
 

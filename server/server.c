@@ -42,7 +42,9 @@ uint64_t server_live_bytes(const struct server *srv)
         n += mem_live_bytes(&srv->net_workers[i]->net.mem);
     for (uint16_t i = 0; i < srv->mesh.shard_count; i++)
         n += mem_live_bytes(&srv->shard_workers[i]->shard.mem);
-    return n;
+    for (uint16_t i = 0; i < srv->worker_count; i++)
+        n += mem_live_bytes(&srv->workers[i].vm.mem);
+    return n + mem_live_bytes(&srv->scripts.cache.mem);
 }
 
 /* ---- accepting ---- */

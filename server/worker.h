@@ -12,8 +12,8 @@
 #include <pthread.h>
 
 #include "net/netloop.h"
-#include "server/recorder.h"
 #include "server/lua_vm.h"
+#include "server/recorder.h"
 #include "server/script.h"
 #include "server/session.h"
 #include "shard/shard.h"
@@ -70,13 +70,13 @@ struct worker {
     uint64_t watch_ids; /* given so far */
     struct counter blocked_clients;
     struct counter watching_clients;
-    struct recorder *recorder; /* NULL: the order is not recorded */
-    struct lua_vm vm; /* L is NULL until the first script runs here */
+    struct recorder *recorder;         /* NULL: the order is not recorded */
+    struct lua_vm vm;                  /* L is NULL until the first script runs here */
     struct script_table *script_table; /* NULL until then */
     struct script_counters scripts;
-    struct buf scratch;        /* of whoever runs now, not across calls */
-    struct buf placement;      /* of the split command being dispatched */
-    struct bytes **part_argv;  /* by part: the same */
+    struct buf scratch;       /* of whoever runs now, not across calls */
+    struct buf placement;     /* of the split command being dispatched */
+    struct bytes **part_argv; /* by part: the same */
     uint32_t *part_argc;
 
     /* ---- loop ---- */

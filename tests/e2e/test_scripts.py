@@ -1,0 +1,166 @@
+"""Scripts with real clients: keys that are not declared, on many shards; endless loops; money that must not get lost."""
+
+import os
+import random
+import threading
+import time
+import unittest
+
+import redis
+
+from case import ServerCase
+
+SECONDS = float(os.environ.get("SHOAL_TRANSFER_SECONDS", "5"))
+ACCOUNTS = 200
+START = 100
+
+DECLARED = """
+if tonumber(redis.call('get', KEYS[1])) < tonumber(ARGV[1]) then return 0 end
+redis.call('decrby', KEYS[1], ARGV[1])
+redis.call('incrby', KEYS[2], ARGV[1])
+return 1
+"""
+UNDECLARED = """
+local from, to = 'account:' .. ARGV[2], 'account:' .. ARGV[3]
+if tonumber(redis.call('get', from)) < tonumber(ARGV[1]) then return 0 end
+redis.call('decrby', from, ARGV[1])
+redis.call('incrby', to, ARGV[1])
+return 1
+"""
+ENDLESS = "while true do pcall(function() while true do redis.call('get', 'x') end end) end"
+
+
+class Scripts(ServerCase):
+    ARGUMENTS = ("--net-threads", "2", "--shard-threads", "7")
+
+    def setUp(self):
+        super().setUp()
+        self.client().flushall()
+
+    def counter(self, name):
+        return self.client().info("memory")[name]
+
+    def test_a_registered_script_survives_a_flush(self):
+        client = self.client()
+        script = client.register_script("return redis.call('incrby', KEYS[1], ARGV[1])")
+        self.assertEqual(script(keys=["a"], args=[5]), 5)
+        client.script_flush()
+        self.assertEqual(script(keys=["a"], args=[5]), 10)
+        self.assertEqual(client.script_exists(script.sha), [True])
+
+    def test_a_script_that_is_loaded_is_known_on_every_connection_at_once(self):
+        first, second = self.client(), self.client()
+        for i in range(200):
+            sha = first.script_load(f"return {i}")
+            self.assertEqual(second.evalsha(sha, 0), i)
+
+    def test_undeclared_keys_of_any_shard(self):
+        client = self.client()
+        text = "for i = 1, 50 do redis.call('incr', 'k' .. i) end return redis.call('mget', 'k1', 'k2', 'k50')"
+        for n in range(1, 6):
+            self.assertEqual(client.eval(text, 0), [str(n).encode()] * 3)
+
+    def test_a_script_that_keeps_to_its_keys_runs_in_place(self):
+        client = self.client()
+        for _ in range(40):
+            client.eval("return redis.call('incr', KEYS[1])", 1, "a")
+        self.assertEqual(client.get("a"), b"40")
+        self.assertGreater(self.counter("scripts_in_place"), 0)
+
+    def test_a_modest_script_that_reads_farther_starts_again(self):
+        client = self.client()
+        text = "if ARGV[1] == 'far' then return redis.call('get', ARGV[2]) end return redis.call('incr', KEYS[1])"
+        for i in range(30):
+            client.set(f"far{i}", i)
+        for _ in range(20):
+            client.eval(text, 1, "a", "near")
+        before = self.counter("scripts_restarted")
+        self.assertEqual([client.eval(text, 1, "a", "far", f"far{i}") for i in range(30)], [str(i).encode() for i in range(30)])
+        self.assertGreater(self.counter("scripts_restarted"), before)
+
+    def test_a_modest_script_that_wrote_before_it_needed_more_says_so_and_works_from_then_on(self):
+        client = self.client()
+        text = "redis.call('incr', KEYS[1]) if ARGV[1] then redis.call('incr', ARGV[1]) end return 1"
+        for _ in range(20):
+            client.eval(text, 1, "a")
+        failures = 0
+        for i in range(30):
+            try:
+                client.eval(text, 1, "a", f"far{i}")
+            except redis.ResponseError as error:
+                self.assertIn("Declare all its keys", str(error))
+                failures += 1
+        self.assertLessEqual(failures, 1)
+
+    def test_an_endless_script_can_be_killed(self):
+        client = self.client()
+        client.config_set("busy-reply-threshold", 200)
+        errors = []
+
+        def run():
+            try:
+                self.client().eval(ENDLESS, 0)
+            except redis.ResponseError as error:
+                errors.append(str(error))
+
+        thread = threading.Thread(target=run)
+        thread.start()
+        with self.assertRaisesRegex(redis.ResponseError, "BUSY"):
+            for _ in range(100):
+                client.execute_command("ECHO", "x")
+                time.sleep(0.05)
+        self.assertTrue(client.script_kill())
+        thread.join(10)
+        self.assertIn("Script killed by user", errors[0])
+        self.assertEqual(client.ping(), True)
+
+    def test_scripts_cannot_take_all_memory(self):
+        client = self.client()
+        with self.assertRaises(redis.ResponseError):
+            client.eval("local t = {} for i = 1, 1e9 do t[i] = string.rep('x', 1000) .. i end", 0)
+        self.assertEqual(client.eval("return 1", 0), 1)
+
+    def test_a_transaction_with_scripts(self):
+        with self.client().pipeline() as p:
+            p.set("a", 1).eval("return redis.call('incr', 'a') + redis.call('incr', 'b')", 0).get("b")
+            self.assertEqual(p.execute(), [True, 3, b"1"])
+
+    def test_replies_of_a_pipeline_keep_their_order(self):
+        with self.client().pipeline(transaction=False) as p:
+            for i in range(100):
+                p.eval("redis.call('set', KEYS[1], ARGV[1]) return ARGV[1]", 1, f"k{i}", i).get(f"k{i}")
+            replies = p.execute()
+        self.assertEqual(replies, [str(i // 2).encode() for i in range(200)])
+
+    def test_money_is_not_lost(self):
+        client = self.client()
+        client.mset({f"account:{i}": START for i in range(ACCOUNTS)})
+        stop, problems = time.time() + SECONDS, []
+
+        def move(seed):
+            mine, rng = self.client(), random.Random(seed)
+            while time.time() < stop:
+                a, b = rng.sample(range(ACCOUNTS), 2)
+                if rng.random() < 0.5:
+                    mine.eval(DECLARED, 2, f"account:{a}", f"account:{b}", rng.randint(1, 9))
+                else:
+                    mine.eval(UNDECLARED, 0, rng.randint(1, 9), a, b)
+
+        def add():
+            mine = self.client()
+            while time.time() < stop:
+                total = sum(int(v) for v in mine.mget(*(f"account:{i}" for i in range(ACCOUNTS))))
+                if total != ACCOUNTS * START:
+                    problems.append(total)
+
+        threads = [threading.Thread(target=move, args=(seed,)) for seed in range(8)]
+        threads += [threading.Thread(target=add) for _ in range(2)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        self.assertEqual(problems, [])
+
+
+if __name__ == "__main__":
+    unittest.main()
