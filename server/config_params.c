@@ -173,7 +173,7 @@ const struct config_param config_params[] = {
     NUMBER("acllog-max-len", NULL, acllog_entries_max, UNUSED_HERE, AREA(OBSERVE), 0, INT64_MAX, "128"),
 
     /* ---- scripts, modules, included files ---- */
-    NUMBER("busy-reply-threshold", "lua-time-limit", busy_reply_threshold_ms, UNUSED_HERE, AREA(SHARDS), 0, INT64_MAX, "5000"),
+    NUMBER("busy-reply-threshold", "lua-time-limit", busy_reply_threshold_ms, 0, AREA(SHARDS), 0, INT64_MAX, "5000"),
     BOOLEAN("lua-enable-deprecated-api", NULL, lua_enable_deprecated_api, IMMUTABLE | HIDDEN | UNUSED_HERE, 0, "no"),
     SPECIAL("loadmodule", NULL, modules, FILE_ONLY | MULTI | UNUSED_HERE, 0, modules, NULL),
     SPECIAL("include", NULL, mem, FILE_ONLY, 0, include, NULL),
