@@ -157,8 +157,8 @@ Test(commands, what_is_split_by_key_or_locks_keys_has_keys)
         const struct command *c = route->command;
         bool needs_keys = c->plan == PLAN_FAN_OUT || c->plan == PLAN_LOCKED;
         bool sends_them_itself = c->plan == PLAN_NET && c->flags & CMD_NOT_QUEUED; /* WATCH */
-        bool may_have_keys = needs_keys || c->plan == PLAN_ONE_SHARD || c->plan == PLAN_SCRIPT ||
-                             sends_them_itself;
+        bool may_have_keys =
+            needs_keys || c->plan == PLAN_ONE_SHARD || c->plan == PLAN_SCRIPT || sends_them_itself;
         cr_expect(!needs_keys || command_has_keys(c), "%s has no keys", route->full_name);
         cr_expect(may_have_keys || !command_has_keys(c), "%s has keys", route->full_name);
     }
