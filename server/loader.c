@@ -95,7 +95,7 @@ static void fail(struct loader *l, const char *what, uint64_t offset)
              (unsigned long long)offset, what);
 }
 
-static void batch_free(struct server *srv, struct load_batch *b)
+static void load_batch_free(struct server *srv, struct load_batch *b)
 {
     buf_clear(&b->records);
     mem_free(&srv->mem, b, sizeof *b);
@@ -111,10 +111,10 @@ static void batch_is_back(struct thread *at, struct call *c)
     counter_add(&l->keys_loaded, b->loaded);
     counter_add(&l->keys_expired, b->expired);
     if (b->error) fail(l, b->error, b->error_offset);
-    batch_free(srv, b);
+    load_batch_free(srv, b);
 }
 
-static void batch_send(struct server *srv, uint16_t shard)
+static void load_batch_send(struct server *srv, uint16_t shard)
 {
     struct loader *l = &srv->loader;
     struct load_batch *b = l->filling[shard];
@@ -158,7 +158,7 @@ static void add_key(struct server *srv, const struct rdb_item *item)
     if (r.name_size) memcpy(at + sizeof r, item->name.data, r.name_size);
     memcpy(at + sizeof r + r.name_size, item->value.data, r.value_size);
     b->records.size += sizeof r + r.name_size + r.value_size;
-    if (b->records.size >= LOADER_BATCH_BYTES) batch_send(srv, shard);
+    if (b->records.size >= LOADER_BATCH_BYTES) load_batch_send(srv, shard);
 }
 
 /* ---- reading ---- */
@@ -215,7 +215,7 @@ static void read_slice(struct server *srv)
         }
         if (env_now_ns() >= end_ns) break;
     }
-    for (uint16_t i = 0; l->has_read_all && i < srv->mesh.shard_count; i++) batch_send(srv, i);
+    for (uint16_t i = 0; l->has_read_all && i < srv->mesh.shard_count; i++) load_batch_send(srv, i);
 }
 
 /* ---- the end ---- */
@@ -234,7 +234,7 @@ static void finish(struct server *srv)
     struct loader *l = &srv->loader;
     uint16_t shard_count = srv->mesh.shard_count;
     for (uint16_t i = 0; i < shard_count; i++)
-        if (l->filling[i]) batch_free(srv, l->filling[i]);
+        if (l->filling[i]) load_batch_free(srv, l->filling[i]);
     mem_free(&srv->mem, l->filling, shard_count * sizeof(struct load_batch *));
     rdb_file_reader_deinit(&l->reader);
     env_input_close(l->input);
