@@ -153,7 +153,8 @@ MUST_USE bool locked_run_alone(struct worker *w, const struct batch_command *c,
 
 /* ---- for locked_move.c ---- */
 
-/* How a command that moves one element runs over two shards: LMOVE, RPOPLPUSH, SMOVE. */
+/* How a command that moves one element runs over two shards: LMOVE, RPOPLPUSH, SMOVE and their
+ * like. */
 struct locked_move {
     const char *name;
     /* False: the arguments are wrong, which the handler will say. */

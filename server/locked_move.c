@@ -1,4 +1,5 @@
-/* LMOVE, RPOPLPUSH and SMOVE between two shards: one element travels, not the whole value.
+/* LMOVE, RPOPLPUSH, their blocking forms, and SMOVE between two shards: one element travels, not
+ * the whole value.
  *
  *     lock turn   both types are checked, and the source says what it would give away
  *     put         the destination takes the element, with the handler of RPUSH, LPUSH or SADD
@@ -12,6 +13,7 @@
 #include "server/merge_parts.h"
 #include "server/server.h"
 #include "server/worker.h"
+#include "shard/cmd/args.h"
 #include "shard/cmd/families.h"
 
 enum { KEY_FROM, KEY_TO, KEY_COUNT };
@@ -79,7 +81,7 @@ static bool read_end(struct bytes argument, bool *is_tail)
 static bool read_ends(const struct bytes *argv, uint32_t argc, struct ends *e)
 {
     *e = (struct ends){.from_tail = true};
-    if (argc == 3) return true; /* RPOPLPUSH */
+    if (argc <= 4) return true; /* RPOPLPUSH, BRPOPLPUSH */
     return read_end(argv[3], &e->from_tail) && read_end(argv[4], &e->to_tail);
 }
 
@@ -87,6 +89,13 @@ static bool list_fits(const struct bytes *argv, uint32_t argc)
 {
     struct ends e;
     return read_ends(argv, argc, &e);
+}
+
+/* BLMOVE, BRPOPLPUSH: the last argument is the time that it may wait. */
+static bool blocking_fits(const struct bytes *argv, uint32_t argc)
+{
+    int64_t timeout_ms;
+    return list_fits(argv, argc) && arg_timeout(argv[argc - 1], &timeout_ms) == OK;
 }
 
 static void list_plan(struct locked *op)
@@ -164,6 +173,8 @@ static void set_take(struct locked *op)
 static const struct locked_move moves[] = {
     {"lmove", list_fits, list_plan, list_put, list_take},
     {"rpoplpush", list_fits, list_plan, list_put, list_take},
+    {"blmove", blocking_fits, list_plan, list_put, list_take},
+    {"brpoplpush", blocking_fits, list_plan, list_put, list_take},
     {"smove", set_fits, set_plan, set_put, set_take},
 };
 

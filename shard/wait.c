@@ -90,7 +90,8 @@ struct waiter {
     uint32_t claim_index; /* the key that is held for it; 0: none */
     uint64_t claim_token;
     struct turn_point claim_since;
-    struct dlist tentative; /* while it may yet turn out that another key was ready before */
+    struct turn_point bound; /* of a question about it: what comes later is not for it any more */
+    struct dlist tentative;  /* while it may yet turn out that another key was ready before */
 };
 
 /* A key that was held for a waiter that does not need it after all. */
@@ -422,6 +423,16 @@ static void join_queues(struct shard *sh, struct waiter *w, const struct wait_ke
     }
 }
 
+/* Of questions that came before the request could run. */
+static void take_bounds(struct shard *sh, struct waiter *w)
+{
+    dlist_each (link, &sh->waits.settling) {
+        const struct settle *s = container_of(link, struct settle, link);
+        bool is_about = memcmp(&s->id, &w->id, sizeof s->id) == 0;
+        if (is_about && turn_point_before(s->since, w->bound)) w->bound = s->since;
+    }
+}
+
 static void begin(struct shard *sh, struct request *rq, const struct wait_keys *keys,
                   uint32_t ready_index)
 {
@@ -430,9 +441,11 @@ static void begin(struct shard *sh, struct request *rq, const struct wait_keys *
     dlist_init(&w->tentative);
     parked_take(sh, &w->parked, rq);
     w->parked.request.flags &= (uint8_t)~REQUEST_MAY_WAIT;
+    w->bound = (struct turn_point){UINT64_MAX, UINT64_MAX};
     w->id =
         (struct wait_id){w->parked.run.conn_index, w->parked.run.conn_generation, w->parked.net_id};
     chain_add(sh, &sh->waits.waiters, &w->chain, id_hash(&w->id));
+    take_bounds(sh, w);
     if (is_claimant(w)) sh->waits.claimants++;
     if (ready_index && rq->flags & REQUEST_CLAIM) {
         claim(sh, w, ready_index, w->parked.point);
@@ -507,6 +520,7 @@ static bool serve_key(struct shard *sh, struct wait_key *wk, struct turn_point p
         const struct wait_place *place = container_of(link, struct wait_place, link);
         struct waiter *w = place->waiter;
         if (!keyspace_peek(sh, &k)) return true;
+        if (turn_point_before(w->bound, point)) continue;
         if (!key_has_something(sh, w, &k, place->index)) continue;
         enum served served = w->rule->target ? serve_move(sh, w, place->index, point, is_now)
                                              : serve_pop(sh, w, place->index, point);
@@ -580,6 +594,8 @@ bool wait_settle(struct shard *sh, struct request *rq, const struct wait_id *id,
     *kept = s;
     parked_take(sh, &kept->parked, rq);
     dlist_push_back(&sh->waits.settling, &kept->link);
+    struct waiter *w = waiter_find(sh, id);
+    if (w) take_bounds(sh, w);
     return false;
 }
 

@@ -374,6 +374,20 @@ Test(wait, settling_waits_for_what_came_before_and_for_nothing_else)
     finish();
 }
 
+Test(wait, what_comes_after_the_bound_of_a_question_is_not_for_the_waiter)
+{
+    start();
+    waits_as(10, REQUEST_CLAIM, "BLPOP a b 0");
+    uint64_t token = hold("a");
+    settle(10, UINT64_MAX, "a");
+    says("RPUSH b 1", ":1\r\n");
+    says("LLEN b", ":1\r\n");
+    late("");
+    unlock(token);
+    late("10= 10= ");
+    finish();
+}
+
 Test(wait, an_earlier_bound_answers_the_older_question_too)
 {
     start();
