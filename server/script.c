@@ -156,6 +156,7 @@ static bool check_flags(struct script_op *op, struct reply *out)
 
 static void answer(struct script_op *op, struct bytes reply)
 {
+    if (op->is_slow) script_leave_slow(op); /* who has the reply must not meet BUSY */
     struct netloop *nl = &op->worker->net;
     struct session_ref ref = {.index = op->gather.conn_index,
                               .generation = op->gather.conn_generation};
