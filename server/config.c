@@ -265,8 +265,8 @@ static const struct {
     const char *name, *harmless, *line;
 } betrayals[] = {
     {"appendonly", "no",
-     "appendonly is set, but this version writes no append only file: all data is lost when the "
-     "server stops"},
+     "appendonly is set, but this version writes no append only file: only snapshots (save, SAVE, "
+     "BGSAVE) survive the server"},
     {"aclfile", "",
      "aclfile is set, but this version has no ACL users: only requirepass guards the server"},
     {"user", NULL,
