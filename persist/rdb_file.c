@@ -374,11 +374,10 @@ static bool has_bytes(struct rdb_file_reader *r, size_t size)
 static void read_header(struct rdb_file_reader *r)
 {
     if (!has_bytes(r, MAGIC_BYTES + VERSION_DIGITS)) return;
-    struct bytes in = unread(r), digits;
-    bool is_ours = memcmp(in.data, MAGIC, MAGIC_BYTES) == 0;
+    struct bytes in = unread(r), magic, digits;
+    CHECK(rdb_take(&in, MAGIC_BYTES, &magic) && rdb_take(&in, VERSION_DIGITS, &digits));
+    bool is_ours = bytes_equal(magic, bytes_make(MAGIC, MAGIC_BYTES));
     uint64_t version = 0;
-    in = bytes_make(in.data + MAGIC_BYTES, in.size - MAGIC_BYTES);
-    CHECK(rdb_take(&in, VERSION_DIGITS, &digits));
     for (unsigned i = 0; i < VERSION_DIGITS; i++) {
         is_ours = is_ours && digits.data[i] >= '0' && digits.data[i] <= '9';
         version = version * 10 + (uint64_t)(digits.data[i] - '0');
