@@ -22,11 +22,11 @@ struct lock_node {
 
 /* A parked request, or a holding. */
 struct ticket {
-    struct dlist link;    /* gate or ready list */
-    struct parked parked; /* of a holding: only its point */
-    bool is_claim;        /* of locks_take_key */
-    bool is_holding;      /* stays in its queues until locks_release */
-    uint32_t missing;     /* queues in which it is not first */
+    struct dlist link;     /* gate or ready list */
+    struct parked parked;  /* of a holding: only its point */
+    uint64_t claim_number; /* of locks_take_key, in their order; 0: it is none */
+    bool is_holding;       /* stays in its queues until locks_release */
+    uint32_t missing;      /* queues in which it is not first */
     uint32_t node_count;
     struct lock_node *nodes;
 };
@@ -358,7 +358,7 @@ uint64_t locks_take_key(struct shard *sh, const struct key *k, struct turn_point
     if (behind && !turn_point_before(*since, behind->parked.point))
         *since = just_before(behind->parked.point);
     t->parked.point = *since;
-    t->is_claim = true;
+    t->claim_number = ++l->claims_made;
     t->is_holding = true;
     t->node_count = 1;
     t->nodes = mem_alloc(&sh->mem, sizeof *t->nodes);
@@ -426,22 +426,22 @@ bool locks_is_free(struct shard *sh, const struct key *k)
     return !first || first == sh->locks.leaving;
 }
 
-/* Claims of one and the same place do not wait for each other. */
-static bool must_come_first(const struct ticket *t, struct turn_point point)
+/* Claims of one and the same place are in the order in which they were made on this shard. */
+static bool must_come_first(const struct ticket *t, struct turn_point point, uint64_t claims)
 {
     if (turn_point_before(t->parked.point, point)) return true;
-    return !t->is_claim && !turn_point_before(point, t->parked.point);
+    return t->claim_number <= claims && !turn_point_before(point, t->parked.point);
 }
 
-bool locks_passed(struct shard *sh, const struct key *k, struct turn_point point)
+bool locks_passed(struct shard *sh, const struct key *k, struct turn_point point, uint64_t claims)
 {
     const struct locks *l = &sh->locks;
     const struct lock_entry *e = l->entry_count > 0 ? entry_find(sh, k) : NULL;
     const struct ticket *first = e ? first_behind(sh, e) : NULL;
-    if (first && must_come_first(first, point)) return false;
-    if (l->exclusive && must_come_first(l->exclusive, point)) return false;
+    if (first && must_come_first(first, point, claims)) return false;
+    if (l->exclusive && must_come_first(l->exclusive, point, claims)) return false;
     if (dlist_is_empty(&l->gate)) return true;
-    return !must_come_first(container_of(l->gate.next, struct ticket, link), point);
+    return !must_come_first(container_of(l->gate.next, struct ticket, link), point, claims);
 }
 
 /* ---- invariants ---- */

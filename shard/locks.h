@@ -37,6 +37,7 @@ struct locks {
     uint64_t entry_count;
     struct dlist *buckets; /* of lock entries, by hash; NULL until first used */
     uint32_t bucket_count;
+    uint64_t claims_made;     /* locks_take_key so far */
     struct dlist gate;        /* tickets, in turn order */
     struct ticket *exclusive; /* the holding of the whole keyspace; NULL: there is none */
     struct ticket *running;   /* the parked request that is being run right now */
@@ -67,8 +68,9 @@ struct parked *locks_running(const struct shard *sh);
 bool locks_hold(struct shard *sh, const struct key *k);
 /* Whether nobody holds or waits for it but the one that runs or lets go right now. */
 bool locks_is_free(struct shard *sh, const struct key *k);
-/* Whether everything that was published up to that point and is about the key has run. */
-bool locks_passed(struct shard *sh, const struct key *k, struct turn_point point);
+/* Whether everything that was published up to that point and is about the key has run: of
+ * locks_take_key at that very point only the first so many. */
+bool locks_passed(struct shard *sh, const struct key *k, struct turn_point point, uint64_t claims);
 
 /* True if some key of that hash is held, or waited for; or everything is held. */
 bool locks_has_hash(const struct shard *sh, uint64_t hash);

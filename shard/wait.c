@@ -90,6 +90,7 @@ struct waiter {
     uint32_t claim_index; /* the key that is held for it; 0: none */
     uint64_t claim_token;
     struct turn_point claim_since;
+    uint64_t claim_number;
     struct turn_point bound; /* of a question about it: what comes later is not for it any more */
     struct dlist tentative;  /* while it may yet turn out that another key was ready before */
 };
@@ -289,6 +290,7 @@ static void claim(struct shard *sh, struct waiter *w, uint32_t index, struct tur
     w->claim_index = index;
     w->claim_token = locks_take_key(sh, &k, &since);
     w->claim_since = since;
+    w->claim_number = sh->locks.claims_made;
 }
 
 /* The key will be let go as soon as that is possible; it may be for the next in its queue. */
@@ -304,13 +306,13 @@ static void unclaim(struct shard *sh, struct waiter *w)
 
 /* Whether no other key of this shard can turn out to have been ready for it before that point: one
  * that is held may be, when its holder lets go. */
-static bool is_certain(struct shard *sh, struct waiter *w, struct turn_point since)
+static bool is_certain(struct shard *sh, struct waiter *w, struct turn_point since, uint64_t claims)
 {
     if (likely(sh->locks.busy == 0)) return true;
     for (uint32_t i = 0; i < w->place_count; i++) {
         if (w->places[i].index == w->claim_index) continue;
         struct key k = request_key(sh, &w->parked.request, w->places[i].index);
-        if (!locks_passed(sh, &k, since)) return false;
+        if (!locks_passed(sh, &k, since, claims)) return false;
     }
     return true;
 }
@@ -497,7 +499,7 @@ static enum served serve_pop(struct shard *sh, struct waiter *w, uint32_t index,
     }
     bool is_here_alone = !is_claimant(w);
     w->claim_index = index; /* the question is about the others */
-    bool is_known = is_certain(sh, w, point);
+    bool is_known = is_certain(sh, w, point, sh->locks.claims_made);
     w->claim_index = 0;
     if (is_known && is_here_alone) {
         serve(sh, w, index);
@@ -574,7 +576,7 @@ static bool settle_try(struct shard *sh, struct request *rq, const struct settle
     if (w && w->claim_index && dlist_is_empty(&w->tentative)) return true;
     for (uint32_t i = s->first_key; i < rq->argc; i++) {
         struct key k = request_key(sh, rq, i);
-        if (!locks_passed(sh, &k, s->since)) return false;
+        if (!locks_passed(sh, &k, s->since, 0)) return false;
     }
     if (w) dismiss(sh, w);
     return true;
@@ -603,7 +605,7 @@ static bool conclude_one(struct shard *sh)
 {
     dlist_each (link, &sh->waits.tentative) {
         struct waiter *w = container_of(link, struct waiter, tentative);
-        if (!is_certain(sh, w, w->claim_since)) continue;
+        if (!is_certain(sh, w, w->claim_since, w->claim_number)) continue;
         conclude(sh, w);
         return true;
     }

@@ -539,9 +539,17 @@ def show_history(order, differences):
     """What was said around the first difference about its keys."""
     at, _, _, command, _, _ = differences[0]
     words = set(command[1:]) - {b"0", b"1", b"2"}
+    blocks, dbs = {}, {}
     for i, (client, number) in enumerate(order):
-        if abs(at - i) < options.history and words & set(client.sent[number][1:]):
-            print(f"    {i}: client {client.id}.{number} {client.sent[number]} -> {client.replies[number]}")
+        if client not in blocks:
+            blocks[client], queued = transactions(client)
+            dbs[client] = databases(client, blocks[client], queued)
+        sent = client.sent[number]
+        if sent[0] == b"EXEC":
+            sent = sent + blocks[client][number].commands
+        said = {w for part in sent for w in (part if isinstance(part, list) else [part])}
+        if abs(at - i) < options.history and words & said:
+            print(f"    {i}: client {client.id}.{number} in {dbs[client][number]}: {sent} -> {client.replies[number]}")
 
 
 def run(arguments, mix, seed):
