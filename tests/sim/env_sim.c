@@ -706,6 +706,7 @@ enum err env_output_write(struct env_output *f, struct bytes bytes, uint64_t syn
         return ERR_IO;
     }
     struct file *file = file_find(f->temporary);
+    CHECK(file);
     file->data = grow(file->data, file->size + bytes.size + 1);
     memcpy(file->data + file->size, bytes.data, bytes.size);
     file->size += bytes.size;
@@ -716,6 +717,7 @@ enum err env_output_write(struct env_output *f, struct bytes bytes, uint64_t syn
 enum err env_output_commit(struct env_output *f, char *why)
 {
     const struct file *file = file_find(f->temporary);
+    CHECK(file);
     struct bytes contents = bytes_make(file->data, file->size);
     enum err e = env_replace_file(f->target, contents, why);
     env_output_abandon(f);
