@@ -450,6 +450,7 @@ enum err env_file_open(struct env_file *f, const char *path, enum env_open_mode 
         memcpy(add_step(STEP_LINK, inode)->name, path, strlen(path) + 1);
         set_name(disk, path, inode);
         n = find_name(disk, path);
+        CHECK(n);
     }
     f->fd = (int)n->inode;
     return OK;
