@@ -63,6 +63,7 @@ struct blocking {
     bool is_spread; /* its keys live on several shards */
     bool is_advancing, must_look_again;
     bool has_end, has_reply;
+    bool must_try; /* mode ask: there was something before whatever may have ended the waiting */
     enum session_wait_end end;
     struct wait_id id;
     struct buf reply;
@@ -107,6 +108,7 @@ static void waiting_answered(struct gather *g)
         op->mode = BLOCKING_ASK; /* a move that got stuck */
     bool is_gone = op->mode == BLOCKING_ASK && part->is_asked_to_settle;
     part->state = is_report && !is_gone ? PART_CLAIMS : PART_IS_OVER;
+    if (is_report) op->must_try = op->mode == BLOCKING_ASK;
     if (is_report)
         memcpy(&part->report, reply.data, sizeof part->report);
     else if (reply.size > 0)
@@ -359,7 +361,7 @@ static bool is_null(struct bytes reply)
 static void take_try(struct blocking *op, struct bytes reply)
 {
     op->phase = BLOCKING_WAITS;
-    op->parts[0].state = PART_TRIED;
+    if (op->parts[0].state == PART_CLAIMS) op->parts[0].state = PART_TRIED;
     if (!is_null(reply)) take_reply(op, reply);
 }
 
@@ -389,6 +391,7 @@ static bool try_alone(struct blocking *op)
 {
     if (!reserve(op, first_part)) return false;
     op->phase = BLOCKING_TRIES;
+    op->must_try = false;
     struct control *c = control_make(&op->parts[0], op->argc);
     memcpy(c->argv, op->argv, op->argc * sizeof *op->argv);
     control_send(c, op->route->command, 0, tried_alone);
@@ -401,8 +404,10 @@ static bool try_command(struct blocking *op)
     struct batch_command c = {
         .route = op->route, .argv = op->argv, .argc = op->argc, .db = op->db, .resp = op->resp};
     op->phase = BLOCKING_TRIES;
+    op->must_try = false;
     if (locked_run_alone(op->worker, &c, op->input, op, tried)) return true;
     op->phase = BLOCKING_WAITS;
+    op->must_try = true;
     wait_for_credit(op);
     return false;
 }
@@ -429,26 +434,16 @@ static bool go_on_waiting(struct blocking *op)
 
 enum step { STEP_WAIT, STEP_AGAIN, STEP_OVER };
 
-static enum step step_asking(struct blocking *op)
-{
-    switch (op->parts[0].state) {
-    case PART_CLAIMS:
-        return try_command(op) ? STEP_AGAIN : STEP_WAIT;
-    case PART_TRIED:
-        return go_on_waiting(op) ? STEP_AGAIN : STEP_WAIT;
-    case PART_WAITS:
-    case PART_IS_OVER:
-        break;
-    }
-    return STEP_WAIT;
-}
-
 static enum step step(struct blocking *op)
 {
     if (op->phase == BLOCKING_TRIES) return STEP_WAIT;
+    if (op->must_try && !op->has_reply && op->wait.session)
+        return try_command(op) ? STEP_AGAIN : STEP_WAIT;
     bool has_claim = op->mode == BLOCKING_CLAIM && earliest_claim(op);
-    bool must_end = op->has_end || op->has_reply || has_claim;
-    if (!must_end) return op->mode == BLOCKING_ASK ? step_asking(op) : STEP_WAIT;
+    if (!op->has_end && !op->has_reply && !has_claim) {
+        bool was_tried = op->parts[0].state == PART_TRIED;
+        return was_tried && go_on_waiting(op) ? STEP_AGAIN : STEP_WAIT;
+    }
     if (settle(op)) return STEP_AGAIN;
     if (is_unsettled(op)) return STEP_WAIT;
     if (!has_claim) return STEP_OVER;

@@ -349,6 +349,16 @@ static struct turn_point just_before(struct turn_point p)
     return (struct turn_point){p.position - 1, UINT64_MAX};
 }
 
+uint64_t locks_leaving_claim(const struct shard *sh)
+{
+    return sh->locks.leaving ? sh->locks.leaving->claim_number : 0;
+}
+
+uint64_t locks_claim_number(uint64_t token)
+{
+    return ((const struct ticket *)(uintptr_t)token)->claim_number;
+}
+
 uint64_t locks_take_key(struct shard *sh, const struct key *k, struct turn_point *since)
 {
     struct locks *l = &sh->locks;
@@ -358,7 +368,9 @@ uint64_t locks_take_key(struct shard *sh, const struct key *k, struct turn_point
     if (behind && !turn_point_before(*since, behind->parked.point))
         *since = just_before(behind->parked.point);
     t->parked.point = *since;
-    t->claim_number = ++l->claims_made;
+    /* What is left of one claim is in that one's place. */
+    uint64_t number = locks_leaving_claim(sh);
+    t->claim_number = number ? number : ++l->claims_made;
     t->is_holding = true;
     t->node_count = 1;
     t->nodes = mem_alloc(&sh->mem, sizeof *t->nodes);

@@ -62,6 +62,11 @@ void locks_release(struct shard *sh, uint64_t token);
  * that point, or one that is before all of them. Nobody holds it. */
 uint64_t locks_take_key(struct shard *sh, const struct key *k, struct turn_point *since);
 
+/* The number of a holding of locks_take_key, in their order; and of the one that lets go right now,
+ * 0: there is none. */
+uint64_t locks_claim_number(uint64_t token);
+uint64_t locks_leaving_claim(const struct shard *sh);
+
 /* The parked request that is being run right now; NULL: none. */
 struct parked *locks_running(const struct shard *sh);
 /* Whether somebody holds the key. */

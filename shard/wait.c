@@ -290,7 +290,7 @@ static void claim(struct shard *sh, struct waiter *w, uint32_t index, struct tur
     w->claim_index = index;
     w->claim_token = locks_take_key(sh, &k, &since);
     w->claim_since = since;
-    w->claim_number = sh->locks.claims_made;
+    w->claim_number = locks_claim_number(w->claim_token);
 }
 
 /* The key will be let go as soon as that is possible; it may be for the next in its queue. */
@@ -489,17 +489,27 @@ static enum served serve_move(struct shard *sh, struct waiter *w, uint32_t index
     return SERVED_KEY_IS_TAKEN;
 }
 
+/* Whether what happens at that point comes before what the waiter has a claim on. */
+static bool is_before_claim(const struct shard *sh, const struct waiter *w, struct turn_point point)
+{
+    if (turn_point_before(point, w->claim_since)) return true;
+    uint64_t number = locks_leaving_claim(sh);
+    return number && number < w->claim_number && !turn_point_before(w->claim_since, point);
+}
+
 static enum served serve_pop(struct shard *sh, struct waiter *w, uint32_t index,
                              struct turn_point point)
 {
     if (w->claim_index) {
-        if (!turn_point_before(point, w->claim_since)) return SERVED_ONE; /* before that already */
+        if (!is_before_claim(sh, w, point)) return SERVED_ONE; /* it has been already */
         dlist_remove(&w->tentative);
         unclaim(sh, w);
     }
     bool is_here_alone = !is_claimant(w);
+    uint64_t number = locks_leaving_claim(sh);
+    uint64_t claims = number ? number - 1 : sh->locks.claims_made;
     w->claim_index = index; /* the question is about the others */
-    bool is_known = is_certain(sh, w, point, sh->locks.claims_made);
+    bool is_known = is_certain(sh, w, point, claims);
     w->claim_index = 0;
     if (is_known && is_here_alone) {
         serve(sh, w, index);

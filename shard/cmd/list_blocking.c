@@ -54,9 +54,9 @@ static enum err cmd_blmpop(struct shard *sh, struct request *rq, struct reply *o
 {
     int64_t timeout_ms;
     struct lmpop_options o;
+    if (!args_lmpop_or_reply(rq, 2, out, &o)) return OK;
     enum err err = arg_timeout(rq->argv[1], &timeout_ms);
     if (err != OK) return err;
-    if (!args_lmpop_or_reply(rq, 2, out, &o)) return OK;
     struct wait_keys keys = {&pop_rule, 3, o.key_count};
     uint32_t index;
     enum wait_result what = wait_or_serve(sh, rq, &keys, &index);

@@ -46,9 +46,9 @@ static enum err cmd_bzmpop(struct shard *sh, struct request *rq, struct reply *o
 {
     int64_t timeout_ms;
     struct zmpop_options o;
+    if (!args_zmpop_or_reply(rq, 2, out, &o)) return OK;
     enum err e = arg_timeout(rq->argv[1], &timeout_ms);
     if (e != OK) return e;
-    if (!args_zmpop_or_reply(rq, 2, out, &o)) return OK;
     struct wait_keys keys = {&pop_rule, 3, (uint32_t)o.key_count};
     uint32_t index;
     enum wait_result what = wait_or_serve(sh, rq, &keys, &index);

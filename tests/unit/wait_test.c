@@ -106,16 +106,22 @@ static void expect_late(const char *text, int line)
 }
 #define late(text) expect_late(text, __LINE__)
 
-static uint64_t hold(const char *key)
+static uint64_t hold_both(const char *key, const char *other)
 {
-    struct bytes argv[] = {BYTES_LITERAL("lock"), BYTES_LITERAL("\0\0\0\0\0\0\0\0"), bytes_of(key),
-                           BYTES_LITERAL("-\0\0")};
-    internal(2, 0, 4, argv);
+    struct bytes argv[] = {BYTES_LITERAL("lock"), BYTES_LITERAL("\0\0\0\0\0\0\0\0"),
+                           bytes_of(key),         BYTES_LITERAL("-\0\0"),
+                           bytes_of(other),       BYTES_LITERAL("-\0\0")};
+    internal(2, 0, ARRAY_LEN(argv), argv);
     struct bytes reply = parcel_fixture_reply(&p, 0);
     uint64_t token;
     cr_assert_gt(reply.size, 16u);
     memcpy(&token, (const char *)memchr(reply.data, '\n', reply.size) + 5, sizeof token);
     return token;
+}
+
+static uint64_t hold(const char *key)
+{
+    return hold_both(key, key);
 }
 
 static void unlock(uint64_t token)
@@ -421,6 +427,22 @@ Test(wait, a_key_that_is_held_for_somebody_else_may_turn_out_to_have_been_first)
     late_log[0] = '\0';
     end_claim(10, "s");
     late("11=*2,$1,b,$1,3, ");
+    finish();
+}
+
+Test(wait, within_one_command_the_key_that_was_pushed_to_first_comes_first)
+{
+    start();
+    waits_as(10, REQUEST_CLAIM, "BLPOP a 0");
+    waits_as(11, 0, "BLPOP b a 0");
+    uint64_t token = hold_both("a", "b"); /* turn 3: as a block of several commands */
+    run_as(3, REQUEST_COMMIT, "RPUSH a 1");
+    run_as(3, REQUEST_COMMIT, "RPUSH b 2");
+    unlock(token);
+    late("10=key 1 since 3 ");
+    end_claim(10, "d");
+    late("11=*2,$1,a,$1,1, ");
+    says("LLEN b", ":1\r\n");
     finish();
 }
 
