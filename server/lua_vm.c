@@ -135,7 +135,7 @@ static int open_sandbox(lua_State *L)
 
 void lua_vm_init(struct lua_vm *vm, struct worker *w)
 {
-    *vm = (struct lua_vm){.worker = w};
+    vm->worker = w; /* The rest is zero, and other threads read the counter in it. */
     mem_init(&vm->mem, "lua");
     vm->text.mem = &vm->mem;
     vm->chunk = mem_alloc(&vm->mem, sizeof *vm->chunk + CHUNK_BYTES);
