@@ -84,6 +84,7 @@ static inline void plain_fail(const char *file, int line, const char *condition,
 #define cr_assert_str_neq(a, b, ...) PLAIN_CHECK(strcmp(a, b) != 0, #a " differs from " #b, true, __VA_ARGS__)
 #define cr_assert_arr_eq(a, b, size, ...) PLAIN_CHECK(memcmp(a, b, size) == 0, #a " equals " #b, true, __VA_ARGS__)
 #define cr_assert_str_empty(a, ...) PLAIN_CHECK((a)[0] == 0, #a " is empty", true, __VA_ARGS__)
+#define cr_expect_float_eq(a, b, epsilon, ...) PLAIN_CHECK((a) - (b) <= (epsilon) && (b) - (a) <= (epsilon), #a " is near " #b, false, __VA_ARGS__)
 #define cr_assert_fail(...) PLAIN_CHECK(false, "failed", true, __VA_ARGS__)
 #define cr_expect(c, ...) PLAIN_CHECK(c, #c, false, __VA_ARGS__)
 #define cr_expect_not(c, ...) PLAIN_CHECK(!(c), "not " #c, false, __VA_ARGS__)
