@@ -42,7 +42,8 @@ uint64_t server_live_bytes(const struct server *srv)
         n += mem_live_bytes(&srv->net_workers[i]->net.mem);
     for (uint16_t i = 0; i < srv->mesh.shard_count; i++)
         n += mem_live_bytes(&srv->shard_workers[i]->shard.mem);
-    for (uint16_t i = 0; i < srv->worker_count; i++) n += counter_read(&srv->workers[i].vm.used_bytes);
+    for (uint16_t i = 0; i < srv->worker_count; i++)
+        n += counter_read(&srv->workers[i].vm.used_bytes);
     return n + mem_live_bytes(&srv->scripts.cache.mem);
 }
 
