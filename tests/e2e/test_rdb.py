@@ -34,8 +34,8 @@ def connect(test, server):
 class Case(unittest.TestCase):
     """Servers of the test's own, each with a directory that survives it."""
 
-    def start(self, *arguments, directory=None, threads="2"):
-        server = servers.shoal_server("--threads", threads, *DEBUG, *arguments, directory=directory or self.directory())
+    def start(self, *arguments, directory=None, threads="2", may_load=False):
+        server = servers.shoal_server("--threads", threads, *DEBUG, *arguments, directory=directory or self.directory(), may_load=may_load)
         self.addCleanup(self.end, server)
         return server, connect(self, server)
 
@@ -346,7 +346,7 @@ class Behaviour(Case):
             c.set(i, i)
         c.save()
         self.end(server)
-        server, c = self.start("--key-load-delay", "5000", directory=server.directory)
+        server, c = self.start("--key-load-delay", "5000", directory=server.directory, may_load=True)
         with self.assertRaisesRegex(redis.exceptions.BusyLoadingError, "Redis is loading the dataset in memory"):
             c.get("1")
         info = c.info("persistence")
@@ -372,7 +372,7 @@ class Behaviour(Case):
         c.save()
         self.end(server)
         before = open(self.path(server), "rb").read()
-        server, c = self.start("--save", "3600 1", "--key-load-delay", "20000", directory=server.directory)
+        server, c = self.start("--save", "3600 1", "--key-load-delay", "20000", directory=server.directory, may_load=True)
         server.child.send_signal(signal.SIGTERM)
         self.assertEqual(server.wait(20 * SLOW), 0)
         self.assertEqual(open(self.path(server), "rb").read(), before)

@@ -99,10 +99,11 @@ class Process:
 
 
 class Server(Process):
-    """A server that answers PING on self.port."""
+    """A server that answers PING on self.port, and has loaded what it found there unless `may_load`."""
 
-    def __init__(self, binary, arguments, wrapper=(), directory=None):
+    def __init__(self, binary, arguments, wrapper=(), directory=None, may_load=False):
         self.port = free_port()
+        self.may_load = may_load
         own = directory or tempfile.mkdtemp(prefix="shoal-test-")
         super().__init__([binary, "--port", str(self.port), "--dir", own, *arguments], own, wrapper)
         self.own_directory = directory is None
@@ -125,7 +126,8 @@ class Server(Process):
             try:
                 with self.connect(1) as s:
                     s.sendall(b"PING\r\n")
-                    if s.recv(64):
+                    answer = s.recv(64)
+                    if answer and (self.may_load or not answer.startswith(b"-LOADING")):
                         return
             except OSError:
                 pass
@@ -161,8 +163,8 @@ def redis_server(*arguments, wrapper=()):
     return Server(binary, ["--save", "", "--appendonly", "no", *arguments], wrapper)
 
 
-def shoal_server(*arguments, wrapper=(), directory=None):
+def shoal_server(*arguments, wrapper=(), directory=None, may_load=False):
     binary = shoal_binary()
     if not os.path.exists(binary):
         raise StartError(f"{binary} is not there: build first, or set SHOAL_BUILD")
-    return Server(binary, ["--save", "", *arguments], wrapper, directory)
+    return Server(binary, ["--save", "", *arguments], wrapper, directory, may_load)
