@@ -3,20 +3,14 @@
  * What was accepted must survive: the file that CONFIG REWRITE makes of it, alone or over the old
  * text, reads back as the same values, and writing it again changes nothing. What was refused must
  * have a reason and change nothing.
- *
- * With clang -fsanitize=fuzzer and -DSHOAL_LIBFUZZER it is a libFuzzer target. Without, it is a
- * program: it replays the files that it is given, or runs SHOAL_RUNS mutations from SHOAL_SEED.
  */
 #include <stdio.h>
-#include <stdlib.h>
 
 #include "base/mem.h"
 #include "server/config.h"
-#include "tests/unit/random.h"
+#include "tests/fuzz/driver.h"
 
 #define PAIRS_MAX 8
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 static bool same(const struct buf *a, const struct buf *b)
 {
@@ -136,7 +130,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     return 0;
 }
 
-#ifndef SHOAL_LIBFUZZER
+/* ---- inputs ---- */
 
 #define LINES_MAX 12
 #define LINE_BYTES_MAX 600
@@ -169,66 +163,14 @@ static size_t make_line(uint8_t *input, size_t size, struct random *random)
 }
 
 /* Most inputs are one line that may be good, as one bad line refuses the whole. */
-static size_t make_input(uint8_t *input, struct random *random)
+void fuzz_make_input(struct buf *out, struct random *random)
 {
+    uint8_t *input = (uint8_t *)buf_reserve(out, LINES_MAX * LINE_BYTES_MAX);
     size_t size = 0;
     uint64_t lines = random_below(random, 3) ? 1 : 1 + random_below(random, LINES_MAX);
     for (uint64_t i = 0; i < lines; i++) size = make_line(input, size, random);
     if (random_below(random, 4) == 0) {
         input[random_below(random, size)] = (uint8_t)random_below(random, 256);
     }
-    return size;
+    out->size = size;
 }
-
-static uint64_t setting(const char *name, uint64_t otherwise)
-{
-    const char *text = getenv(name);
-    return text ? strtoull(text, NULL, 10) : otherwise;
-}
-
-static int run_random(void)
-{
-    static uint8_t input[LINES_MAX * LINE_BYTES_MAX];
-    uint64_t seed = setting("SHOAL_SEED", 1), runs = setting("SHOAL_RUNS", 5000);
-    for (uint64_t i = 0; i < runs; i++) {
-        struct random random = {seed + i};
-        /* Each run has its own seed; the last one printed leads to a crash within 1,000 runs. */
-        if (i % 1000 == 0) {
-            printf("SHOAL_SEED=%llu\n", (unsigned long long)(seed + i));
-            fflush(stdout);
-        }
-        size_t size = make_input(input, &random);
-        uint8_t *exact = malloc(size);
-        if (!exact) return 1;
-        memcpy(exact, input, size);
-        LLVMFuzzerTestOneInput(exact, size);
-        free(exact);
-    }
-    return 0;
-}
-
-static int replay(const char *path)
-{
-    char why[ENV_NAME_BYTES_MAX * 2];
-    struct mem mem;
-    mem_init(&mem, "replay");
-    struct buf input = {.mem = &mem};
-    enum err e = env_read_file(path, &input, why);
-    if (e == OK) {
-        LLVMFuzzerTestOneInput((const uint8_t *)input.data, input.size);
-    } else {
-        fprintf(stderr, "%s\n", why);
-    }
-    buf_clear(&input);
-    mem_deinit(&mem);
-    return e != OK;
-}
-
-int main(int argc, char **argv)
-{
-    int failed = argc > 1 ? 0 : run_random();
-    for (int i = 1; i < argc; i++) failed |= replay(argv[i]);
-    return failed;
-}
-
-#endif

@@ -4,23 +4,14 @@
  * a draft of it, which is then made dense. Nothing may be read past the end, which the sanitizer
  * watches: the input lies in a block of exactly its size. A valid sketch stays valid and gets
  * exactly the registers that it should.
- *
- * With -DSHOAL_LIBFUZZER this is a target for clang's fuzzer; else main() makes inputs itself:
- * mutated sketches. SHOAL_SEED and SHOAL_RUNS say which and how many; arguments are files to
- * replay.
  */
-#include <stdio.h>
-#include <stdlib.h>
-
 #include "base/mem.h"
 #include "shard/type/hll.h"
-#include "tests/unit/random.h"
+#include "tests/fuzz/driver.h"
 
 #define MARKS 6
 #define MARK_BYTES 3
 #define OPTION_BYTES (2 + MARKS * MARK_BYTES) /* the limit of sparse sketches, then the marks */
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 static void raise_marks(struct hll_draft *d, const uint8_t *marks, struct hll_registers *model,
                         bool is_valid)
@@ -84,7 +75,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     return 0;
 }
 
-#ifndef SHOAL_LIBFUZZER
+/* ---- inputs ---- */
 
 #define INPUT_BYTES_MAX (64 * 1024)
 
@@ -111,8 +102,9 @@ static size_t make_runs(uint8_t *p, struct random *r)
 }
 
 /* Options and a sketch, with a few bytes spoilt in two runs of three. */
-static size_t make_input(uint8_t *input, struct random *r)
+void fuzz_make_input(struct buf *out, struct random *r)
 {
+    uint8_t *input = (uint8_t *)buf_reserve(out, INPUT_BYTES_MAX);
     for (unsigned i = 0; i < OPTION_BYTES; i++) input[i] = (uint8_t)random_next(r);
     uint8_t *sketch = input + OPTION_BYTES;
     memcpy(sketch, hll_empty().data, HLL_HEADER_BYTES);
@@ -127,53 +119,5 @@ static size_t make_input(uint8_t *input, struct random *r)
         sketch[random_below(r, size)] = (uint8_t)random_next(r);
     }
     if (random_below(r, 6) == 0) size = 1 + random_below(r, size);
-    return OPTION_BYTES + size;
+    out->size = OPTION_BYTES + size;
 }
-
-static uint64_t setting(const char *name, uint64_t otherwise)
-{
-    const char *text = getenv(name);
-    return text ? strtoull(text, NULL, 10) : otherwise;
-}
-
-static int run_random(void)
-{
-    uint64_t seed = setting("SHOAL_SEED", 1), runs = setting("SHOAL_RUNS", 20000);
-    uint8_t *input = malloc(INPUT_BYTES_MAX);
-    if (!input) return 1;
-    for (uint64_t i = 0; i < runs; i++) {
-        struct random random = {seed + i};
-        /* Each run has its own seed; the last one printed leads to a crash within 1,000 runs. */
-        if (i % 1000 == 0) {
-            printf("SHOAL_SEED=%llu\n", (unsigned long long)(seed + i));
-            fflush(stdout);
-        }
-        LLVMFuzzerTestOneInput(input, make_input(input, &random));
-    }
-    free(input);
-    return 0;
-}
-
-static int replay(const char *path)
-{
-    FILE *file = fopen(path, "rb");
-    uint8_t *input = malloc(INPUT_BYTES_MAX);
-    if (!file || !input) {
-        perror(path);
-        return 1;
-    }
-    size_t size = fread(input, 1, INPUT_BYTES_MAX, file);
-    fclose(file);
-    LLVMFuzzerTestOneInput(input, size);
-    free(input);
-    return 0;
-}
-
-int main(int argc, char **argv)
-{
-    int failed = argc > 1 ? 0 : run_random();
-    for (int i = 1; i < argc; i++) failed |= replay(argv[i]);
-    return failed;
-}
-
-#endif

@@ -3,19 +3,11 @@
  * What it takes as an intset is read, and a value that the input names is added and removed; it
  * must stay valid. What it refuses must not have been read past its end, which the sanitizer
  * watches: the input lies in a block of exactly its size.
- *
- * With -DSHOAL_LIBFUZZER this is a target for clang's fuzzer; else main() makes inputs itself:
- * mutated intsets. SHOAL_SEED and SHOAL_RUNS say which and how many; arguments are files to replay.
  */
-#include <stdio.h>
-#include <stdlib.h>
-
 #include "shard/type/intset.h"
-#include "tests/unit/random.h"
+#include "tests/fuzz/driver.h"
 
 #define VALUE_BYTES 8
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 static void use(struct mem *mem, struct intset **set, int64_t value)
 {
@@ -52,7 +44,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     return 0;
 }
 
-#ifndef SHOAL_LIBFUZZER
+/* ---- inputs ---- */
 
 #define INPUT_BYTES_MAX (64 * 1024)
 #define ELEMENTS_MAX 12
@@ -63,8 +55,10 @@ static int64_t random_value(struct random *r)
 }
 
 /* A value and an intset, with a few bytes spoilt in two runs of three. */
-static size_t make_input(struct mem *mem, uint8_t *input, struct random *r)
+void fuzz_make_input(struct buf *out, struct random *r)
 {
+    uint8_t *input = (uint8_t *)buf_reserve(out, INPUT_BYTES_MAX);
+    struct mem *mem = out->mem;
     struct intset *set = intset_try_create(mem);
     CHECK(set);
     int64_t value = random_value(r);
@@ -81,56 +75,5 @@ static size_t make_input(struct mem *mem, uint8_t *input, struct random *r)
         input[VALUE_BYTES + at] = (uint8_t)random_below(r, random_below(r, 2) ? 10 : 256);
     }
     if (random_below(r, 8) == 0) size = 1 + random_below(r, size);
-    return VALUE_BYTES + size;
+    out->size = VALUE_BYTES + size;
 }
-
-static uint64_t setting(const char *name, uint64_t otherwise)
-{
-    const char *text = getenv(name);
-    return text ? strtoull(text, NULL, 10) : otherwise;
-}
-
-static int run_random(void)
-{
-    uint64_t seed = setting("SHOAL_SEED", 1), runs = setting("SHOAL_RUNS", 20000);
-    struct mem mem;
-    mem_init(&mem, "inputs");
-    uint8_t *input = malloc(INPUT_BYTES_MAX);
-    if (!input) return 1;
-    for (uint64_t i = 0; i < runs; i++) {
-        struct random random = {seed + i};
-        /* Each run has its own seed; the last one printed leads to a crash within 1,000 runs. */
-        if (i % 1000 == 0) {
-            printf("SHOAL_SEED=%llu\n", (unsigned long long)(seed + i));
-            fflush(stdout);
-        }
-        LLVMFuzzerTestOneInput(input, make_input(&mem, input, &random));
-    }
-    free(input);
-    mem_deinit(&mem);
-    return 0;
-}
-
-static int replay(const char *path)
-{
-    FILE *file = fopen(path, "rb");
-    uint8_t *input = malloc(INPUT_BYTES_MAX);
-    if (!file || !input) {
-        perror(path);
-        return 1;
-    }
-    size_t size = fread(input, 1, INPUT_BYTES_MAX, file);
-    fclose(file);
-    LLVMFuzzerTestOneInput(input, size);
-    free(input);
-    return 0;
-}
-
-int main(int argc, char **argv)
-{
-    int failed = argc > 1 ? 0 : run_random();
-    for (int i = 1; i < argc; i++) failed |= replay(argv[i]);
-    return failed;
-}
-
-#endif

@@ -3,18 +3,9 @@
  * What it takes as a listpack is walked in both directions, searched, changed at a place that the
  * input names, and must stay valid; what it refuses must not have been read past its end, which the
  * sanitizer watches: the input lies in a block of exactly its size.
- *
- * With -DSHOAL_LIBFUZZER this is a target for clang's fuzzer; else main() makes inputs itself:
- * mutated listpacks. SHOAL_SEED and SHOAL_RUNS say which and how many; arguments are files to
- * replay.
  */
-#include <stdio.h>
-#include <stdlib.h>
-
 #include "shard/type/listpack.h"
-#include "tests/unit/random.h"
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+#include "tests/fuzz/driver.h"
 
 static void walk(const struct listpack *lp)
 {
@@ -87,14 +78,16 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     return 0;
 }
 
-#ifndef SHOAL_LIBFUZZER
+/* ---- inputs ---- */
 
 #define INPUT_BYTES_MAX (64 * 1024)
 #define ELEMENTS_MAX 12
 
 /* A listpack behind the first byte, with a few bytes spoilt in two runs of three. */
-static size_t make_input(struct mem *mem, uint8_t *input, struct random *r)
+void fuzz_make_input(struct buf *out, struct random *r)
 {
+    uint8_t *input = (uint8_t *)buf_reserve(out, INPUT_BYTES_MAX);
+    struct mem *mem = out->mem;
     static const size_t sizes[] = {0, 1, 5, 62, 64, 124, 126, 127, 4095, 4096};
     char text[5000];
     struct listpack *lp = listpack_try_create(mem);
@@ -126,56 +119,5 @@ static size_t make_input(struct mem *mem, uint8_t *input, struct random *r)
         for (unsigned i = 0; i < 4 && i < size; i++) input[1 + i] = (uint8_t)(size >> (8 * i));
         input[size] = 0xff;
     }
-    return 1 + size;
+    out->size = 1 + size;
 }
-
-static uint64_t setting(const char *name, uint64_t otherwise)
-{
-    const char *text = getenv(name);
-    return text ? strtoull(text, NULL, 10) : otherwise;
-}
-
-static int run_random(void)
-{
-    uint64_t seed = setting("SHOAL_SEED", 1), runs = setting("SHOAL_RUNS", 20000);
-    struct mem mem;
-    mem_init(&mem, "inputs");
-    uint8_t *input = malloc(INPUT_BYTES_MAX);
-    if (!input) return 1;
-    for (uint64_t i = 0; i < runs; i++) {
-        struct random random = {seed + i};
-        /* Each run has its own seed; the last one printed leads to a crash within 1,000 runs. */
-        if (i % 1000 == 0) {
-            printf("SHOAL_SEED=%llu\n", (unsigned long long)(seed + i));
-            fflush(stdout);
-        }
-        LLVMFuzzerTestOneInput(input, make_input(&mem, input, &random));
-    }
-    free(input);
-    mem_deinit(&mem);
-    return 0;
-}
-
-static int replay(const char *path)
-{
-    FILE *file = fopen(path, "rb");
-    uint8_t *input = malloc(INPUT_BYTES_MAX);
-    if (!file || !input) {
-        perror(path);
-        return 1;
-    }
-    size_t size = fread(input, 1, INPUT_BYTES_MAX, file);
-    fclose(file);
-    LLVMFuzzerTestOneInput(input, size);
-    free(input);
-    return 0;
-}
-
-int main(int argc, char **argv)
-{
-    int failed = argc > 1 ? 0 : run_random();
-    for (int i = 1; i < argc; i++) failed |= replay(argv[i]);
-    return failed;
-}
-
-#endif

@@ -1,14 +1,10 @@
 /* Feeds the parser of manifests. What it takes must be what the encoder writes, byte for byte. */
-#include <stdlib.h>
-
 #include "base/log.h"
 #include "persist/crc32c.h"
 #include "persist/manifest.h"
-#include "tests/unit/random.h"
+#include "tests/fuzz/driver.h"
 
 #define INPUT_BYTES_MAX 4096
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 static void parse(struct mem *mem, struct bytes text)
 {
@@ -50,11 +46,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     return 0;
 }
 
-#ifndef SHOAL_LIBFUZZER
+/* ---- inputs ---- */
 
 /* A manifest without its last line; a few bytes of it spoilt in two runs of three. */
-static size_t make_input(uint8_t *input, struct random *r)
+void fuzz_make_input(struct buf *out, struct random *r)
 {
+    uint8_t *input = (uint8_t *)buf_reserve(out, INPUT_BYTES_MAX);
     struct mem mem;
     struct manifest m;
     mem_init(&mem, "manifest_fuzz");
@@ -82,31 +79,5 @@ static size_t make_input(uint8_t *input, struct random *r)
     buf_clear(&text);
     manifest_deinit(&m);
     mem_deinit(&mem);
-    return size;
+    out->size = size;
 }
-
-static uint64_t setting(const char *name, uint64_t otherwise)
-{
-    const char *text = getenv(name);
-    return text ? strtoull(text, NULL, 10) : otherwise;
-}
-
-int main(int argc, char **argv)
-{
-    static uint8_t input[INPUT_BYTES_MAX];
-    uint64_t seed = setting("SHOAL_SEED", 1), runs = setting("SHOAL_RUNS", 20000);
-    for (int i = 1; i < argc; i++) {
-        FILE *file = fopen(argv[i], "rb");
-        if (!file) return 1;
-        LLVMFuzzerTestOneInput(input, fread(input, 1, sizeof input, file));
-        fclose(file);
-    }
-    for (uint64_t i = 0; argc == 1 && i < runs; i++) {
-        struct random random = {seed + i};
-        if (i % 1000 == 0) printf("SHOAL_SEED=%llu\n", (unsigned long long)(seed + i));
-        LLVMFuzzerTestOneInput(input, make_input(input, &random));
-    }
-    return 0;
-}
-
-#endif

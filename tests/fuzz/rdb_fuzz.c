@@ -3,25 +3,18 @@
  * The first byte of the input says in pieces of how many bytes it comes; a header is put before the
  * rest. The reader must come to an end, find the same whatever the pieces are, and every value that
  * it cuts out goes on to the reader of values, which may refuse it.
- *
- * With -DSHOAL_LIBFUZZER this is a target for clang's fuzzer; else main() makes inputs itself:
- * small files with a few bytes spoilt. SHOAL_SEED and SHOAL_RUNS say which and how many; arguments
- * are files to replay.
  */
 #include <stdio.h>
-#include <stdlib.h>
 
 #include "persist/rdb_file.h"
 #include "shard/dump.h"
 #include "shard/shard.h"
-#include "tests/unit/random.h"
+#include "tests/fuzz/driver.h"
 
 #define INPUT_BYTES_MAX (64 * 1024)
 #define HEADER "REDIS0012"
 #define HEADER_BYTES (sizeof HEADER - 1)
 #define NOW_MS 1700000000000
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 struct source {
     struct bytes left;
@@ -137,7 +130,15 @@ static void put_key(struct rdb_file_writer *w, struct random *r)
 }
 
 /* A step and a small file without its header. */
-static void make_input(struct buf *out, struct random *r)
+static void spoil(struct buf *input, struct random *r)
+{
+    for (uint64_t i = random_below(r, 4); i > 0; i--) {
+        input->data[random_below(r, input->size)] = (char)random_next(r);
+    }
+    if (random_below(r, 8) == 0) input->size = 1 + random_below(r, input->size);
+}
+
+void fuzz_make_input(struct buf *out, struct random *r)
 {
     struct buf file = {.mem = out->mem};
     struct rdb_file_writer w;
@@ -158,95 +159,8 @@ static void make_input(struct buf *out, struct random *r)
     }
     CHECK(rdb_file_end(&w));
     rdb_file_writer_deinit(&w);
-    out->size = 0;
     buf_append(out, &(char){(char)random_next(r)}, 1);
     buf_append(out, file.data + HEADER_BYTES, file.size - HEADER_BYTES);
     buf_clear(&file);
+    spoil(out, r);
 }
-
-#ifdef SHOAL_LIBFUZZER
-
-#define NEW_FILE_ODDS 50
-
-size_t LLVMFuzzerMutate(uint8_t *data, size_t size, size_t max_size);
-size_t LLVMFuzzerCustomMutator(uint8_t *data, size_t size, size_t max_size, unsigned int seed);
-
-/* Now and then a new file, so that no corpus is needed. */
-size_t LLVMFuzzerCustomMutator(uint8_t *data, size_t size, size_t max_size, unsigned int seed)
-{
-    struct random random = {seed};
-    if (size > 1 && random_below(&random, NEW_FILE_ODDS) > 0) {
-        return LLVMFuzzerMutate(data, size, max_size);
-    }
-    struct mem mem;
-    mem_init(&mem, "inputs");
-    struct buf input = {.mem = &mem};
-    make_input(&input, &random);
-    size = MIN(input.size, max_size);
-    memcpy(data, input.data, size);
-    buf_clear(&input);
-    mem_deinit(&mem);
-    return size;
-}
-
-#else
-
-static uint64_t setting(const char *name, uint64_t otherwise)
-{
-    const char *text = getenv(name);
-    return text ? strtoull(text, NULL, 10) : otherwise;
-}
-
-static void spoil(struct buf *input, struct random *r)
-{
-    for (uint64_t i = random_below(r, 4); i > 0; i--) {
-        input->data[random_below(r, input->size)] = (char)random_next(r);
-    }
-    if (random_below(r, 8) == 0) input->size = 1 + random_below(r, input->size);
-}
-
-static int run_random(void)
-{
-    uint64_t seed = setting("SHOAL_SEED", 1), runs = setting("SHOAL_RUNS", 20000);
-    struct mem mem;
-    mem_init(&mem, "inputs");
-    struct buf input = {.mem = &mem};
-    for (uint64_t i = 0; i < runs; i++) {
-        struct random random = {seed + i};
-        /* Each run has its own seed; the last one printed leads to a crash within 1,000 runs. */
-        if (i % 1000 == 0) {
-            printf("SHOAL_SEED=%llu\n", (unsigned long long)(seed + i));
-            fflush(stdout);
-        }
-        make_input(&input, &random);
-        spoil(&input, &random);
-        LLVMFuzzerTestOneInput((const uint8_t *)input.data, input.size);
-    }
-    buf_clear(&input);
-    mem_deinit(&mem);
-    return 0;
-}
-
-static int replay(const char *path)
-{
-    FILE *file = fopen(path, "rb");
-    uint8_t *input = malloc(INPUT_BYTES_MAX);
-    if (!file || !input) {
-        perror(path);
-        return 1;
-    }
-    size_t size = fread(input, 1, INPUT_BYTES_MAX, file);
-    fclose(file);
-    LLVMFuzzerTestOneInput(input, size);
-    free(input);
-    return 0;
-}
-
-int main(int argc, char **argv)
-{
-    int failed = argc > 1 ? 0 : run_random();
-    for (int i = 1; i < argc; i++) failed |= replay(argv[i]);
-    return failed;
-}
-
-#endif

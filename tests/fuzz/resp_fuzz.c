@@ -1,19 +1,11 @@
 /* resp_fuzz.c: any bytes, in one piece and in random pieces, must give the same requests and the
  * same error, and the reader must never hold more than twice what it received.
- *
- * With clang -fsanitize=fuzzer and -DSHOAL_LIBFUZZER it is a libFuzzer target. Without, it is a
- * program: it replays the files that it is given, or runs SHOAL_RUNS mutations from SHOAL_SEED.
  */
-#include <stdio.h>
-#include <stdlib.h>
-
 #include "base/mem.h"
 #include "base/resp.h"
-#include "tests/unit/random.h"
+#include "tests/fuzz/driver.h"
 
 #define KEPT_BYTES 3072 /* small buffers that a reader keeps for the next request */
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 struct run {
     struct resp_reader reader;
@@ -114,7 +106,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     return 0;
 }
 
-#ifndef SHOAL_LIBFUZZER
+/* ---- inputs ---- */
 
 #define INPUT_BYTES_MAX (256 * 1024)
 
@@ -144,8 +136,9 @@ static size_t add_word(uint8_t *input, size_t size, struct random *random, size_
 }
 
 /* A valid request most of the time, so that the reader gets to what comes after it. */
-static size_t make_input(uint8_t *input, struct random *random)
+void fuzz_make_input(struct buf *out, struct random *random)
 {
+    uint8_t *input = (uint8_t *)buf_reserve(out, INPUT_BYTES_MAX);
     size_t size = 0;
     input[size++] = (uint8_t)random_below(random, 256);
     for (uint64_t i = random_below(random, 30); i > 0; i--) {
@@ -160,62 +153,5 @@ static size_t make_input(uint8_t *input, struct random *random)
     for (uint64_t i = random_below(random, 4); i > 0; i--) {
         input[random_below(random, size)] = (uint8_t)random_below(random, 256);
     }
-    return size;
+    out->size = size;
 }
-
-static uint64_t setting(const char *name, uint64_t otherwise)
-{
-    const char *text = getenv(name);
-    return text ? strtoull(text, NULL, 10) : otherwise;
-}
-
-static int run_random(void)
-{
-    uint64_t seed = setting("SHOAL_SEED", 1), runs = setting("SHOAL_RUNS", 20000);
-    uint8_t *input = malloc(INPUT_BYTES_MAX);
-    if (!input) return 1;
-    for (uint64_t i = 0; i < runs; i++) {
-        struct random random = {seed + i};
-        /* Each run has its own seed; the last one printed leads to a crash within 1,000 runs. */
-        if (i % 1000 == 0) {
-            printf("SHOAL_SEED=%llu\n", (unsigned long long)(seed + i));
-            fflush(stdout);
-        }
-        size_t size = make_input(input, &random);
-        uint8_t *exact = malloc(size);
-        if (!exact) return 1;
-        memcpy(exact, input, size);
-        LLVMFuzzerTestOneInput(exact, size);
-        free(exact);
-    }
-    free(input);
-    return 0;
-}
-
-static int replay(const char *path)
-{
-    FILE *file = fopen(path, "rb");
-    if (!file) {
-        perror(path);
-        return 1;
-    }
-    struct mem mem;
-    mem_init(&mem, "replay");
-    struct buf input = {.mem = &mem};
-    size_t got;
-    while ((got = fread(buf_reserve(&input, 4096), 1, 4096, file)) > 0) input.size += got;
-    fclose(file);
-    LLVMFuzzerTestOneInput((const uint8_t *)input.data, input.size);
-    buf_clear(&input);
-    mem_deinit(&mem);
-    return 0;
-}
-
-int main(int argc, char **argv)
-{
-    int failed = argc > 1 ? 0 : run_random();
-    for (int i = 1; i < argc; i++) failed |= replay(argv[i]);
-    return failed;
-}
-
-#endif

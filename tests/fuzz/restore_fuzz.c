@@ -4,13 +4,8 @@
  * input gets through to the reader. What it takes must be a value whose invariants hold, must give
  * the same payload again and again once it has been read, and the same digest; what it refuses
  * leaves no memory behind. The input lies in a block of exactly its size.
- *
- * With -DSHOAL_LIBFUZZER this is a target for clang's fuzzer, which starts from values of every
- * type made here; else main() makes such inputs itself and spoils them. SHOAL_SEED and SHOAL_RUNS
- * say which and how many; arguments are files to replay.
  */
 #include <stdio.h>
-#include <stdlib.h>
 
 #include "persist/crc64.h"
 #include "shard/dump.h"
@@ -20,9 +15,7 @@
 #include "shard/type/set.h"
 #include "shard/type/stream.h"
 #include "shard/type/zset.h"
-#include "tests/unit/random.h"
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+#include "tests/fuzz/driver.h"
 
 #define NOW_MS 1700000000000
 #define KEY BYTES_LITERAL("key")
@@ -269,48 +262,6 @@ static bool append_value(struct rdb_writer *w, struct mem *mem, struct random *r
     }
 }
 
-static void make_input(struct buf *out, struct random *r)
-{
-    enum rdb_type type = (enum rdb_type)random_below(r, RDB_TYPE_HASH_LISTPACK_EX + 1);
-    struct rdb_writer w = {.out = out, .packing = (enum rdb_packing)random_below(r, 3)};
-    out->size = 0;
-    CHECK(rdb_try_append_type(&w, (uint8_t)type) && append_value(&w, out->mem, r, type));
-    rdb_writer_deinit(&w);
-}
-
-#ifdef SHOAL_LIBFUZZER
-
-#define NEW_VALUE_ODDS 50
-
-size_t LLVMFuzzerMutate(uint8_t *data, size_t size, size_t max_size);
-size_t LLVMFuzzerCustomMutator(uint8_t *data, size_t size, size_t max_size, unsigned int seed);
-
-/* Now and then a new value of any type, so that no corpus is needed. */
-size_t LLVMFuzzerCustomMutator(uint8_t *data, size_t size, size_t max_size, unsigned int seed)
-{
-    struct random random = {seed};
-    if (size > 1 && random_below(&random, NEW_VALUE_ODDS) > 0) {
-        return LLVMFuzzerMutate(data, size, max_size);
-    }
-    struct mem mem;
-    mem_init(&mem, "inputs");
-    struct buf input = {.mem = &mem};
-    make_input(&input, &random);
-    size = MIN(input.size, max_size);
-    memcpy(data, input.data, size);
-    buf_clear(&input);
-    mem_deinit(&mem);
-    return size;
-}
-
-#else
-
-static uint64_t setting(const char *name, uint64_t otherwise)
-{
-    const char *text = getenv(name);
-    return text ? strtoull(text, NULL, 10) : otherwise;
-}
-
 static void spoil(struct buf *input, struct random *r)
 {
     for (uint64_t i = random_below(r, 4); i > 0; i--) {
@@ -324,48 +275,11 @@ static void spoil(struct buf *input, struct random *r)
     if (random_below(r, 8) == 0) input->size = random_below(r, input->size);
 }
 
-static int run_random(void)
+void fuzz_make_input(struct buf *out, struct random *r)
 {
-    uint64_t seed = setting("SHOAL_SEED", 1), runs = setting("SHOAL_RUNS", 20000);
-    struct mem mem;
-    mem_init(&mem, "inputs");
-    struct buf input = {.mem = &mem};
-    for (uint64_t i = 0; i < runs; i++) {
-        struct random random = {seed + i};
-        /* Each run has its own seed; the last one printed leads to a crash within 1,000 runs. */
-        if (i % 1000 == 0) {
-            printf("SHOAL_SEED=%llu\n", (unsigned long long)(seed + i));
-            fflush(stdout);
-        }
-        make_input(&input, &random);
-        spoil(&input, &random);
-        LLVMFuzzerTestOneInput((const uint8_t *)input.data, input.size);
-    }
-    buf_clear(&input);
-    mem_deinit(&mem);
-    return 0;
+    enum rdb_type type = (enum rdb_type)random_below(r, RDB_TYPE_HASH_LISTPACK_EX + 1);
+    struct rdb_writer w = {.out = out, .packing = (enum rdb_packing)random_below(r, 3)};
+    CHECK(rdb_try_append_type(&w, (uint8_t)type) && append_value(&w, out->mem, r, type));
+    rdb_writer_deinit(&w);
+    spoil(out, r);
 }
-
-static int replay(const char *path)
-{
-    FILE *file = fopen(path, "rb");
-    uint8_t *input = malloc(INPUT_BYTES_MAX);
-    if (!file || !input) {
-        perror(path);
-        return 1;
-    }
-    size_t size = fread(input, 1, INPUT_BYTES_MAX, file);
-    fclose(file);
-    LLVMFuzzerTestOneInput(input, size);
-    free(input);
-    return 0;
-}
-
-int main(int argc, char **argv)
-{
-    int failed = argc > 1 ? 0 : run_random();
-    for (int i = 1; i < argc; i++) failed |= replay(argv[i]);
-    return failed;
-}
-
-#endif

@@ -1,19 +1,15 @@
 /* Feeds the reader and recovery with whatever may stand in a segment: nothing may be read outside
  * of it, everything ends, and what recovery accepts it accepts again. */
-#include <stdlib.h>
-
 #include "base/log.h"
 #include "persist/aof_reader.h"
 #include "persist/crc32c.h"
 #include "persist/file.h"
 #include "persist/recovery.h"
+#include "tests/fuzz/driver.h"
 #include "tests/sim/env_disk.h"
-#include "tests/unit/random.h"
 
 #define DIRECTORY "d"
 #define WHY_BYTES 2048
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 static const struct segment_uuid uuid = {{1, 2, 3, 4}};
 
@@ -142,7 +138,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     return 0;
 }
 
-#ifndef SHOAL_LIBFUZZER
+/* ---- inputs ---- */
 
 #define INPUT_BYTES_MAX 8192
 
@@ -165,8 +161,9 @@ static size_t add_record(uint8_t *to, struct random *r, uint64_t lsn, uint64_t *
 }
 
 /* Options, a header and records; a few bytes of it spoilt in two runs of three. */
-static size_t make_input(uint8_t *input, struct random *r)
+void fuzz_make_input(struct buf *out, struct random *r)
 {
+    uint8_t *input = (uint8_t *)buf_reserve(out, INPUT_BYTES_MAX);
     memset(input, 0, INPUT_BYTES_MAX);
     input[0] = (uint8_t)random_next(r) | (random_below(r, 8) ? 1 : 0);
     bool is_base = input[0] & 2;
@@ -183,48 +180,5 @@ static size_t make_input(uint8_t *input, struct random *r)
     for (uint64_t i = random_below(r, 3); i > 0; i--)
         input[1 + random_below(r, size - 1)] = (uint8_t)random_next(r);
     if (random_below(r, 4) == 0) size = 1 + random_below(r, size);
-    return size;
+    out->size = size;
 }
-
-static uint64_t setting(const char *name, uint64_t otherwise)
-{
-    const char *text = getenv(name);
-    return text ? strtoull(text, NULL, 10) : otherwise;
-}
-
-static int run_random(void)
-{
-    uint64_t seed = setting("SHOAL_SEED", 1), runs = setting("SHOAL_RUNS", 20000);
-    static uint8_t input[INPUT_BYTES_MAX];
-    for (uint64_t i = 0; i < runs; i++) {
-        struct random random = {seed + i};
-        if (i % 1000 == 0) {
-            printf("SHOAL_SEED=%llu\n", (unsigned long long)(seed + i));
-            fflush(stdout);
-        }
-        LLVMFuzzerTestOneInput(input, make_input(input, &random));
-    }
-    return 0;
-}
-
-static int replay(const char *path)
-{
-    static uint8_t input[1 << 20];
-    FILE *file = fopen(path, "rb");
-    if (!file) {
-        perror(path);
-        return 1;
-    }
-    size_t size = fread(input, 1, sizeof input, file);
-    fclose(file);
-    return LLVMFuzzerTestOneInput(input, size);
-}
-
-int main(int argc, char **argv)
-{
-    int failed = argc > 1 ? 0 : run_random();
-    for (int i = 1; i < argc; i++) failed |= replay(argv[i]);
-    return failed;
-}
-
-#endif

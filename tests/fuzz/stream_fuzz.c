@@ -4,18 +4,10 @@
  * changed, trimmed, frozen and read again, and must stay valid all the time; what it refuses must
  * leave nothing behind, nor have been read past its end, which the sanitizer watches: the input
  * lies in a block of exactly its size.
- *
- * With -DSHOAL_LIBFUZZER this is a target for clang's fuzzer; else main() makes inputs itself:
- * mutated streams. SHOAL_SEED and SHOAL_RUNS say which and how many; arguments are files to replay.
  */
-#include <stdio.h>
-#include <stdlib.h>
-
 #include "shard/shard.h"
 #include "shard/type/stream_group.h"
-#include "tests/unit/random.h"
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+#include "tests/fuzz/driver.h"
 
 static const uint8_t types[] = {15, 19, 21};
 static const struct shard_config config = {.stream_node_max_bytes = 512,
@@ -122,7 +114,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     return 0;
 }
 
-#ifndef SHOAL_LIBFUZZER
+/* ---- inputs ---- */
 
 #define INPUT_BYTES_MAX (64 * 1024)
 #define ENTRIES_MAX 20
@@ -152,8 +144,10 @@ static struct stream *make_stream(struct mem *mem, struct random *r)
 
 /* A stream behind the first byte, with a few bytes spoilt in two runs of three. Lengths are set to
  * others that could stand there, as any byte may be one. */
-static size_t make_input(struct mem *mem, uint8_t *input, struct random *r)
+void fuzz_make_input(struct buf *out, struct random *r)
 {
+    uint8_t *input = (uint8_t *)buf_reserve(out, INPUT_BYTES_MAX);
+    struct mem *mem = out->mem;
     struct stream *s = make_stream(mem, r);
     struct buf frozen = {.mem = mem};
     CHECK(stream_ops.freeze(s, ENCODING_STREAM, &(struct rdb_writer){.out = &frozen}) &&
@@ -171,56 +165,5 @@ static size_t make_input(struct mem *mem, uint8_t *input, struct random *r)
         input[at] = random_below(r, 2) ? bytes[random_below(r, ARRAY_LEN(bytes))]
                                        : (uint8_t)(input[at] + 1 - 2 * random_below(r, 2));
     }
-    return random_below(r, 8) ? size : 1 + random_below(r, size);
+    out->size = random_below(r, 8) ? size : 1 + random_below(r, size);
 }
-
-static uint64_t setting(const char *name, uint64_t otherwise)
-{
-    const char *text = getenv(name);
-    return text ? strtoull(text, NULL, 10) : otherwise;
-}
-
-static int run_random(void)
-{
-    uint64_t seed = setting("SHOAL_SEED", 1), runs = setting("SHOAL_RUNS", 20000);
-    struct mem mem;
-    mem_init(&mem, "inputs");
-    uint8_t *input = malloc(INPUT_BYTES_MAX);
-    if (!input) return 1;
-    for (uint64_t i = 0; i < runs; i++) {
-        struct random random = {seed + i};
-        /* Each run has its own seed; the last one printed leads to a crash within 1,000 runs. */
-        if (i % 1000 == 0) {
-            printf("SHOAL_SEED=%llu\n", (unsigned long long)(seed + i));
-            fflush(stdout);
-        }
-        LLVMFuzzerTestOneInput(input, make_input(&mem, input, &random));
-    }
-    free(input);
-    mem_deinit(&mem);
-    return 0;
-}
-
-static int replay(const char *path)
-{
-    FILE *file = fopen(path, "rb");
-    uint8_t *input = malloc(INPUT_BYTES_MAX);
-    if (!file || !input) {
-        perror(path);
-        return 1;
-    }
-    size_t size = fread(input, 1, INPUT_BYTES_MAX, file);
-    fclose(file);
-    LLVMFuzzerTestOneInput(input, size);
-    free(input);
-    return 0;
-}
-
-int main(int argc, char **argv)
-{
-    int failed = argc > 1 ? 0 : run_random();
-    for (int i = 1; i < argc; i++) failed |= replay(argv[i]);
-    return failed;
-}
-
-#endif
