@@ -35,6 +35,7 @@
 struct command;
 struct env_buffer;
 struct gather;
+struct ledger_entry;
 struct payload;
 
 enum request_flags {
@@ -100,6 +101,10 @@ struct parcel {
     uint16_t request_count, run_count;
     uint32_t arg_count;
     uint32_t holds; /* net only: runs whose bytes were not copied yet */
+    /* Its turn writes on several shards as one: all that this parcel changes is one part of the
+     * transaction whose txid is the position. 0 parts: it does not. */
+    uint16_t part_count, part;
+    struct ledger_entry *transaction; /* with parts: where they are counted */
     struct parcel *next;
     /* ---- written by the shard ---- */
     alignas(CACHE_LINE) struct reply out;
