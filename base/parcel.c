@@ -9,7 +9,7 @@ void parcel_reset(struct parcel *pc, uint16_t net_id, uint16_t shard_id)
     pc->arg_count = 0;
     pc->holds = 0;
     pc->part_count = pc->part = 0;
-    pc->transaction = NULL;
+    pc->ledger = NULL;
     pc->next = NULL;
     pc->has_parked = false;
     *parcel_chunk(pc) = (struct chunk){.capacity = PARCEL_REPLY_BYTES, .home = CHUNK_LENT};

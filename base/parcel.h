@@ -101,11 +101,11 @@ struct parcel {
     uint16_t request_count, run_count;
     uint32_t arg_count;
     uint32_t holds; /* net only: runs whose bytes were not copied yet */
-    /* Its turn writes on several shards as one: all that this parcel changes is one part of the
-     * transaction whose txid is the position. 0 parts: it does not. */
-    uint16_t part_count, part;
-    struct ledger_entry *transaction; /* with parts: where they are counted */
     struct parcel *next;
+    /* Of a turn in which a writing command was split, or a holding ends: its transaction in the
+     * append-only log, whose txid is the position. part_count 0: of none. */
+    uint16_t part, part_count;
+    struct ledger_entry *ledger; /* is counted down when this part is stable */
     /* ---- written by the shard ---- */
     alignas(CACHE_LINE) struct reply out;
     bool has_parked; /* some request has REQUEST_PARKED */

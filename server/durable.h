@@ -35,7 +35,6 @@ struct worker;
 /* ---- one shard's part [shard] ---- */
 
 struct durable_waiting; /* a parcel that has run, and its late replies */
-struct durable_part;
 
 struct durable_shard {
     struct aof *log;                 /* NULL: no log is open */
@@ -43,8 +42,7 @@ struct durable_shard {
     bool is_waiting;                 /* for R, as the ledger knows */
     uint64_t known_txid;             /* every transaction up to here is stable everywhere */
     struct durable_waiting *waiting; /* a ring */
-    struct durable_part *parts;      /* appended, and not stable yet: a ring */
-    uint32_t waiting_first, waiting_count, part_first, part_count, capacity;
+    uint32_t waiting_first, waiting_count, waiting_capacity;
     /* ---- any thread reads ---- */
     struct counter state; /* enum aof_state */
     struct counter bytes, buffered_bytes, is_syncing;
