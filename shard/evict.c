@@ -174,7 +174,7 @@ static enum room make_room(struct shard *sh, uint64_t limit_ns)
 bool evict_admit(struct shard *sh, const struct request *rq)
 {
     /* A transaction was admitted as a whole, and nothing is evicted in its middle. */
-    if (rq->flags & (REQUEST_COMMIT | REQUEST_IN_EXEC)) return true;
+    if (rq->flags & (REQUEST_COMMIT | REQUEST_IN_EXEC) || sh->is_replaying) return true;
     if (make_room(sh, time_limit_ns(sh->config->evict_tenacity)) != ROOM_NONE) return true;
     /* Of a split command all parts run or none: the net thread has looked before it sent them. */
     return !(rq->command->flags & CMD_DENY_OOM) || rq->flags & REQUEST_PART;

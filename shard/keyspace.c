@@ -92,12 +92,12 @@ static void write_clock(struct entry *e, uint32_t clock)
 
 static uint32_t lru_clock(const struct shard *sh)
 {
-    return (uint32_t)(sh->now_ms * 2 / 125) & LRU_CLOCK_MASK;
+    return (uint32_t)(sh->wall_ms * 2 / 125) & LRU_CLOCK_MASK;
 }
 
 static uint16_t lfu_minutes(const struct shard *sh)
 {
-    return (uint16_t)(sh->now_ms / 60000);
+    return (uint16_t)(sh->wall_ms / 60000);
 }
 
 uint64_t keyspace_idle_ticks(const struct shard *sh, const struct entry *e)

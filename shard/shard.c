@@ -52,8 +52,16 @@ void shard_deinit(struct shard *sh)
 void shard_set_now(struct shard *sh, uint64_t now_ns, int64_t wall_ms)
 {
     sh->now_ns = now_ns;
-    sh->now_ms = wall_ms;
+    sh->wall_ms = wall_ms;
+    sh->now_ms = sh->is_replaying ? 0 : wall_ms;
     shard_here = sh;
+}
+
+void shard_set_replaying(struct shard *sh, bool is_replaying)
+{
+    assert_on_shard(sh);
+    sh->is_replaying = is_replaying;
+    shard_set_now(sh, sh->now_ns, sh->wall_ms);
 }
 
 /* ---- running ---- */
@@ -222,8 +230,8 @@ static void publish_index_bytes(struct shard *sh)
 bool shard_background(struct shard *sh)
 {
     bool must_free = free_list_pending(sh->free_list) > 0,
-         must_expire = sh->now_ns >= sh->expire_next_ns,
-         must_evict = sh->now_ns >= evict_next_ns(sh),
+         must_expire = !sh->is_replaying && sh->now_ns >= sh->expire_next_ns,
+         must_evict = !sh->is_replaying && sh->now_ns >= evict_next_ns(sh),
          must_defrag = sh->now_ns >= defrag_next_ns(sh), must_walk = snapshot_can_walk(sh);
     if (!must_free && !must_expire && !must_evict && !must_defrag && !must_walk) return false;
     bool more = false;
@@ -243,6 +251,7 @@ bool shard_background(struct shard *sh)
 uint64_t shard_next_deadline_ns(const struct shard *sh)
 {
     if (free_list_pending(sh->free_list) > 0) return 0;
-    uint64_t next_ns = MIN(MIN(sh->expire_next_ns, evict_next_ns(sh)), defrag_next_ns(sh));
-    return MIN(next_ns, snapshot_next_ns(sh));
+    uint64_t next_ns = MIN(defrag_next_ns(sh), snapshot_next_ns(sh));
+    if (sh->is_replaying) return next_ns;
+    return MIN(next_ns, MIN(sh->expire_next_ns, evict_next_ns(sh)));
 }

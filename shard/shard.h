@@ -82,7 +82,8 @@ struct free_list; /* values being freed in slices: shard/lazyfree.h */
 struct shard {
     uint16_t id;
     uint16_t shard_count;
-    int64_t now_ms;  /* wall clock of this step */
+    int64_t wall_ms; /* wall clock of this step */
+    int64_t now_ms;  /* the same, as deadlines see it: 0 while a log is replayed */
     uint64_t now_ns; /* monotonic clock of this step */
     struct mem mem;
     struct keyspace keys;
@@ -103,6 +104,7 @@ struct shard {
     uint64_t random_state;
     struct buf guest_events; /* of keys that live elsewhere: shard/notify.h */
     bool is_quiet; /* what happens to keys is no event: values that only change their shard */
+    bool is_replaying; /* a log says what becomes of keys: none expires or is evicted */
     struct shard_counters counters;
     struct shard_command_counters *per_command; /* by command_id */
     uint32_t command_count;
@@ -148,6 +150,9 @@ void shard_init(struct shard *sh, const struct shard_options *options);
 void shard_deinit(struct shard *sh);
 /* The clocks of this step. */
 void shard_set_now(struct shard *sh, uint64_t now_ns, int64_t wall_ms);
+
+/* Deadlines stand still, and there is no eviction, while a log is replayed. */
+void shard_set_replaying(struct shard *sh, bool is_replaying);
 
 /* Runs all requests of a parcel: replies go to parcel->out. Requests whose keys are locked are
  * parked. */

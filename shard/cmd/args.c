@@ -94,7 +94,7 @@ bool arg_deadline_or_reply(const struct shard *sh, const struct request *rq, uin
         reply_err(out, ERR_NOT_INT);
         return false;
     }
-    if (value <= 0 || !time_to_deadline(value, form, sh->now_ms, deadline_ms)) {
+    if (value <= 0 || !time_to_deadline(value, form, sh->wall_ms, deadline_ms)) {
         (void)args_invalid_expire(rq, out);
         return false;
     }

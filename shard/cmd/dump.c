@@ -95,7 +95,7 @@ static bool arg_ttl_or_reply(const struct shard *sh, const struct request *rq, b
     }
     *deadline_ms = ttl;
     if (ttl == 0 || is_absolute) return true;
-    if (__builtin_add_overflow(ttl, sh->now_ms, deadline_ms)) *deadline_ms = 1;
+    if (__builtin_add_overflow(ttl, sh->wall_ms, deadline_ms)) *deadline_ms = 1;
     return true;
 }
 

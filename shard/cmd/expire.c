@@ -60,7 +60,7 @@ static enum err set_deadline(struct shard *sh, struct request *rq, struct reply 
     if (!parse_conditions_or_reply(rq, out, &c)) return OK;
     enum err e = arg_i64(rq, 2, &value);
     if (e != OK) return e;
-    if (!time_to_deadline(value, form, sh->now_ms, &deadline_ms)) {
+    if (!time_to_deadline(value, form, sh->wall_ms, &deadline_ms)) {
         return args_invalid_expire(rq, out);
     }
 

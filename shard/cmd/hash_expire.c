@@ -50,7 +50,7 @@ static bool parse_deadline_or_reply(const struct shard *sh, const struct request
         reply_error(out, "ERR invalid expire time, must be >= 0");
         return false;
     }
-    if (!time_to_deadline(value, form, sh->now_ms, deadline_ms) ||
+    if (!time_to_deadline(value, form, sh->wall_ms, deadline_ms) ||
         *deadline_ms > FIELD_DEADLINE_MS_MAX) {
         (void)args_invalid_expire(rq, out);
         return false;

@@ -140,7 +140,7 @@ static bool choose_id_or_reply(const struct shard *sh, const struct add_options 
                          "items");
         return false;
     }
-    if (o->any_id) return stream_next_id(last, sh->now_ms, id);
+    if (o->any_id) return stream_next_id(last, sh->wall_ms, id);
     *id = o->id;
     bool has_room = true;
     if (o->any_seq && id->ms == last.ms) {

@@ -59,11 +59,11 @@ enum err stream_consumer_obtain(struct shard *sh, const struct key *k, struct st
 {
     struct stream_consumer *c = stream_consumer_find(g, name);
     if (!c) {
-        c = stream_consumer_try_create(&sh->mem, g, name, sh->now_ms);
+        c = stream_consumer_try_create(&sh->mem, g, name, sh->wall_ms);
         if (!c) return ERR_ALLOC;
         notify(sh, NOTIFY_STREAM, "xgroup-createconsumer", k);
     }
-    c->seen_ms = sh->now_ms;
+    c->seen_ms = sh->wall_ms;
     *out = c;
     return OK;
 }

@@ -50,7 +50,7 @@ bool arg_is_char(const struct request *rq, uint32_t index, char c);
 /* Milliseconds since then, not negative. */
 static inline int64_t stream_age_ms(const struct shard *sh, int64_t since_ms)
 {
-    return MAX(sh->now_ms - since_ms, 0);
+    return MAX(sh->wall_ms - since_ms, 0);
 }
 
 void reply_stream_id(struct reply *out, struct stream_id id);

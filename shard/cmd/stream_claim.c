@@ -36,7 +36,7 @@ static bool read_min_idle_or_reply(const struct request *rq, const char *command
 
 static bool is_idle_enough(const struct claim *c, const struct stream_pending *p)
 {
-    return c->min_idle_ms == 0 || c->shard->now_ms - p->delivered_ms >= c->min_idle_ms;
+    return c->min_idle_ms == 0 || c->shard->wall_ms - p->delivered_ms >= c->min_idle_ms;
 }
 
 /* `e` is the entry of what is pending as `p`. */
@@ -49,7 +49,7 @@ static void take(struct claim *c, struct stream_pending *p, struct stream_entry 
     } else if (!c->just_ids) {
         p->delivery_count++;
     }
-    c->consumer->active_ms = c->shard->now_ms;
+    c->consumer->active_ms = c->shard->wall_ms;
     c->claimed.count++;
     if (c->just_ids) {
         reply_stream_id(&c->claimed.items, e->id);
@@ -82,7 +82,7 @@ static bool read_option_or_reply(const struct request *rq, uint32_t *i, struct c
     if (has_value && arg_is(rq, *i, "idle")) {
         int64_t idle;
         if (arg_i64(rq, ++*i, &idle) != OK) return invalid_option(out, "IDLE");
-        if (__builtin_sub_overflow(c->shard->now_ms, idle, &c->delivered_ms)) c->delivered_ms = -1;
+        if (__builtin_sub_overflow(c->shard->wall_ms, idle, &c->delivered_ms)) c->delivered_ms = -1;
         return true;
     }
     if (has_value && arg_is(rq, *i, "time")) {
@@ -136,7 +136,7 @@ enum err cmd_xclaim(struct shard *sh, struct request *rq, struct reply *out)
     for (uint32_t i = end; i < rq->argc; i++) {
         if (!read_option_or_reply(rq, &i, &c, &last_id, out)) return OK;
     }
-    if (c.delivered_ms < 0 || c.delivered_ms > sh->now_ms) c.delivered_ms = sh->now_ms;
+    if (c.delivered_ms < 0 || c.delivered_ms > sh->wall_ms) c.delivered_ms = sh->wall_ms;
     e = stream_consumer_obtain(sh, &c.t.key, c.group, rq->argv[3], &c.consumer);
     if (e != OK) return e;
     if (stream_id_compare(last_id, c.group->last_id) > 0) c.group->last_id = last_id;
@@ -201,7 +201,7 @@ static void claim_range(struct claim *c, struct stream_id *at, uint64_t count,
 
 enum err cmd_xautoclaim(struct shard *sh, struct request *rq, struct reply *out)
 {
-    struct claim c = {.shard = sh, .delivered_ms = sh->now_ms, .retry_count = -1};
+    struct claim c = {.shard = sh, .delivered_ms = sh->wall_ms, .retry_count = -1};
     struct stream_id at;
     uint64_t count = AUTOCLAIM_COUNT_DEFAULT;
     struct collection deleted;

@@ -188,9 +188,9 @@ static void deliver(struct reading *rd, struct stream_id id)
     } else {
         p = stream_pending_add(mem, rd->group, rd->consumer, id);
     }
-    p->delivered_ms = rd->shard->now_ms;
+    p->delivered_ms = rd->shard->wall_ms;
     p->delivery_count = 1;
-    rd->consumer->active_ms = rd->shard->now_ms;
+    rd->consumer->active_ms = rd->shard->wall_ms;
 }
 
 static bool has_room(const struct reading *rd)
@@ -221,7 +221,7 @@ static void read_history(struct reading *rd, struct stream_id after)
         struct stream_pending *p = idtree_item(place);
         if (stream_find(rd->s, idtree_id(place), &e)) {
             reply_stream_entry(&rd->entries.items, &e);
-            p->delivered_ms = rd->shard->now_ms;
+            p->delivered_ms = rd->shard->wall_ms;
             p->delivery_count++;
         } else {
             reply_array(&rd->entries.items, 2);
