@@ -73,6 +73,8 @@ enum command_flags {
     CMD_DEFERS = 1 << 25,      /* PLAN_NET: may answer later (session_defer) */
     CMD_NOT_QUEUED = 1 << 26,  /* runs at once, even in a transaction */
     CMD_SESSIONLESS = 1 << 27, /* PLAN_NET: asks nothing of a connection, which may be NULL */
+    CMD_EFFECT = 1 << 28, /* changes its one key in a way that depends on nothing else: the command
+                             itself goes into the log (shard/journal.h) */
 };
 
 /* What of a big collection a command will touch, so that its memory can be asked for early. */

@@ -186,6 +186,7 @@ static inline void note_fate(struct shard *sh, const struct key *k)
 static inline void note_change(struct shard *sh, const struct key *k)
 {
     if (likely(!sh->is_quiet)) counter_add(&sh->counters.changes, 1);
+    if (sh->journal.is_open) journal_note(sh, k);
     note_fate(sh, k);
 }
 
@@ -209,6 +210,7 @@ static void drop(struct shard *sh, struct database *db, uint64_t hash, struct en
 void keyspace_drop_expired(struct shard *sh, uint32_t db, uint64_t hash, struct entry *e)
 {
     struct key k = {.name = entry_key(e), .hash = hash, .db = db};
+    if (sh->journal.is_open) journal_gone(sh, &k);
     note_fate(sh, &k);
     notify(sh, NOTIFY_EXPIRED, "expired", &k);
     drop(sh, database_of(sh, db), hash, e);
@@ -225,6 +227,7 @@ bool keyspace_is_in_use(const struct shard *sh, const struct entry *e, uint64_t 
 void keyspace_drop_evicted(struct shard *sh, uint32_t db, uint64_t hash, struct entry *e)
 {
     struct key k = {.name = entry_key(e), .hash = hash, .db = db};
+    if (sh->journal.is_open) journal_gone(sh, &k);
     note_fate(sh, &k);
     notify(sh, NOTIFY_EVICTED, "evicted", &k);
     drop(sh, database_of(sh, db), hash, e);
@@ -556,6 +559,7 @@ void keyspace_flush(struct shard *sh, uint32_t db)
     if (!d) return;
     if (unlikely(sh->watches.key_count > 0)) watch_mark_database(sh, db, db);
     counter_add(&sh->counters.changes, d->keys.count);
+    if (d->keys.count > 0) journal_flush_database(sh, db);
     if (!snapshot_keep_table(sh, d)) free_list_dict(sh, &d->keys);
     d->deadline_count = 0;
     publish_counts(d);
@@ -573,6 +577,7 @@ void keyspace_swap(struct shard *sh, uint32_t db_a, uint32_t db_b)
     wait_note_database(sh, db_a);
     wait_note_database(sh, db_b);
     counter_add(&sh->counters.changes, 1);
+    journal_swap_databases(sh, db_a, db_b);
 }
 
 struct entry *keyspace_random(struct shard *sh, uint32_t db)

@@ -29,6 +29,8 @@ struct ticket {
     uint32_t missing;      /* queues in which it is not first */
     uint32_t node_count;
     struct lock_node *nodes;
+    struct effects effects; /* of a holding: what happened under it */
+    uint64_t announced;     /* journal_announce */
 };
 
 void locks_init(struct locks *l)
@@ -215,6 +217,7 @@ static struct ticket *ticket_make(struct shard *sh)
 static void ticket_free(struct shard *sh, struct ticket *t)
 {
     if (t->nodes) mem_free(&sh->mem, t->nodes, t->node_count * sizeof *t->nodes);
+    buf_clear(&t->effects.payload);
     parked_free(sh, &t->parked);
     mem_free(&sh->mem, t, sizeof *t);
 }
@@ -243,6 +246,7 @@ bool locks_park(struct shard *sh, struct parcel *pc, uint32_t index)
     else
         ticket_enqueue(sh, t, &t->parked.request);
     locks_count(l);
+    if (sh->journal.is_open) t->announced = journal_announce(sh, &t->parked.request);
     counter_add(&sh->counters.locked_waits, 1);
     return true;
 }
@@ -254,8 +258,10 @@ static void ticket_run(struct shard *sh, struct ticket *t)
     struct reply out;
     reply_init(&out, NULL, &sh->mem);
     sh->locks.running = t;
+    uint32_t db = t->parked.request.db;
     parked_run(sh, &t->parked, &out);
     sh->locks.running = NULL;
+    if (t->announced) journal_announced_is_done(sh, t->announced, db);
     /* If it waits for something else now, its arguments have been taken over. */
     if (t->parked.copy) parked_answer(sh, &t->parked, &out);
     if (t->is_holding) return;
@@ -394,6 +400,7 @@ void locks_release(struct shard *sh, uint64_t token)
     /* Those that have waited for what it changed come before those that are parked behind it. */
     t->is_holding = false;
     if (l->exclusive == t) l->exclusive = NULL;
+    journal_take(sh, &t->effects);
     l->leaving = t;
     wait_serve(sh, t->parked.point);
     l->leaving = NULL;
@@ -454,6 +461,29 @@ bool locks_passed(struct shard *sh, const struct key *k, struct turn_point point
     if (l->exclusive && must_come_first(l->exclusive, point, claims)) return false;
     if (dlist_is_empty(&l->gate)) return true;
     return !must_come_first(container_of(l->gate.next, struct ticket, link), point, claims);
+}
+
+/* ---- the journal ---- */
+
+struct effects *locks_effects(struct shard *sh, const struct key *k)
+{
+    if (sh->locks.exclusive) return &sh->locks.exclusive->effects;
+    struct ticket *first = k ? first_of(sh, k) : NULL;
+    return first && first->is_holding ? &first->effects : NULL;
+}
+
+bool locks_have_effects(const struct shard *sh)
+{
+    const struct locks *l = &sh->locks;
+    if (l->exclusive && l->exclusive->effects.payload.size > 0) return true;
+    for (uint32_t i = 0; i < l->bucket_count; i++) {
+        dlist_each (link, &l->buckets[i]) {
+            const struct lock_entry *e = container_of(link, struct lock_entry, link);
+            const struct ticket *t = container_of(e->queue.next, struct lock_node, link)->ticket;
+            if (t->effects.payload.size > 0) return true;
+        }
+    }
+    return false;
 }
 
 /* ---- invariants ---- */

@@ -27,6 +27,7 @@
 
 #define LOCK_BUCKETS 256 /* at first; doubled when more keys are locked */
 
+struct effects;
 struct key;
 struct shard;
 struct ticket;
@@ -79,5 +80,11 @@ bool locks_passed(struct shard *sh, const struct key *k, struct turn_point point
 
 /* True if some key of that hash is held, or waited for; or everything is held. */
 bool locks_has_hash(const struct shard *sh, uint64_t hash);
+
+/* What the journal gathers for the holder of the key (NULL: of everything); NULL: nobody holds it,
+ * and what happens to it is not hidden. */
+struct effects *locks_effects(struct shard *sh, const struct key *k);
+/* Whether some holding has gathered something. Slow. */
+bool locks_have_effects(const struct shard *sh);
 
 void locks_validate(const struct shard *sh);

@@ -42,6 +42,7 @@ void shard_deinit(struct shard *sh)
     watch_deinit(sh);
     channels_deinit(sh);
     tracking_deinit(sh);
+    journal_deinit(sh);
     buf_clear(&sh->guest_events);
     keyspace_deinit(&sh->keys);
     free_list_destroy(sh->free_list);
@@ -74,7 +75,11 @@ static inline void run_request(struct shard *sh, struct request *rq, struct repl
     enum err e = ERR_NO_MEM;
     if (unlikely(sh->snapshot.is_walking) && rq->command->flags & (CMD_WRITE | CMD_MAY_REPLICATE))
         snapshot_guard_request(sh, rq);
+    const struct request *outer = sh->journal.running;
+    sh->journal.running = rq;
     if (likely(shard_admits(sh, rq))) e = rq->command->on_shard(sh, rq, out);
+    if (sh->journal.note_count > 0) journal_settle(sh, rq, e != OK);
+    sh->journal.running = outer;
     if (unlikely(e != OK)) reply_err(out, e);
     rq->error_count = (uint16_t)(out->error_count - errors);
 }
@@ -134,6 +139,8 @@ static void run_window(struct shard *sh, struct parcel *pc, uint32_t first, uint
             span.count++;
             span.failed += rq->error_count;
             if (wait_is_due(sh)) wait_serve_slow(sh, parked_point(sh, rq));
+            if (unlikely(sh->journal.effects.payload.size > JOURNAL_RECORD_BYTES))
+                journal_break(sh);
         }
         rq->reply_end = reply_size(&pc->out);
     }
@@ -183,11 +190,13 @@ void shard_run_parcel(struct shard *sh, struct parcel *pc)
     sh->turn_position = position == POSITION_PENDING ? sh->in_place_position : 2 * position;
     reply_init(&pc->out, parcel_chunk(pc), &sh->mem);
     sh->tracking.running = pc;
+    journal_begin(sh, pc);
     for (uint32_t first = 0; first < pc->request_count; first += SHARD_PREFETCH_WINDOW) {
         uint32_t count = MIN(pc->request_count - first, (uint32_t)SHARD_PREFETCH_WINDOW);
         prefetch_window(sh, &pc->requests[first], count);
         run_window(sh, pc, first, count);
     }
+    journal_end(sh);
     sh->tracking.running = NULL;
     sh->parcel = NULL;
     pc->out.last->size = (uint32_t)(pc->out.cursor - pc->out.last->data);
@@ -244,6 +253,7 @@ bool shard_background(struct shard *sh)
     if (must_evict) more |= evict_step(sh);
     if (must_defrag) more |= defrag_step(sh);
     if (must_walk) more |= snapshot_step(sh);
+    journal_flush(sh);
     counter_add(&sh->counters.busy_ticks, env_ticks() - started);
     return more;
 }

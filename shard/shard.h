@@ -14,6 +14,7 @@
 #include "shard/channels.h"
 #include "shard/defrag.h"
 #include "shard/evict.h"
+#include "shard/journal.h"
 #include "shard/keyspace.h"
 #include "shard/locks.h"
 #include "shard/snapshot.h"
@@ -87,6 +88,7 @@ struct shard {
     uint64_t now_ns; /* monotonic clock of this step */
     struct mem mem;
     struct keyspace keys;
+    struct journal journal;
     struct locks locks;
     struct watches watches;
     struct channels channels;
