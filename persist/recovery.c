@@ -384,56 +384,112 @@ void recovery_resolve(struct recovery *r)
 
 /* ---- pass 2 ---- */
 
-static enum err replay_record(struct recovery *r, const struct aof_reader *reader, recovery_fn *fn,
-                              void *context)
+struct recovery_cursor {
+    struct scan scan;
+    struct mem *mem;
+    unsigned next_file; /* of the stream */
+    bool is_open;
+    struct mem *scan_mem; /* of the stream, from pass 1 */
+};
+
+struct recovery_cursor *recovery_cursor_create(struct recovery *r, unsigned stream, struct mem *mem)
 {
-    if (reader->record.type != SEGMENT_EFFECTS) return OK;
-    struct recovery_record record = {.generation = reader->header.generation,
-                                     .shard = reader->header.shard,
-                                     .is_base = reader->header.kind == SEGMENT_KIND_BASE,
-                                     .db = segment_db(&reader->record),
-                                     .lsn = reader->record.lsn,
-                                     .txid = reader->record.txid,
-                                     .payload = reader->payload};
-    atomic_fetch_add_explicit(&r->bytes_read, reader->record.size, memory_order_relaxed);
-    return fn(context, &record);
+    CHECK(r->is_resolved);
+    struct recovery_cursor *c = mem_alloc_zeroed(mem, sizeof *c);
+    struct recovery_stream *s = &r->streams[stream];
+    c->mem = mem;
+    c->scan.r = r;
+    c->scan.s = s;
+    c->scan_mem = s->mem;
+    s->mem = mem;
+    return c;
 }
 
-static enum err replay_file(struct recovery *r, struct scan *c, unsigned file, recovery_fn *fn,
-                            void *context)
+void recovery_cursor_destroy(struct recovery_cursor *c)
 {
-    enum aof_found found = open_file(c, file);
-    aof_reader_want_payloads(&c->reader);
-    while (found == AOF_FOUND_RECORD && c->reader.offset < r->files[file].end) {
-        found = aof_reader_next(&c->reader);
-        if (found != AOF_FOUND_RECORD) break;
-        enum err e = replay_record(r, &c->reader, fn, context);
-        if (e != OK) return e;
+    if (c->is_open) aof_reader_close(&c->scan.reader);
+    c->scan.s->mem = c->scan_mem;
+    mem_free(c->mem, c, sizeof *c);
+}
+
+static void fill_record(const struct recovery_cursor *c, uint64_t offset,
+                        struct recovery_record *out)
+{
+    const struct aof_reader *reader = &c->scan.reader;
+    *out = (struct recovery_record){.generation = reader->header.generation,
+                                    .shard = reader->header.shard,
+                                    .is_base = reader->header.kind == SEGMENT_KIND_BASE,
+                                    .file = c->scan.file,
+                                    .offset = offset};
+}
+
+/* Opens the next file that holds anything. */
+static enum err open_next(struct recovery_cursor *c, struct recovery_record *out, bool *more)
+{
+    struct recovery *r = c->scan.r;
+    const struct recovery_stream *s = c->scan.s;
+    while (c->next_file < s->file_count &&
+           r->files[s->first_file + c->next_file].end <= SEGMENT_HEADER_BYTES)
+        c->next_file++;
+    *more = c->next_file < s->file_count;
+    if (!*more) return OK;
+    enum aof_found found = open_file(&c->scan, s->first_file + c->next_file++);
+    c->is_open = true;
+    if (found != AOF_FOUND_RECORD) return scan_fails(&c->scan, c->scan.reader.fault);
+    aof_reader_want_payloads(&c->scan.reader);
+    fill_record(c, SEGMENT_HEADER_BYTES, out);
+    out->begins_base = out->is_base;
+    return OK;
+}
+
+static enum err take_record(struct recovery_cursor *c, struct recovery_record *out)
+{
+    struct aof_reader *reader = &c->scan.reader;
+    uint64_t offset = reader->offset;
+    enum aof_found found = aof_reader_next(reader);
+    if (found == AOF_FOUND_FAILURE) return scan_fails(&c->scan, reader->fault);
+    if (found != AOF_FOUND_RECORD) return scan_fails(&c->scan, "has changed while loading");
+    atomic_fetch_add_explicit(&c->scan.r->bytes_read, reader->offset - offset,
+                              memory_order_relaxed);
+    fill_record(c, offset, out);
+    out->db = segment_db(&reader->record);
+    out->lsn = reader->record.lsn;
+    out->txid = reader->record.txid;
+    out->payload = reader->payload;
+    return OK;
+}
+
+enum err recovery_cursor_next(struct recovery_cursor *c, struct recovery_record *out, bool *more)
+{
+    struct aof_reader *reader = &c->scan.reader;
+    for (;;) {
+        if (!c->is_open) {
+            enum err e = open_next(c, out, more);
+            if (e != OK || !*more || out->begins_base) return e;
+        }
+        if (reader->offset < c->scan.r->files[c->scan.file].end) {
+            *more = true;
+            enum err e = take_record(c, out);
+            if (e != OK || reader->record.type == SEGMENT_EFFECTS) return e;
+        } else {
+            aof_reader_close(reader);
+            c->is_open = false;
+        }
     }
-    if (found == AOF_FOUND_RECORD) return OK;
-    return scan_fails(c,
-                      found == AOF_FOUND_FAILURE ? c->reader.fault : "has changed while loading");
 }
 
 enum err recovery_replay(struct recovery *r, unsigned stream, struct mem *mem, recovery_fn *fn,
                          void *context)
 {
-    CHECK(r->is_resolved);
-    struct recovery_stream *s = &r->streams[stream];
-    struct scan *c = mem_alloc_zeroed(mem, sizeof *c);
-    struct mem *scan_mem = s->mem;
-    c->r = r;
-    c->s = s;
-    s->mem = mem;
+    struct recovery_cursor *c = recovery_cursor_create(r, stream, mem);
+    struct recovery_record record;
+    bool more = true;
     enum err e = OK;
-    for (unsigned i = 0; i < s->file_count && e == OK; i++) {
-        unsigned file = s->first_file + i;
-        if (r->files[file].end <= SEGMENT_HEADER_BYTES) continue;
-        e = replay_file(r, c, file, fn, context);
-        aof_reader_close(&c->reader);
+    while (e == OK && more) {
+        e = recovery_cursor_next(c, &record, &more);
+        if (e == OK && more && !record.begins_base) e = fn(context, &record);
     }
-    s->mem = scan_mem;
-    mem_free(mem, c, sizeof *c);
+    recovery_cursor_destroy(c);
     return e;
 }
 

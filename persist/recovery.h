@@ -91,6 +91,9 @@ struct recovery_record {
     uint32_t generation;
     uint16_t shard;
     bool is_base;
+    bool begins_base; /* no record yet: what older generations hold for its keys is void */
+    unsigned file;    /* index in the manifest */
+    uint64_t offset;
     uint32_t db;
     uint64_t lsn, txid;
     struct bytes payload; /* RESP commands */
@@ -107,6 +110,14 @@ MUST_USE enum err recovery_scan(struct recovery *r, unsigned stream, struct mem 
 void recovery_resolve(struct recovery *r);
 MUST_USE enum err recovery_replay(struct recovery *r, unsigned stream, struct mem *mem,
                                   recovery_fn *fn, void *context);
+/* The same step by step, one cursor per stream at a time; also tells where a base begins. *more
+ * false: the stream is through. A payload is valid until the next call. */
+struct recovery_cursor;
+struct recovery_cursor *recovery_cursor_create(struct recovery *r, unsigned stream,
+                                               struct mem *mem);
+void recovery_cursor_destroy(struct recovery_cursor *c);
+MUST_USE enum err recovery_cursor_next(struct recovery_cursor *c, struct recovery_record *out,
+                                       bool *more);
 /* `out` is initialised and empty. */
 MUST_USE enum err recovery_seal(struct recovery *r, struct manifest *out);
 MUST_USE enum err recovery_trim(struct recovery *r);

@@ -238,13 +238,22 @@ static void write_memory(struct info *in)
             {"lazyfree_pending_objects", s->lazyfree_pending}, {"lazyfreed_objects", s->lazyfreed});
 }
 
+static bool is_loading(const struct server *srv)
+{
+    return counter_read(&srv->loader.is_shown) || counter_read(&srv->replay.is_shown);
+}
+
 /* Of a load that is under way; without one there are no such lines. */
 static void write_loading(struct info *in)
 {
+    if (!is_loading(in->srv)) return;
     const struct loader *l = &in->srv->loader;
-    if (!counter_read(&l->is_shown)) return;
-    uint64_t total = counter_read(&l->total_bytes), done = counter_read(&l->loaded_bytes);
-    uint64_t start_s = counter_read(&l->start_s), now_s = (uint64_t)(env_wall_us() / 1000000);
+    const struct replay *p = &in->srv->replay;
+    bool is_log = counter_read(&p->is_shown);
+    uint64_t total = counter_read(is_log ? &p->total_bytes : &l->total_bytes),
+             done = counter_read(is_log ? &p->loaded_bytes : &l->loaded_bytes),
+             start_s = counter_read(is_log ? &p->start_s : &l->start_s);
+    uint64_t now_s = (uint64_t)(env_wall_us() / 1000000);
     uint64_t elapsed_s = now_s > start_s ? now_s - start_s : 0;
     uint64_t left = total > done ? total - done : 0;
     NUMBERS(in, {"loading_start_time", start_s}, {"loading_total_bytes", total},
@@ -265,7 +274,7 @@ static void write_rdb(struct info *in)
     bool is_saving = counter_read(&s->is_saving);
     uint64_t now_s = (uint64_t)(env_wall_us() / 1000000);
     uint64_t keys = counter_read(&s->keys_written);
-    NUMBERS(in, {"loading", counter_read(&l->is_shown)}, {"async_loading", 0});
+    NUMBERS(in, {"loading", is_loading(in->srv)}, {"async_loading", 0});
     write_zeros(in, cow);
     write_text(in, "current_fork_perc", "0.00");
     NUMBERS(in, {"current_save_keys_processed", is_saving ? keys : 0},

@@ -5,10 +5,10 @@
  *               of its own shard: runs at once
  *               of another shard: into a batch ─▶ runs there ─▶ back, freed
  *
- * The worker of shard i reads the streams i, i + n, i + 2n … of a generation (n: shards now). A key
- * belongs to one stream of a generation, and what one worker sends to another arrives in its order,
- * so the commands of a key run in the order of their lsn. FLUSHDB, FLUSHALL, SWAPDB and the
- * beginning of a base concern the keys that the shard of the stream held: slice.h.
+ * The worker of shard i reads the streams of the shards i, i + n, i + 2n … of a generation (n:
+ * shards now). A key belongs to one stream of a generation, and what one worker sends to another
+ * arrives in its order, so the commands of a key run in the order of their lsn. FLUSHDB, FLUSHALL,
+ * SWAPDB and the beginning of a base concern the keys that the shard of the stream held: slice.h.
  *
  * While it runs, no deadline passes on the shards, nothing is evicted, no event is published: the
  * log says what happened to each key. What is overdue goes by the ordinary expiry afterwards.
@@ -22,14 +22,13 @@
  */
 #pragma once
 
-#include "base/counter.h"
 #include "persist/recovery.h"
+#include "server/replay_reader.h"
 
 #define REPLAY_BATCH_BYTES (64u << 10)
 #define REPLAY_AWAY_BYTES_MAX (4u << 20)
 #define REPLAY_SLICE_US 2000
 
-struct replay_reader;
 struct server;
 
 typedef void replay_done_fn(struct server *srv, bool ok);
@@ -37,18 +36,18 @@ typedef void replay_done_fn(struct server *srv, bool ok);
 struct replay {
     bool is_running, has_failed;
     bool is_cancelled; /* failed by wish */
-    char why[RECOVERY_WHY_BYTES + 256];
+    char why[REPLAY_WHY_BYTES];
     /* ---- private ---- */
     struct recovery *recovery;
     replay_done_fn *done;
     struct replay_reader *readers; /* by shard */
-    unsigned first_stream;         /* of the generation that is being replayed */
-    unsigned busy_count;           /* calls that are away */
+    unsigned next_stream;          /* of the next generation */
+    unsigned busy_count;           /* readers that are away */
+    enum replay_phase phase;
     uint64_t started_ns, told_ns, bytes_before;
     _Atomic bool must_end; /* readers look at it between records */
     /* ---- any thread reads ---- */
     struct counter is_shown, start_s, total_bytes, loaded_bytes; /* while it is_shown */
-    struct counter records, commands;                            /* of the last one */
 };
 
 /* The keyspace is empty (or holds what the log goes on from), the workers run, nobody journals, and

@@ -219,6 +219,16 @@ const struct route *router_find_name(const struct router *r, struct bytes name)
     return find_child(route, bytes_make(bar + 1, name.size - top_size - 1));
 }
 
+const struct route *router_find_logged(const struct router *r, const struct bytes *argv,
+                                       uint32_t argc)
+{
+    const struct route *parent, *route = router_find(r, argv, argc, &parent);
+    for (uint32_t i = 0; !route && !parent && i < r->top_count; i++)
+        if (bytes_equal_nocase(argv[0], r->routes[i].command->name)) route = &r->routes[i];
+    if (!route || route->child_count == 0) return route;
+    return argc > 1 ? find_child(route, argv[1]) : NULL;
+}
+
 const struct route *router_find_row(const struct router *r, const char *name)
 {
     for (uint32_t i = 0; i < r->top_count; i++)

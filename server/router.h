@@ -51,6 +51,10 @@ const struct route *router_find(const struct router *r, const struct bytes *argv
 /* By name alone: "get", "config|get". Case is ignored. */
 const struct route *router_find_name(const struct router *r, struct bytes name);
 
+/* A command as a log has it: as its client called it, or by the name of its row. */
+const struct route *router_find_logged(const struct router *r, const struct bytes *argv,
+                                       uint32_t argc);
+
 /* The row itself, whatever rename-command made of it. It must exist. */
 const struct route *router_find_row(const struct router *r, const char *name);
 

@@ -21,6 +21,7 @@
 #include "server/config.h"
 #include "server/loader.h"
 #include "server/obstacles.h"
+#include "server/replay.h"
 #include "server/router.h"
 #include "server/saver.h"
 #include "server/script.h"
@@ -101,6 +102,7 @@ struct server {
     uint32_t obstacles, obstacle_changes; /* as sent to the net threads; changes on their way */
     struct saver saver;
     struct loader loader;
+    struct replay replay;
     struct shutdown shutdown;
 
     /* ---- any thread reads ---- */

@@ -105,7 +105,7 @@ struct shard {
     const struct shard_config *config;
     uint64_t random_state;
     struct buf guest_events; /* of keys that live elsewhere: shard/notify.h */
-    bool is_quiet; /* what happens to keys is no event: values that only change their shard */
+    bool is_quiet;     /* what happens to keys is no event: values that only change their shard */
     bool is_replaying; /* a log says what becomes of keys: none expires or is evicted */
     struct shard_counters counters;
     struct shard_command_counters *per_command; /* by command_id */

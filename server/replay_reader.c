@@ -1,0 +1,393 @@
+#include "server/replay_reader.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+
+#include "base/text.h"
+#include "server/replay.h"
+#include "server/server.h"
+#include "server/worker.h"
+
+#define RECORD_ROUND 32 /* records between two looks at the clock */
+
+/* Commands on their way to another shard, and back to be freed. */
+struct replay_batch {
+    struct call call;
+    struct replay_reader *reader;
+    uint16_t shard;
+    struct buf packs;
+    /* ---- written by the shard ---- */
+    bool has_failed;
+    unsigned file;
+    uint64_t offset;
+    char error[REPLAY_ERROR_BYTES];
+};
+
+/* No limits: who wrote the log had them. */
+static const struct resp_limits limits = {
+    .bulk_bytes_max = INT64_MAX, .args_max = INT32_MAX, .authenticated = true};
+
+static struct replay *replay_of(const struct replay_reader *r)
+{
+    return &r->server->replay;
+}
+
+static struct shard *shard_of(const struct replay_reader *r)
+{
+    return &r->server->shard_workers[r->shard]->shard;
+}
+
+static bool must_end(const struct replay_reader *r)
+{
+    return atomic_load_explicit(&replay_of(r)->must_end, memory_order_relaxed);
+}
+
+/* ---- failures ---- */
+
+static void fail_with(struct replay_reader *r, const char *why)
+{
+    if (!r->has_failed) snprintf(r->why, sizeof r->why, "%s", why);
+    r->has_failed = true;
+    atomic_store_explicit(&replay_of(r)->must_end, true, memory_order_relaxed);
+}
+
+static void fail_at(struct replay_reader *r, unsigned file, uint64_t offset, const char *what)
+{
+    char name[MANIFEST_FILE_NAME_BYTES], why[sizeof r->why];
+    const struct recovery *log = replay_of(r)->recovery;
+    manifest_file_name(&log->manifest.files[file], name);
+    snprintf(why, sizeof why, "%s/%s cannot be loaded: the record at offset %" PRIu64 " %s",
+             log->options.directory, name, offset, what);
+    fail_with(r, why);
+}
+
+static void fail_command(struct replay_reader *r, unsigned file, uint64_t offset, const char *error)
+{
+    char what[REPLAY_ERROR_BYTES + 64];
+    snprintf(what, sizeof what, "has a command that fails: %s", error);
+    fail_at(r, file, offset, what);
+}
+
+/* ---- batches ---- */
+
+static void go_on(struct thread *at, struct replay_reader *r);
+
+static void drop_batch(struct shard *sh, struct replay_batch *b)
+{
+    buf_clear(&b->packs);
+    mem_free(&sh->mem, b, sizeof *b);
+}
+
+static void batch_is_back(struct thread *at, struct call *c)
+{
+    struct replay_batch *b = container_of(c, struct replay_batch, call);
+    struct replay_reader *r = b->reader;
+    r->away_bytes -= b->packs.size;
+    r->away_count--;
+    if (b->has_failed) fail_command(r, b->file, b->offset, b->error);
+    drop_batch(shard_of(r), b);
+    if (r->is_waiting) go_on(at, r);
+}
+
+static void batch_arrives(struct thread *at, struct call *c)
+{
+    struct worker *w = at->owner;
+    struct replay_batch *b = container_of(c, struct replay_batch, call);
+    struct bytes packs = buf_view(&b->packs);
+    w->shard.is_quiet = true;
+    while (packs.size > 0 && !b->has_failed) {
+        struct replay_command command = replay_command_unpack(&packs);
+        b->has_failed = !replay_command_run(&w->shard, &command, b->error);
+        b->file = command.file;
+        b->offset = command.offset;
+    }
+    w->shard.is_quiet = false;
+    c->run = batch_is_back;
+    thread_call(at, w->server->mesh.shard_threads[b->reader->shard]->id, c);
+}
+
+static void send_batch(struct replay_reader *r, uint16_t shard)
+{
+    struct replay_batch *b = r->filling[shard];
+    if (!b) return;
+    r->filling[shard] = NULL;
+    r->away_bytes += b->packs.size;
+    r->away_count++;
+    b->call.run = batch_arrives;
+    thread_call(thread_here, r->server->mesh.shard_threads[shard]->id, &b->call);
+}
+
+static void add_to_batch(struct replay_reader *r, uint16_t shard, const struct replay_command *c)
+{
+    struct shard *sh = shard_of(r);
+    struct replay_batch *b = r->filling[shard];
+    if (!b) {
+        b = r->filling[shard] = mem_alloc(&sh->mem, sizeof *b);
+        *b = (struct replay_batch){.reader = r, .shard = shard, .packs = {.mem = &sh->mem}};
+    }
+    if (!replay_command_try_pack(&b->packs, c))
+        fail_command(r, c->file, c->offset, err_text(ERR_ALLOC));
+    if (b->packs.size >= REPLAY_BATCH_BYTES) send_batch(r, shard);
+}
+
+static void drop_batches(struct replay_reader *r)
+{
+    for (uint16_t i = 0; i < r->server->mesh.shard_count; i++) {
+        if (r->filling[i]) drop_batch(shard_of(r), r->filling[i]);
+        r->filling[i] = NULL;
+    }
+}
+
+/* ---- commands ---- */
+
+static void dispatch(struct replay_reader *r, uint16_t shard, const struct replay_command *c)
+{
+    struct shard *sh = shard_of(r);
+    char error[REPLAY_ERROR_BYTES];
+    if (shard != r->shard) {
+        add_to_batch(r, shard, c);
+        return;
+    }
+    sh->is_quiet = true;
+    if (!replay_command_run(sh, c, error)) fail_command(r, c->file, c->offset, error);
+    sh->is_quiet = false;
+}
+
+static void dispatch_everywhere(struct replay_reader *r, const struct replay_command *c)
+{
+    for (uint16_t i = 0; i < r->server->mesh.shard_count; i++) dispatch(r, i, c);
+}
+
+static bool read_db(const struct server *srv, struct bytes text, uint32_t *db)
+{
+    int64_t value;
+    if (!text_to_i64(text, &value) || value < 0 || value >= srv->database_count) return false;
+    *db = (uint32_t)value;
+    return true;
+}
+
+/* SELECT, and what concerns whole databases. NULL, or what is wrong. */
+static const char *take_keyless(struct replay_reader *r, struct replay_command *c)
+{
+    const char *name = c->route->command->name;
+    struct bytes *argv = c->argv;
+    static const char too_high[] = "has a higher database than `databases` allows";
+    if (strcmp(name, "select") == 0)
+        return c->argc == 2 && read_db(r->server, argv[1], &c->db) ? NULL : too_high;
+    if (strcmp(name, "flushall") == 0) {
+        c->kind = REPLAY_FLUSH_ALL;
+    } else if (strcmp(name, "flushdb") == 0) {
+        c->kind = REPLAY_FLUSH;
+    } else if (strcmp(name, "swapdb") == 0) {
+        c->kind = REPLAY_SWAP;
+        bool ok = c->argc == 3 && read_db(r->server, argv[1], &c->db) &&
+                  read_db(r->server, argv[2], &c->other_db);
+        if (!ok) return too_high;
+    } else {
+        return "has a command that is no effect on a key";
+    }
+    c->argc = 0;
+    dispatch_everywhere(r, c);
+    return NULL;
+}
+
+struct first_keys {
+    uint32_t index, count;
+};
+
+static void count_key(void *context, uint32_t index, const struct key_spec *spec)
+{
+    UNUSED const struct key_spec *any = spec;
+    struct first_keys *keys = context;
+    if (keys->count++ == 0) keys->index = index;
+}
+
+/* NULL, or what is wrong. */
+static const char *take_effect(struct replay_reader *r, struct replay_command *c)
+{
+    const struct command *row = c->route->command;
+    c->hashed_index = 1;
+    if (unlikely(!c->route->is_single_key)) {
+        struct first_keys keys = {0};
+        command_each_key(row, c->argv, c->argc, count_key, &keys);
+        if (keys.count == 0) return take_keyless(r, c);
+        if (keys.count > 1) return "has a command with several keys";
+        c->hashed_index = keys.index;
+    }
+    if (!row->on_shard) return "has a command that is no effect on a key";
+    uint16_t shard = router_shard(&r->server->router, c->argv[c->hashed_index], &c->hash);
+    dispatch(r, shard, c);
+    return NULL;
+}
+
+/* *db is the database of this command, and then of the next. NULL, or what is wrong. */
+static const char *take_command(struct replay_reader *r, const struct recovery_record *record,
+                                uint32_t *db)
+{
+    const struct resp_reader *resp = &r->resp;
+    struct replay_command c = {.slice = r->slice,
+                               .db = *db,
+                               .argv = resp->argv,
+                               .argc = resp->argc,
+                               .file = record->file,
+                               .offset = record->offset};
+    c.route = router_find_logged(&r->server->router, c.argv, c.argc);
+    if (!c.route || !route_arity_fits(c.route, c.argc)) return "has an unknown command";
+    const char *fault = take_effect(r, &c);
+    if (c.kind == REPLAY_EFFECT) *db = c.db;
+    counter_add(&r->commands, 1);
+    return fault;
+}
+
+static void take_record(struct replay_reader *r, const struct recovery_record *record)
+{
+    const char *fault = NULL;
+    uint32_t db = record->db;
+    if (db >= r->server->database_count) fault = "has a higher database than `databases` allows";
+    resp_feed(&r->resp, record->payload.data, record->payload.size);
+    while (!fault && resp_unread_bytes(&r->resp) > 0) {
+        if (resp_next(&r->resp, &limits) == RESP_REQUEST)
+            fault = take_command(r, record, &db);
+        else
+            fault = "has no complete command where one should be";
+    }
+    counter_add(&r->records, 1);
+    if (fault) fail_at(r, record->file, record->offset, fault);
+}
+
+/* ---- streams ---- */
+
+/* Of its generation. */
+static uint16_t shard_count_of(const struct recovery *log, uint32_t generation)
+{
+    const struct manifest *m = &log->manifest;
+    for (unsigned i = 0; i < m->generation_count; i++)
+        if (m->generations[i].number == generation) return m->generations[i].shard_count;
+    return 0; /* the manifest has been checked */
+}
+
+/* The next of this reader's, from next_stream on. */
+static void stream_choose(struct replay_reader *r)
+{
+    const struct recovery *log = replay_of(r)->recovery;
+    while (r->next_stream < r->end_stream &&
+           log->streams[r->next_stream].shard % r->server->mesh.shard_count != r->shard)
+        r->next_stream++;
+}
+
+static void stream_open(struct replay_reader *r)
+{
+    struct recovery *log = replay_of(r)->recovery;
+    const struct recovery_stream *s = &log->streams[r->next_stream];
+    r->slice = (struct slice){s->shard, shard_count_of(log, s->generation)};
+    r->cursor = recovery_cursor_create(log, r->next_stream, &shard_of(r)->mem);
+}
+
+static void stream_close(struct replay_reader *r)
+{
+    if (r->cursor) recovery_cursor_destroy(r->cursor);
+    r->cursor = NULL;
+    r->next_stream++;
+    stream_choose(r);
+}
+
+/* One record, or the step to the next stream. */
+static void read_one(struct replay_reader *r)
+{
+    struct recovery_record record;
+    bool more;
+    if (!r->cursor) stream_open(r);
+    if (recovery_cursor_next(r->cursor, &record, &more) != OK) {
+        fail_with(r, replay_of(r)->recovery->streams[r->next_stream].why);
+    } else if (!more) {
+        stream_close(r);
+    } else if (record.begins_base) {
+        dispatch_everywhere(r, &(struct replay_command){.kind = REPLAY_FLUSH_ALL,
+                                                        .slice = r->slice,
+                                                        .file = record.file,
+                                                        .offset = record.offset});
+    } else {
+        take_record(r, &record);
+    }
+}
+
+static bool is_through(const struct replay_reader *r)
+{
+    return must_end(r) || r->next_stream >= r->end_stream;
+}
+
+static bool is_over_credit(const struct replay_reader *r)
+{
+    return r->away_bytes >= REPLAY_AWAY_BYTES_MAX;
+}
+
+static void read_slice(struct thread *at, struct call *c)
+{
+    struct replay_reader *r = container_of(c, struct replay_reader, call);
+    uint64_t end_ns = env_now_ns() + REPLAY_SLICE_US * 1000ULL;
+    for (bool goes_on = true; goes_on; goes_on = goes_on && env_now_ns() < end_ns)
+        for (unsigned i = 0; goes_on && i < RECORD_ROUND; i++) {
+            goes_on = !is_over_credit(r) && !is_through(r);
+            if (goes_on) read_one(r);
+        }
+    go_on(at, r);
+}
+
+static void go_home(struct thread *at, struct replay_reader *r)
+{
+    r->call.run = r->home;
+    thread_call(at, r->server->thread.id, &r->call);
+}
+
+/* After a slice, or when a batch has come back that it waited for. */
+static void go_on(struct thread *at, struct replay_reader *r)
+{
+    r->is_waiting = false;
+    if (is_through(r)) {
+        if (must_end(r)) {
+            if (r->cursor) stream_close(r);
+            drop_batches(r);
+        }
+        for (uint16_t i = 0; i < r->server->mesh.shard_count; i++) send_batch(r, i);
+        r->is_waiting = r->away_count > 0;
+        if (!r->is_waiting) go_home(at, r);
+    } else if (is_over_credit(r)) {
+        r->is_waiting = true;
+    } else {
+        r->call.run = read_slice;
+        thread_call(at, at->id, &r->call);
+    }
+}
+
+/* ---- phases ---- */
+
+static void arrives(struct thread *at, struct call *c)
+{
+    struct replay_reader *r = container_of(c, struct replay_reader, call);
+    struct shard *sh = shard_of(r);
+    size_t filling_bytes = r->server->mesh.shard_count * sizeof(struct replay_batch *);
+    switch (r->phase) {
+    case REPLAY_BEGIN:
+        shard_set_replaying(sh, true);
+        resp_reader_init(&r->resp, &sh->mem);
+        r->filling = mem_alloc_zeroed(&sh->mem, filling_bytes);
+        break;
+    case REPLAY_READ:
+        r->next_stream = r->first_stream;
+        stream_choose(r);
+        read_slice(at, c);
+        return;
+    case REPLAY_END:
+        mem_free(&sh->mem, r->filling, filling_bytes);
+        resp_reader_deinit(&r->resp);
+        shard_set_replaying(sh, false);
+        break;
+    }
+    go_home(at, r);
+}
+
+void replay_reader_send(struct replay_reader *r)
+{
+    r->call.run = arrives;
+    thread_call(&r->server->thread, r->server->mesh.shard_threads[r->shard]->id, &r->call);
+}

@@ -1,0 +1,48 @@
+/* replay_reader.h: one worker's share of replaying a log: it reads streams in slices, runs what is
+ * its own shard's, and sends the rest to where it belongs.
+ *
+ *     begin ─▶ read (a generation's streams) ─▶ … ─▶ end        each a call that comes back to
+ * `home`
+ *
+ * Thread     The worker's; between two calls the main thread's.
+ * Ownership  Batches and cursor are the worker's shard's memory, the struct is the main thread's.
+ */
+#pragma once
+
+#include "base/counter.h"
+#include "base/resp.h"
+#include "base/thread.h"
+#include "persist/recovery.h"
+#include "server/replay_command.h"
+
+struct replay_batch;
+struct server;
+
+#define REPLAY_WHY_BYTES (RECOVERY_WHY_BYTES + REPLAY_ERROR_BYTES + ENV_PATH_BYTES_MAX)
+
+enum replay_phase { REPLAY_BEGIN, REPLAY_READ, REPLAY_END };
+
+struct replay_reader {
+    struct call call;
+    struct server *server;
+    uint16_t shard;
+    enum replay_phase phase;
+    unsigned first_stream, end_stream; /* of the generation: those of shards i, i + n … are its */
+    bool has_failed;
+    char why[REPLAY_WHY_BYTES];
+    void (*home)(struct thread *at, struct call *c);
+    /* ---- private ---- */
+    unsigned next_stream;
+    struct recovery_cursor *cursor; /* NULL: none is open */
+    struct slice slice;             /* of the open stream */
+    struct resp_reader resp;
+    struct replay_batch **filling; /* by shard */
+    uint64_t away_bytes;
+    uint32_t away_count;
+    bool is_waiting; /* for batches to come back */
+    /* ---- any thread reads ---- */
+    struct counter records, commands;
+};
+
+/* [main] Does what `phase` says, on the worker, and comes home. */
+void replay_reader_send(struct replay_reader *r);
