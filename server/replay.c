@@ -53,16 +53,21 @@ static bool choose_generation(struct server *srv)
 static void tell_end(const struct server *srv)
 {
     const struct replay *p = &srv->replay;
-    uint64_t records = 0, commands = 0, bytes = read_bytes(p);
+    uint64_t records = 0, commands = 0, resumed = 0, bytes = read_bytes(p);
     for (uint16_t i = 0; i < srv->mesh.shard_count; i++) {
         records += counter_read(&p->readers[i].records);
         commands += counter_read(&p->readers[i].commands);
+        resumed += counter_read(&p->readers[i].resumed);
     }
     double seconds = (double)(env_now_ns() - p->started_ns) / 1e9;
     log_notice("DB loaded from append only file: %.3f seconds: %llu commands in %llu records, %llu "
                "bytes (%.2f GB/s)",
                seconds, (unsigned long long)commands, (unsigned long long)records,
                (unsigned long long)bytes, gigabytes(bytes) / MAX(seconds, 1e-9));
+    if (resumed)
+        log_notice("%llu commands of transactions were waiting for locks when the log ended: they "
+                   "have been run",
+                   (unsigned long long)resumed);
 }
 
 static void finish(struct server *srv)
@@ -87,6 +92,7 @@ static void reader_is_home(struct thread *at, struct call *c)
         p->has_failed = true;
         snprintf(p->why, sizeof p->why, "%s", r->why);
     }
+    p->needs_base |= r->needs_base;
     if (--p->busy_count > 0) return;
     if (p->phase == REPLAY_END)
         finish(srv);

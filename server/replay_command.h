@@ -21,6 +21,7 @@ enum replay_kind {
 
 struct replay_command {
     enum replay_kind kind;
+    bool may_fail; /* a client's command, which may be answered with an error */
     struct slice slice;
     uint32_t db, other_db;
     uint32_t argc, hashed_index;

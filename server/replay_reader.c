@@ -9,6 +9,7 @@
 #include "server/worker.h"
 
 #define RECORD_ROUND 32 /* records between two looks at the clock */
+#define KEY_STEP_MAX 2  /* a key and its value */
 
 /* Commands on their way to another shard, and back to be freed. */
 struct replay_batch {
@@ -191,33 +192,154 @@ static const char *take_keyless(struct replay_reader *r, struct replay_command *
     return NULL;
 }
 
-struct first_keys {
-    uint32_t index, count;
+struct found_keys {
+    const struct replay_reader *reader;
+    const struct bytes *argv;
+    uint32_t first, count;
+    uint16_t shard; /* of the first */
+    uint64_t hash;
+    bool is_apart; /* they live on several shards now */
 };
 
-static void count_key(void *context, uint32_t index, const struct key_spec *spec)
+static void find_key(void *context, uint32_t index, const struct key_spec *spec)
 {
     UNUSED const struct key_spec *any = spec;
-    struct first_keys *keys = context;
-    if (keys->count++ == 0) keys->index = index;
+    struct found_keys *keys = context;
+    uint64_t hash;
+    uint16_t shard = router_shard(&keys->reader->server->router, keys->argv[index], &hash);
+    if (keys->count++ == 0) {
+        keys->first = index;
+        keys->shard = shard;
+        keys->hash = hash;
+    }
+    keys->is_apart |= shard != keys->shard;
+}
+
+/* A command that is split by keys anyway: MSET, DEL. */
+static void dispatch_split(struct replay_reader *r, const struct replay_command *c)
+{
+    const struct key_spec *spec = &c->route->command->keys[0];
+    uint32_t step = (uint32_t)spec->step;
+    struct bytes argv[1 + KEY_STEP_MAX];
+    for (uint32_t i = (uint32_t)spec->begin; i + step <= c->argc; i += step) {
+        struct replay_command one = *c;
+        argv[0] = c->argv[0];
+        memcpy(&argv[1], &c->argv[i], step * sizeof *argv);
+        one.argv = argv;
+        one.argc = 1 + step;
+        one.hashed_index = 1;
+        dispatch(r, router_shard(&r->server->router, argv[1], &one.hash), &one);
+    }
+}
+
+static bool can_split(const struct command *row)
+{
+    return row->plan == PLAN_FAN_OUT && row->keys[0].begin == 1 && row->keys[0].last == -1 &&
+           row->keys[0].step <= KEY_STEP_MAX && !row->keys[1].flags;
+}
+
+/* NULL, or what is wrong. */
+static const char *take_keys(struct replay_reader *r, struct replay_command *c)
+{
+    const struct command *row = c->route->command;
+    struct found_keys keys = {.reader = r, .argv = c->argv};
+    command_each_key(row, c->argv, c->argc, find_key, &keys);
+    if (keys.count == 0) return take_keyless(r, c);
+    if (keys.count > 1 && !c->may_fail) return "has a command with several keys";
+    if (!row->on_shard) return "has a command that is no effect on a key";
+    c->hashed_index = keys.first;
+    c->hash = keys.hash;
+    if (!keys.is_apart)
+        dispatch(r, keys.shard, c);
+    else if (can_split(row))
+        dispatch_split(r, c);
+    else
+        return "has an unfinished transaction whose keys live on several shards now: start once "
+               "with as many shards as before";
+    return NULL;
 }
 
 /* NULL, or what is wrong. */
 static const char *take_effect(struct replay_reader *r, struct replay_command *c)
 {
-    const struct command *row = c->route->command;
+    if (unlikely(!c->route->is_single_key)) return take_keys(r, c);
     c->hashed_index = 1;
-    if (unlikely(!c->route->is_single_key)) {
-        struct first_keys keys = {0};
-        command_each_key(row, c->argv, c->argc, count_key, &keys);
-        if (keys.count == 0) return take_keyless(r, c);
-        if (keys.count > 1) return "has a command with several keys";
-        c->hashed_index = keys.index;
-    }
-    if (!row->on_shard) return "has a command that is no effect on a key";
-    uint16_t shard = router_shard(&r->server->router, c->argv[c->hashed_index], &c->hash);
+    uint16_t shard = router_shard(&r->server->router, c->argv[1], &c->hash);
     dispatch(r, shard, c);
     return NULL;
+}
+
+/* ---- announcements ---- */
+
+struct later {
+    struct dlist link;
+    uint64_t number;
+    struct buf pack;
+};
+
+static void later_free(struct shard *sh, struct later *l)
+{
+    dlist_remove(&l->link);
+    buf_clear(&l->pack);
+    mem_free(&sh->mem, l, sizeof *l);
+}
+
+static void drop_announced(struct replay_reader *r)
+{
+    while (!dlist_is_empty(&r->later))
+        later_free(shard_of(r), container_of(r->later.next, struct later, link));
+}
+
+/* SHOAL.LATER number command argument … */
+static const char *announce(struct replay_reader *r, struct replay_command *c, uint64_t number)
+{
+    struct shard *sh = shard_of(r);
+    c->argv += 2;
+    c->argc -= 2;
+    c->may_fail = true;
+    c->route = router_find_logged(&r->server->router, c->argv, c->argc);
+    if (!c->route || !route_arity_fits(c->route, c->argc)) return "has an unknown command";
+    struct later *l = mem_alloc(&sh->mem, sizeof *l);
+    *l = (struct later){.number = number, .pack = {.mem = &sh->mem}};
+    dlist_push_back(&r->later, &l->link);
+    return replay_command_try_pack(&l->pack, c) ? NULL : "needs more memory than there is";
+}
+
+/* SHOAL.DONE number: all that was announced under it. */
+static void forget_announced(struct replay_reader *r, uint64_t number)
+{
+    dlist_each_safe (link, &r->later) {
+        struct later *l = container_of(link, struct later, link);
+        if (l->number == number) later_free(shard_of(r), l);
+    }
+}
+
+static const char *take_announcement(struct replay_reader *r, struct replay_command *c)
+{
+    uint64_t number;
+    if (c->argc < 2 || !text_to_u64(c->argv[1], &number)) return "has an unknown command";
+    bool is_later = bytes_equal_nocase(c->argv[0], "shoal.later");
+    if (is_later && c->argc > 2) return announce(r, c, number);
+    if (is_later || !bytes_equal_nocase(c->argv[0], "shoal.done")) return "has an unknown command";
+    forget_announced(r, number);
+    return NULL;
+}
+
+/* At the end of a stream, what was never done is: in its order, as it would have been. */
+static void resume_announced(struct replay_reader *r)
+{
+    while (!dlist_is_empty(&r->later) && !r->has_failed) {
+        struct later *l = container_of(r->later.next, struct later, link);
+        struct bytes pack = buf_view(&l->pack);
+        struct replay_command c = replay_command_unpack(&pack);
+        uint32_t flags = c.route->command->flags;
+        r->needs_base |= !(flags & CMD_EFFECT) && !can_split(c.route->command) &&
+                         command_has_keys(c.route->command);
+        const char *fault = take_effect(r, &c);
+        if (fault) fail_at(r, c.file, c.offset, fault);
+        counter_add(&r->resumed, 1);
+        later_free(shard_of(r), l);
+    }
 }
 
 /* *db is the database of this command, and then of the next. NULL, or what is wrong. */
@@ -231,11 +353,12 @@ static const char *take_command(struct replay_reader *r, const struct recovery_r
                                .argc = resp->argc,
                                .file = record->file,
                                .offset = record->offset};
+    counter_add(&r->commands, 1);
     c.route = router_find_logged(&r->server->router, c.argv, c.argc);
-    if (!c.route || !route_arity_fits(c.route, c.argc)) return "has an unknown command";
+    if (unlikely(!c.route)) return take_announcement(r, &c);
+    if (!route_arity_fits(c.route, c.argc)) return "has an unknown command";
     const char *fault = take_effect(r, &c);
     if (c.kind == REPLAY_EFFECT) *db = c.db;
-    counter_add(&r->commands, 1);
     return fault;
 }
 
@@ -287,6 +410,7 @@ static void stream_close(struct replay_reader *r)
 {
     if (r->cursor) recovery_cursor_destroy(r->cursor);
     r->cursor = NULL;
+    drop_announced(r);
     r->next_stream++;
     stream_choose(r);
 }
@@ -300,6 +424,7 @@ static void read_one(struct replay_reader *r)
     if (recovery_cursor_next(r->cursor, &record, &more) != OK) {
         fail_with(r, replay_of(r)->recovery->streams[r->next_stream].why);
     } else if (!more) {
+        resume_announced(r);
         stream_close(r);
     } else if (record.begins_base) {
         dispatch_everywhere(r, &(struct replay_command){.kind = REPLAY_FLUSH_ALL,
@@ -370,6 +495,7 @@ static void arrives(struct thread *at, struct call *c)
     case REPLAY_BEGIN:
         shard_set_replaying(sh, true);
         resp_reader_init(&r->resp, &sh->mem);
+        dlist_init(&r->later);
         r->filling = mem_alloc_zeroed(&sh->mem, filling_bytes);
         break;
     case REPLAY_READ:

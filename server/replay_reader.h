@@ -1,5 +1,7 @@
 /* replay_reader.h: one worker's share of replaying a log: it reads streams in slices, runs what is
- * its own shard's, and sends the rest to where it belongs.
+ * its own shard's, and sends the rest to where it belongs. At the end of a stream it runs what was
+ * announced there (SHOAL.LATER, journal.h) and not done: the rest of transactions that are whole
+ * without it.
  *
  *     begin ─▶ read (a generation's streams) ─▶ … ─▶ end        each a call that comes back to
  * `home`
@@ -10,6 +12,7 @@
 #pragma once
 
 #include "base/counter.h"
+#include "base/dlist.h"
 #include "base/resp.h"
 #include "base/thread.h"
 #include "persist/recovery.h"
@@ -39,9 +42,11 @@ struct replay_reader {
     struct replay_batch **filling; /* by shard */
     uint64_t away_bytes;
     uint32_t away_count;
-    bool is_waiting; /* for batches to come back */
-    /* ---- any thread reads ---- */
+    bool is_waiting;    /* for batches to come back */
+    struct dlist later; /* commands of the open stream that are announced, and not done */
     struct counter records, commands;
+    struct counter resumed; /* commands that were announced and never done */
+    bool needs_base;        /* one of them would give something else the next time */
 };
 
 /* [main] Does what `phase` says, on the worker, and comes home. */

@@ -362,6 +362,50 @@ Test(replay, a_base_replaces_what_older_generations_hold_for_its_slice)
     unload(&d);
 }
 
+Test(replay, what_is_announced_and_not_done_runs_at_the_end_of_the_stream)
+{
+    struct log_on_disk *l = log_make();
+    log_begin_generation(l, 1);
+    static const char *const lines[] = {
+        "SHOAL.LATER 1 MSET a 1 b 2 c 3 d 4",
+        "SHOAL.LATER 2 DEL done",
+        "SHOAL.LATER 3 SADD t x",
+        "SELECT 1",
+        "SHOAL.LATER 3 LPUSH l y",
+        "SELECT 0",
+        "SET a 0",
+        "SET done 1",
+        "SHOAL.DONE 2",
+        "SHOAL.LATER 4 INCR t",
+    };
+    struct buf payload = {.mem = &l->mem};
+    for (unsigned i = 0; i < ARRAY_LEN(lines); i++) encode(&payload, lines[i]);
+    append_record(l->logs[0], 0, buf_view(&payload), 0, 1, 0);
+    buf_clear(&payload);
+    log_begin_generation(l, 2);
+    put(l, 0, "INCR b");
+    struct loaded d = load(l, 3);
+    cr_assert(!d.f.server->replay.has_failed, "%s", d.f.server->replay.why);
+    expect(&d.f, d.s, "MGET a b c d done",
+           "*5\r\n$1\r\n1\r\n$1\r\n3\r\n$1\r\n3\r\n$1\r\n4\r\n$1\r\n1\r\n");
+    expect(&d.f, d.s, "SMEMBERS t", "*1\r\n$1\r\nx\r\n");
+    expect(&d.f, d.s, "SELECT 1", "+OK\r\n");
+    expect(&d.f, d.s, "LLEN l", ":1\r\n");
+    unload(&d);
+}
+
+Test(replay, a_command_with_chance_in_it_that_is_run_anew_wants_a_base)
+{
+    struct log_on_disk *l = log_make();
+    log_begin_generation(l, 1);
+    put(l, 0, "SADD t a b c");
+    put(l, 0, "SHOAL.LATER 1 SPOP t");
+    struct loaded d = load(l, 2);
+    expect(&d.f, d.s, "SCARD t", ":2\r\n");
+    cr_assert(d.f.server->replay.needs_base);
+    unload(&d);
+}
+
 static void expect_failure(const char *line, uint32_t db, const char *what)
 {
     struct log_on_disk *l = log_make();
