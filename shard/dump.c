@@ -59,7 +59,7 @@ struct entry *dump_try_read(struct mem *mem, struct bytes value, struct bytes ke
     struct entry *e = object_try_thaw(mem, value, key, deadline_ms);
     if (!e || entry_type(e) != TYPE_HASH) return e;
     struct hash h = hash_of(e);
-    hash_drop_expired(mem, &h, now_ms);
+    hash_drop_expired(mem, &h, now_ms, NULL);
     hash_store(e, &h);
     return e;
 }

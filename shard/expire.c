@@ -56,7 +56,10 @@ static bool expire_fields(struct shard *sh, struct entry *e, unsigned *steps)
     if (hash_has_expired(&h, sh->now_ms)) snapshot_guard(sh, sh->keys.databases[sh->expire_db], e);
     struct bytes name = entry_key(e);
     struct key k = {name, bytes_hash(name, sh->keys.seed), sh->expire_db};
-    uint64_t dropped = hash_drop_some_expired(&sh->mem, &h, sh->now_ms, steps);
+    struct journal_fields gone = {.names = {.mem = &sh->mem}};
+    const struct hash_drop drop = {sh->journal.is_open ? journal_gather_field : NULL, &gone};
+    uint64_t dropped = hash_drop_some_expired(&sh->mem, &h, sh->now_ms, steps, &drop);
+    journal_fields_gone(sh, &k, &gone);
     sh->keys.sweep.expired += dropped;
     if (dropped) {
         keyspace_note_change(sh, &k);

@@ -18,9 +18,10 @@
 
 struct journal_note {
     struct key key;
-    bool is_owned;     /* the name is the journal's: outside of requests */
-    bool is_described; /* nothing is left to say */
-    bool is_complex;   /* what has become of it is not just what the command does */
+    bool is_owned;      /* the name is the journal's: outside of requests */
+    bool is_described;  /* nothing is left to say */
+    bool was_described; /* something was said already: the command itself would say it again */
+    bool is_complex;    /* it went in between: only what it has become is certain */
 };
 
 /* ---- RESP ---- */
@@ -105,6 +106,22 @@ static void emit(struct shard *sh, const struct key *k, const struct bytes *argv
     p = put_head(p, '*', argc);
     for (uint32_t i = 0; i < argc; i++) p = put_bulk(p, argv[i]);
     written_to(e, p);
+}
+
+/* The arguments behind the key as RESP. */
+static void emit_bulks(struct shard *sh, const struct key *k, const char *name, struct bytes bulks,
+                       uint32_t count)
+{
+    struct effects *e = effects_of(sh, k);
+    struct bytes verb = bytes_of(name);
+    size_t size = HEAD_BYTES_MAX + BULK_BYTES(verb.size) + BULK_BYTES(k->name.size) + bulks.size;
+    char *p = reserve(sh, e, k->db, size);
+    if (!p) return;
+    p = put_head(p, '*', 2 + (uint64_t)count);
+    p = put_bulk(p, verb);
+    p = put_bulk(p, k->name);
+    if (bulks.size) memcpy(p, bulks.data, bulks.size);
+    written_to(e, p + bulks.size);
 }
 
 static void emit_del(struct shard *sh, const struct key *k)
@@ -208,8 +225,8 @@ void journal_note(struct shard *sh, const struct key *k)
     struct journal_note *n = j->note_count > 0 ? note_find(j, k) : NULL;
     if (!n)
         (void)note_add(sh, k);
-    else if (n->is_described)
-        *n = (struct journal_note){.key = n->key, .is_owned = n->is_owned, .is_complex = true};
+    else
+        n->is_described = false;
 }
 
 void journal_gone(struct shard *sh, const struct key *k)
@@ -220,34 +237,72 @@ void journal_gone(struct shard *sh, const struct key *k)
     emit_del(sh, k);
 }
 
-void journal_fields_gone(struct shard *sh, const struct key *k, struct bytes bulks, uint32_t count)
+bool journal_add_bulk(struct buf *bulks, struct bytes value)
 {
-    if (!sh->journal.is_open || sh->journal.is_muted || is_guest(sh, k)) return;
-    struct journal_note *n = note_find(&sh->journal, k);
-    if (n) n->is_complex = true;
-    struct effects *e = effects_of(sh, k);
-    char *p = reserve(sh, e, k->db,
-                      HEAD_BYTES_MAX + BULK_BYTES(4) + BULK_BYTES(k->name.size) + bulks.size);
-    if (!p) return;
-    p = put_head(p, '*', 2 + (uint64_t)count);
-    p = put_bulk(p, BYTES_LITERAL("HDEL"));
-    p = put_bulk(p, k->name);
-    memcpy(p, bulks.data, bulks.size);
-    written_to(e, p + bulks.size);
+    char *p = buf_try_reserve(bulks, BULK_BYTES(value.size));
+    if (p) bulks->size = (size_t)(put_bulk(p, value) - bulks->data);
+    return p != NULL;
+}
+
+void journal_gather_field(void *fields, struct bytes name)
+{
+    struct journal_fields *f = fields;
+    f->is_incomplete |= !journal_add_bulk(&f->names, name);
+    f->count++;
+}
+
+void journal_fields_gone(struct shard *sh, const struct key *k, struct journal_fields *fields)
+{
+    if (fields->count > 0 && sh->journal.is_open && !sh->journal.is_muted && !is_guest(sh, k)) {
+        struct journal_note *n = note_find(&sh->journal, k);
+        if (n) n->is_complex = true;
+        if (fields->is_incomplete || sh->journal.must_fall_back)
+            journal_note(sh, k);
+        else
+            emit_bulks(sh, k, "HDEL", buf_view(&fields->names), fields->count);
+    }
+    buf_clear(&fields->names);
 }
 
 /* ---- descriptions ---- */
 
+/* Whether the description is to be written. */
+static bool begin_description(struct shard *sh, const struct key *k)
+{
+    struct journal *j = &sh->journal;
+    if (!j->is_open || j->is_muted || unlikely(j->must_fall_back) || is_guest(sh, k)) return false;
+    struct journal_note *n = note_find(j, k);
+    if (!n) n = note_add(sh, k);
+    if (!n || n->is_complex) return false;
+    n->is_described = n->was_described = true;
+    return true;
+}
+
+void journal_mute(struct shard *sh, bool is_muted)
+{
+    sh->journal.is_muted = is_muted;
+}
+
+void journal_describe_nothing(struct shard *sh, const struct key *k)
+{
+    (void)begin_description(sh, k);
+}
+
 void journal_describe_as(struct shard *sh, const struct key *k, const struct bytes *argv,
                          uint32_t argc)
 {
-    struct journal *j = &sh->journal;
-    if (!j->is_open || j->is_muted || unlikely(j->must_fall_back) || is_guest(sh, k)) return;
-    struct journal_note *n = note_find(j, k);
-    if (!n) n = note_add(sh, k);
-    if (!n || n->is_complex) return;
-    n->is_described = true;
-    emit(sh, k, argv, argc);
+    if (begin_description(sh, k)) emit(sh, k, argv, argc);
+}
+
+struct bytes journal_i64(struct journal_number *n, int64_t value)
+{
+    return bytes_make(n->text, text_from_i64(n->text, value));
+}
+
+void journal_describe_bulks(struct shard *sh, const struct key *k, const char *name,
+                            struct bytes bulks, uint32_t count)
+{
+    if (begin_description(sh, k)) emit_bulks(sh, k, name, bulks, count);
 }
 
 void journal_describe(struct shard *sh, const struct key *k, const char *name,
@@ -262,6 +317,17 @@ void journal_describe(struct shard *sh, const struct key *k, const char *name,
     if (count) memcpy(argv + 2, args, count * sizeof *argv);
     journal_describe_as(sh, k, argv, count + 2);
     if (argv != few) mem_free(&sh->mem, argv, (count + 2) * sizeof *argv);
+}
+
+void journal_deadline(struct shard *sh, const struct key *k, int64_t deadline_ms)
+{
+    struct journal_number n;
+    if (!sh->journal.is_open) return;
+    struct bytes time = journal_i64(&n, deadline_ms);
+    if (deadline_ms)
+        journal_describe(sh, k, "PEXPIREAT", &time, 1);
+    else
+        journal_describe(sh, k, "PERSIST", NULL, 0);
 }
 
 /* ---- whole databases ---- */
@@ -302,7 +368,8 @@ static bool is_effect(const struct journal *j, const struct request *rq)
 {
     const struct journal_note *n = &j->notes[0];
     return rq->command->flags & CMD_EFFECT && j->note_count == 1 && !n->is_complex &&
-           n->key.name.data == rq->argv[rq->hashed_index].data && likely(!j->must_fall_back);
+           !n->was_described && n->key.name.data == rq->argv[rq->hashed_index].data &&
+           likely(!j->must_fall_back);
 }
 
 void journal_settle(struct shard *sh, const struct request *rq, bool has_failed)

@@ -57,8 +57,8 @@ struct effects {
 struct journal_note;
 
 struct journal {
-    bool is_open;          /* the one test of whoever changes something */
-    bool is_muted;         /* what happens now is described already, or is no effect */
+    bool is_open; /* the one test of whoever changes something */
+    bool is_muted;
     bool must_fall_back;   /* for tests: every effect is what the key has become */
     bool has_failed;       /* something is missing in the log */
     uint32_t note_count;   /* keys to look at when the request is over */
@@ -103,12 +103,29 @@ MUST_USE bool journal_take_part(struct shard *sh, uint64_t stable_lsn, struct jo
 
 /* Whether descriptions are of any use. */
 #define journal_is_on(sh) unlikely((sh)->journal.is_open)
-/* Everything that the running request has done to the key so far is: NAME key args … */
+/* What the running request has done to the key so far, or since the last description, is: NAME key
+ * args …. It comes after the keyspace was told of the change. */
 void journal_describe(struct shard *sh, const struct key *k, const char *name,
                       const struct bytes *args, uint32_t count);
+/* It is nothing that a log needs. */
+void journal_describe_nothing(struct shard *sh, const struct key *k);
+/* The same with `count` arguments as RESP, of journal_add_bulk. */
+void journal_describe_bulks(struct shard *sh, const struct key *k, const char *name,
+                            struct bytes bulks, uint32_t count);
 /* The same with all arguments given. */
 void journal_describe_as(struct shard *sh, const struct key *k, const struct bytes *argv,
                          uint32_t argc);
+
+/* The key has got that deadline, or lost it (0). */
+void journal_deadline(struct shard *sh, const struct key *k, int64_t deadline_ms);
+/* Appends an argument; false when there is no memory: the description is left out then. */
+MUST_USE bool journal_add_bulk(struct buf *bulks, struct bytes value);
+
+/* A number as an argument. */
+struct journal_number {
+    char text[24];
+};
+struct bytes journal_i64(struct journal_number *n, int64_t value);
 
 /* ---- for the keyspace ---- */
 
@@ -116,10 +133,20 @@ void journal_describe_as(struct shard *sh, const struct key *k, const struct byt
 void journal_note(struct shard *sh, const struct key *k);
 /* The key goes: expired or evicted. */
 void journal_gone(struct shard *sh, const struct key *k);
-/* Fields of a hash have gone: `bulks` are `count` of them, as RESP. */
-void journal_fields_gone(struct shard *sh, const struct key *k, struct bytes bulks, uint32_t count);
+/* Fields of a hash have expired: their names are gathered, and told after they have gone. No note
+ * is needed for that. */
+struct journal_fields {
+    struct buf names;
+    uint32_t count;
+    bool is_incomplete;
+};
+void journal_gather_field(void *fields, struct bytes name);
+void journal_fields_gone(struct shard *sh, const struct key *k, struct journal_fields *fields);
 void journal_flush_database(struct shard *sh, uint32_t db);
 void journal_swap_databases(struct shard *sh, uint32_t a, uint32_t b);
+
+/* What happens to keys from here on, until it is unmuted, was told or is no effect. */
+void journal_mute(struct shard *sh, bool is_muted);
 
 /* ---- for whoever runs requests ---- */
 

@@ -254,7 +254,7 @@ static enum err cmd_bitop(struct shard *sh, struct request *rq, struct reply *ou
 
 /* clang-format off */
 static const struct command commands[] = {
-    {.name = "setbit", .on_shard = cmd_setbit, .arity = 4, .plan = PLAN_ONE_SHARD, .flags = CMD_WRITE | CMD_DENY_OOM, .acl = ACL_BITMAP, .keys = KEYS_FIRST(KEY_RW | KEY_ACCESS | KEY_UPDATE),
+    {.name = "setbit", .on_shard = cmd_setbit, .arity = 4, .plan = PLAN_ONE_SHARD, .flags = CMD_WRITE | CMD_EFFECT | CMD_DENY_OOM, .acl = ACL_BITMAP, .keys = KEYS_FIRST(KEY_RW | KEY_ACCESS | KEY_UPDATE),
      .since = "2.2.0", .group = "bitmap", .complexity = "O(1)",
      .summary = "Sets or clears one bit of a string."},
     {.name = "getbit", .on_shard = cmd_getbit, .arity = 3, .plan = PLAN_ONE_SHARD, .flags = CMD_READ | CMD_FAST, .acl = ACL_BITMAP, .keys = KEYS_FIRST(KEY_RO | KEY_ACCESS),
@@ -270,7 +270,7 @@ static const struct command commands[] = {
      .keys = {{.flags = KEY_OW | KEY_UPDATE, .begin = 2, .last = 0, .step = 1}, {.flags = KEY_RO | KEY_ACCESS, .begin = 3, .last = -1, .step = 1}},
      .since = "2.6.0", .group = "bitmap", .complexity = "O(n) for n bytes of all sources",
      .summary = "Stores the bits of several strings, combined by AND, OR, XOR or NOT."},
-    {.name = "bitfield", .on_shard = cmd_bitfield, .arity = -2, .plan = PLAN_ONE_SHARD, .flags = CMD_WRITE | CMD_DENY_OOM, .acl = ACL_BITMAP, .keys = KEYS_FIRST(KEY_RW | KEY_ACCESS | KEY_UPDATE | KEY_VARIABLE_FLAGS),
+    {.name = "bitfield", .on_shard = cmd_bitfield, .arity = -2, .plan = PLAN_ONE_SHARD, .flags = CMD_WRITE | CMD_EFFECT | CMD_DENY_OOM, .acl = ACL_BITMAP, .keys = KEYS_FIRST(KEY_RW | KEY_ACCESS | KEY_UPDATE | KEY_VARIABLE_FLAGS),
      .since = "3.2.0", .group = "bitmap", .complexity = "O(1) for each operation",
      .summary = "Reads, sets and increments integers of any width within a string."},
     {.name = "bitfield_ro", .on_shard = cmd_bitfield_ro, .arity = -2, .plan = PLAN_ONE_SHARD, .flags = CMD_READ | CMD_FAST, .acl = ACL_BITMAP, .keys = KEYS_FIRST(KEY_RO | KEY_ACCESS),

@@ -72,6 +72,7 @@ static enum err set_deadline(struct shard *sh, struct request *rq, struct reply 
         notify(sh, NOTIFY_GENERIC, "del", &k);
     } else if (applies) {
         if (!keyspace_set_deadline(sh, &k, deadline_ms)) return ERR_ALLOC;
+        journal_deadline(sh, &k, deadline_ms);
         notify(sh, NOTIFY_GENERIC, "expire", &k);
     }
     reply_i64(out, applies);
@@ -185,7 +186,7 @@ static const struct command commands[] = {
     {.name = "pexpiretime", .on_shard = cmd_pexpiretime, .arity = 2, .plan = PLAN_ONE_SHARD, .flags = CMD_READ | CMD_FAST, .acl = ACL_KEYSPACE, .keys = KEYS_FIRST(KEY_RO | KEY_ACCESS),
      .since = "7.0.0", .group = "generic", .complexity = "O(1)",
      .summary = "The Unix time in milliseconds at which a key expires."},
-    {.name = "persist", .on_shard = cmd_persist, .arity = 2, .plan = PLAN_ONE_SHARD, .flags = CMD_WRITE | CMD_FAST, .acl = ACL_KEYSPACE, .keys = KEYS_FIRST(KEY_RW | KEY_UPDATE),
+    {.name = "persist", .on_shard = cmd_persist, .arity = 2, .plan = PLAN_ONE_SHARD, .flags = CMD_WRITE | CMD_EFFECT | CMD_FAST, .acl = ACL_KEYSPACE, .keys = KEYS_FIRST(KEY_RW | KEY_UPDATE),
      .since = "2.2.0", .group = "generic", .complexity = "O(1)",
      .summary = "Takes the expiry away from a key."},
 };

@@ -618,7 +618,7 @@ static bool radius_each_key(const struct command *command, const struct bytes *a
     {.flags = KEY_OW | KEY_UPDATE, .begin = (from), .keyword = "STORE", .last = 0, .step = 1}, {.flags = KEY_OW | KEY_UPDATE, .begin = (from), .keyword = "STOREDIST", .last = 0, .step = 1}}
 #define COMPLEXITY_AREA "O(log N + M) for M of N members in the cells around the area, and O(M log M) to put them in order"
 static const struct command commands[] = {
-    {.name = "geoadd", .on_shard = cmd_geoadd, .arity = -5, .plan = PLAN_ONE_SHARD, .flags = CMD_WRITE | CMD_DENY_OOM, .acl = ACL_GEO, .keys = KEYS_FIRST(KEY_RW | KEY_UPDATE),
+    {.name = "geoadd", .on_shard = cmd_geoadd, .arity = -5, .plan = PLAN_ONE_SHARD, .flags = CMD_WRITE | CMD_EFFECT | CMD_DENY_OOM, .acl = ACL_GEO, .keys = KEYS_FIRST(KEY_RW | KEY_UPDATE),
      .since = "3.2.0", .group = "geo", .complexity = "O(log N) for each point, N being those of the set",
      .summary = "Adds places to a geo set, or moves them."},
     {.name = "geodist", .on_shard = cmd_geodist, .arity = -4, .plan = PLAN_ONE_SHARD, .flags = CMD_READ, .acl = ACL_GEO, .keys = KEYS_FIRST(KEY_RO | KEY_ACCESS),

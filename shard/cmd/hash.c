@@ -21,8 +21,13 @@ enum err hash_open_entry(struct shard *sh, enum hash_sweep sweep, struct hash_ta
     if (likely(!hash_has_expired(&t->hash, sh->now_ms))) return OK;
     if (sweep == HASH_SWEEP_CHEAP && hash_volatile_count(&t->hash) > SWEEP_CHEAP_MAX) return OK;
     snapshot_guard(sh, sh->keys.databases[t->key.db], t->entry); /* readers come by here, too */
-    hash_drop_expired(&sh->mem, &t->hash, sh->now_ms);
+    struct journal_fields gone = {.names = {.mem = &sh->mem}};
+    const struct hash_drop drop = {sh->journal.is_open ? journal_gather_field : NULL, &gone};
+    hash_drop_expired(&sh->mem, &t->hash, sh->now_ms, &drop);
+    journal_fields_gone(sh, &t->key, &gone);
+    journal_mute(sh, true);
     keyspace_touch_changed(sh, &t->key, t->entry);
+    journal_mute(sh, false);
     notify(sh, NOTIFY_HASH, "hexpired", &t->key);
     if (hash_length(&t->hash) > 0) return OK;
     keyspace_delete(sh, &t->key);
@@ -82,6 +87,20 @@ void hash_abandon(struct shard *sh, struct hash_target *t)
     }
 }
 
+void hash_journal_deadline(struct shard *sh, const struct key *k, int64_t deadline_ms,
+                           const struct bytes *fields, uint32_t count)
+{
+    if (!journal_is_on(sh)) return;
+    struct journal_number time, number;
+    struct buf bulks = {.mem = &sh->mem};
+    bool fits = journal_add_bulk(&bulks, journal_i64(&time, deadline_ms)) &&
+                journal_add_bulk(&bulks, BYTES_LITERAL("FIELDS")) &&
+                journal_add_bulk(&bulks, journal_i64(&number, count));
+    for (uint32_t i = 0; i < count; i++) fits = fits && journal_add_bulk(&bulks, fields[i]);
+    if (fits) journal_describe_bulks(sh, k, "HPEXPIREAT", buf_view(&bulks), count + 3);
+    buf_clear(&bulks);
+}
+
 /* ---- replies ---- */
 
 static void reply_value(struct reply *out, const struct listpack_value *v)
@@ -108,8 +127,11 @@ static bool set_field(struct shard *sh, struct hash_target *t, const struct hash
 {
     struct hash_field old;
     if (unlikely(hash_volatile_count(&t->hash) > 0) &&
-        !hash_find(&t->hash, pair->field, sh->now_ms, &old)) {
-        hash_remove(&sh->mem, &t->hash, pair->field);
+        !hash_find(&t->hash, pair->field, sh->now_ms, &old) &&
+        hash_remove(&sh->mem, &t->hash, pair->field) && sh->journal.is_open) {
+        struct journal_fields gone = {.names = {.mem = &sh->mem}};
+        journal_gather_field(&gone, pair->field);
+        journal_fields_gone(sh, &t->key, &gone);
     }
     return hash_try_set(&sh->mem, sh->config, &t->hash, pair, added);
 }
@@ -250,8 +272,12 @@ static enum err cmd_hincrbyfloat(struct shard *sh, struct request *rq, struct re
     char text[TEXT_LONG_DOUBLE_BYTES_MAX];
     struct bytes result = bytes_make(text, text_from_long_double(text, n));
     err = put_result(sh, &t, rq->argv[2], result, &old, "hincrbyfloat");
-    if (err == OK) reply_bulk(out, result);
-    return err;
+    if (err != OK) return err;
+    const struct bytes pair[] = {rq->argv[2], result};
+    journal_describe(sh, &t.key, "HSET", pair, ARRAY_LEN(pair));
+    if (old.deadline_ms) hash_journal_deadline(sh, &t.key, old.deadline_ms, &rq->argv[2], 1);
+    reply_bulk(out, result);
+    return OK;
 }
 
 /* ---- deleting ---- */
@@ -616,11 +642,11 @@ static enum err cmd_hrandfield(struct shard *sh, struct request *rq, struct repl
 static const char *const tips_order[] = {"nondeterministic_output_order", NULL};
 static const char *const tips_random[] = {"nondeterministic_output", NULL};
 static const struct command commands[] = {
-    {HASH_ROW("hset", cmd_hset, -4, CMD_WRITE | CMD_DENY_OOM | CMD_FAST, KEY_RW | KEY_UPDATE),
+    {HASH_ROW("hset", cmd_hset, -4, CMD_WRITE | CMD_EFFECT | CMD_DENY_OOM | CMD_FAST, KEY_RW | KEY_UPDATE),
      .since = "2.0.0", .complexity = "O(1) for each field", .summary = "Gives values to fields of a hash, which is made if there is none"},
-    {HASH_ROW("hmset", cmd_hmset, -4, CMD_WRITE | CMD_DENY_OOM | CMD_FAST, KEY_RW | KEY_UPDATE),
+    {HASH_ROW("hmset", cmd_hmset, -4, CMD_WRITE | CMD_EFFECT | CMD_DENY_OOM | CMD_FAST, KEY_RW | KEY_UPDATE),
      .since = "2.0.0", .deprecated_since = "4.0.0", .replaced_by = "`HSET` with multiple field-value pairs", .complexity = "O(1) for each field", .summary = "Gives values to fields of a hash; HSET does the same and counts"},
-    {HASH_ROW("hsetnx", cmd_hsetnx, 4, CMD_WRITE | CMD_DENY_OOM | CMD_FAST, KEY_RW | KEY_INSERT),
+    {HASH_ROW("hsetnx", cmd_hsetnx, 4, CMD_WRITE | CMD_EFFECT | CMD_DENY_OOM | CMD_FAST, KEY_RW | KEY_INSERT),
      .since = "2.0.0", .complexity = "O(1)", .summary = "Gives a value to a field that is not there yet"},
     {HASH_ROW("hget", cmd_hget, 3, CMD_READ | CMD_FAST, KEY_RO | KEY_ACCESS),
      .since = "2.0.0", .complexity = "O(1)", .summary = "Shows the value of a field"},
@@ -636,9 +662,9 @@ static const struct command commands[] = {
      .since = "2.0.0", .complexity = "O(1)", .summary = "Tells how many fields a hash has"},
     {HASH_ROW("hexists", cmd_hexists, 3, CMD_READ | CMD_FAST, KEY_RO),
      .since = "2.0.0", .complexity = "O(1)", .summary = "Tells whether a hash has a field"},
-    {HASH_ROW("hdel", cmd_hdel, -3, CMD_WRITE | CMD_FAST, KEY_RW | KEY_DELETE),
+    {HASH_ROW("hdel", cmd_hdel, -3, CMD_WRITE | CMD_EFFECT | CMD_FAST, KEY_RW | KEY_DELETE),
      .since = "2.0.0", .complexity = "O(1) for each field", .summary = "Removes fields of a hash, and the hash with the last one"},
-    {HASH_ROW("hincrby", cmd_hincrby, 4, CMD_WRITE | CMD_DENY_OOM | CMD_FAST, KEY_RW | KEY_ACCESS | KEY_UPDATE),
+    {HASH_ROW("hincrby", cmd_hincrby, 4, CMD_WRITE | CMD_EFFECT | CMD_DENY_OOM | CMD_FAST, KEY_RW | KEY_ACCESS | KEY_UPDATE),
      .since = "2.0.0", .complexity = "O(1)", .summary = "Adds an integer to the value of a field; a missing one counts as 0"},
     {HASH_ROW("hincrbyfloat", cmd_hincrbyfloat, 4, CMD_WRITE | CMD_DENY_OOM | CMD_FAST, KEY_RW | KEY_ACCESS | KEY_UPDATE),
      .since = "2.6.0", .complexity = "O(1)", .summary = "Adds a real number to the value of a field; a missing one counts as 0"},

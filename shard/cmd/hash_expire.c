@@ -187,6 +187,29 @@ static const char *expire_event(const struct buf *changes)
     return NULL;
 }
 
+/* All fields get the same deadline, so either some were deleted or some got it. */
+static void describe_changes(struct shard *sh, const struct key *k, const struct request *rq,
+                             const struct expire_request *x, const struct buf *changes)
+{
+    uint32_t count = (uint32_t)(changes->size / sizeof(struct field_change)), told = 0;
+    struct bytes *fields = mem_try_alloc(&sh->mem, count * sizeof *fields);
+    if (!fields) return;
+    bool is_deleted = false;
+    for (uint32_t i = 0; i < count; i++) {
+        int result = change_at(changes, i)->result;
+        is_deleted |= result == FIELD_DELETED;
+        if (result == FIELD_DONE || result == FIELD_DELETED)
+            fields[told++] = rq->argv[x->first_field + i];
+    }
+    if (is_deleted)
+        journal_describe(sh, k, "HDEL", fields, told);
+    else if (told > 0)
+        hash_journal_deadline(sh, k, x->deadline_ms, fields, told);
+    else
+        journal_describe_nothing(sh, k);
+    mem_free(&sh->mem, fields, count * sizeof *fields);
+}
+
 static enum err set_deadlines(struct shard *sh, struct request *rq, struct reply *out,
                               enum time_form form)
 {
@@ -206,6 +229,7 @@ static enum err set_deadlines(struct shard *sh, struct request *rq, struct reply
     if (err == OK) {
         reply_changes(&changes, out);
         err = hash_commit(sh, &t, expire_event(&changes));
+        if (journal_is_on(sh)) describe_changes(sh, &t.key, rq, &x, &changes);
     } else {
         hash_abandon(sh, &t);
     }
@@ -322,7 +346,7 @@ static const struct command commands[] = {
     {EXPIRE_ROW("hpexpire", cmd_hpexpire, -6, CMD_WRITE | CMD_DENY_OOM | CMD_FAST, KEY_RW | KEY_UPDATE), .summary = "Lets fields of a hash go after some milliseconds"},
     {EXPIRE_ROW("hexpireat", cmd_hexpireat, -6, CMD_WRITE | CMD_DENY_OOM | CMD_FAST, KEY_RW | KEY_UPDATE), .summary = "Lets fields of a hash go at a Unix time in seconds"},
     {EXPIRE_ROW("hpexpireat", cmd_hpexpireat, -6, CMD_WRITE | CMD_DENY_OOM | CMD_FAST, KEY_RW | KEY_UPDATE), .summary = "Lets fields of a hash go at a Unix time in milliseconds"},
-    {EXPIRE_ROW("hpersist", cmd_hpersist, -5, CMD_WRITE | CMD_FAST, KEY_RW | KEY_UPDATE), .summary = "Takes the deadline off fields of a hash"},
+    {EXPIRE_ROW("hpersist", cmd_hpersist, -5, CMD_WRITE | CMD_EFFECT | CMD_FAST, KEY_RW | KEY_UPDATE), .summary = "Takes the deadline off fields of a hash"},
     {EXPIRE_ROW("httl", cmd_httl, -5, CMD_READ | CMD_FAST, KEY_RO | KEY_ACCESS), .summary = "Tells how many seconds fields of a hash have left", .tips = tips_random},
     {EXPIRE_ROW("hpttl", cmd_hpttl, -5, CMD_READ | CMD_FAST, KEY_RO | KEY_ACCESS), .summary = "Tells how many milliseconds fields of a hash have left", .tips = tips_random},
     {EXPIRE_ROW("hexpiretime", cmd_hexpiretime, -5, CMD_READ | CMD_FAST, KEY_RO | KEY_ACCESS), .summary = "Tells the Unix time, in seconds, when fields of a hash go"},

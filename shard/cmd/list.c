@@ -555,11 +555,15 @@ static enum err push_one(struct shard *sh, const struct key *k, enum list_end en
     done = done && list_try_push(&sh->mem, &l, limit_of(sh), end, value);
     if (e) {
         close_grown(sh, k, e, &l);
-        return done ? OK : ERR_ALLOC;
+    } else if (done) {
+        err = keyspace_put_object(sh, k, TYPE_LIST, l.encoding, l.root, DEADLINE_NONE);
+        if (err != OK) return err;
+    } else {
+        list_free(&sh->mem, &l);
     }
-    if (done) return keyspace_put_object(sh, k, TYPE_LIST, l.encoding, l.root, DEADLINE_NONE);
-    list_free(&sh->mem, &l);
-    return ERR_ALLOC;
+    if (!done) return ERR_ALLOC;
+    journal_describe(sh, k, end == LIST_HEAD ? "LPUSH" : "RPUSH", &value, 1);
+    return OK;
 }
 
 /* From one end of a list to the other. The element is in the list that changes, so it is copied. */
@@ -585,6 +589,7 @@ enum err list_reply_move(struct shard *sh, const struct list_move *m, struct ent
     if (is_same && (m->from_end == m->to_end || list_length(&l) == 1)) {
         reply_place(out, &l, place);
         keyspace_touch_changed(sh, &m->from, source);
+        journal_describe_nothing(sh, &m->from);
         notify(sh, NOTIFY_LIST, push_event(m->to_end), &m->to);
         notify(sh, NOTIFY_LIST, pop_event(m->from_end), &m->from);
         return OK;
@@ -595,6 +600,7 @@ enum err list_reply_move(struct shard *sh, const struct list_move *m, struct ent
     if (err != OK) return err;
     notify(sh, NOTIFY_LIST, push_event(m->to_end), &m->to);
     list_reply_pop(sh, &m->from, source, m->from_end, out);
+    journal_describe(sh, &m->from, list_pop_name(m->from_end), NULL, 0);
     return OK;
 }
 
@@ -672,6 +678,9 @@ enum err list_reply_mpop(struct shard *sh, const struct key *k, const struct lmp
     reply_array(out, 2);
     reply_bulk(out, k->name);
     list_reply_pop_many(sh, k, e, o->end, (uint64_t)o->count, out);
+    struct journal_number n;
+    struct bytes count = journal_i64(&n, o->count);
+    journal_describe(sh, k, list_pop_name(o->end), &count, 1);
     return OK;
 }
 
@@ -693,17 +702,17 @@ static enum err cmd_lmpop(struct shard *sh, struct request *rq, struct reply *ou
     .name = (row_name), .on_shard = (handler), .arity = (args), .flags = (row_flags), .acl = ACL_LIST, .group = "list"
 #define PUSH_COST "O(1) for each value that is added"
 static const struct command commands[] = {
-    {LIST_ROW("lpush", cmd_lpush, -3, CMD_WRITE | CMD_DENY_OOM | CMD_FAST), .plan = PLAN_ONE_SHARD, .keys = KEYS_FIRST(KEY_RW | KEY_INSERT),
+    {LIST_ROW("lpush", cmd_lpush, -3, CMD_WRITE | CMD_EFFECT | CMD_DENY_OOM | CMD_FAST), .plan = PLAN_ONE_SHARD, .keys = KEYS_FIRST(KEY_RW | KEY_INSERT),
      .since = "1.0.0", .complexity = PUSH_COST, .summary = "Puts values in front of a list, which is made if there is none"},
-    {LIST_ROW("rpush", cmd_rpush, -3, CMD_WRITE | CMD_DENY_OOM | CMD_FAST), .plan = PLAN_ONE_SHARD, .keys = KEYS_FIRST(KEY_RW | KEY_INSERT),
+    {LIST_ROW("rpush", cmd_rpush, -3, CMD_WRITE | CMD_EFFECT | CMD_DENY_OOM | CMD_FAST), .plan = PLAN_ONE_SHARD, .keys = KEYS_FIRST(KEY_RW | KEY_INSERT),
      .since = "1.0.0", .complexity = PUSH_COST, .summary = "Puts values behind a list, which is made if there is none"},
-    {LIST_ROW("lpushx", cmd_lpushx, -3, CMD_WRITE | CMD_DENY_OOM | CMD_FAST), .plan = PLAN_ONE_SHARD, .keys = KEYS_FIRST(KEY_RW | KEY_INSERT),
+    {LIST_ROW("lpushx", cmd_lpushx, -3, CMD_WRITE | CMD_EFFECT | CMD_DENY_OOM | CMD_FAST), .plan = PLAN_ONE_SHARD, .keys = KEYS_FIRST(KEY_RW | KEY_INSERT),
      .since = "2.2.0", .complexity = PUSH_COST, .summary = "Puts values in front of a list, if there is one"},
-    {LIST_ROW("rpushx", cmd_rpushx, -3, CMD_WRITE | CMD_DENY_OOM | CMD_FAST), .plan = PLAN_ONE_SHARD, .keys = KEYS_FIRST(KEY_RW | KEY_INSERT),
+    {LIST_ROW("rpushx", cmd_rpushx, -3, CMD_WRITE | CMD_EFFECT | CMD_DENY_OOM | CMD_FAST), .plan = PLAN_ONE_SHARD, .keys = KEYS_FIRST(KEY_RW | KEY_INSERT),
      .since = "2.2.0", .complexity = PUSH_COST, .summary = "Puts values behind a list, if there is one"},
-    {LIST_ROW("lpop", cmd_lpop, -2, CMD_WRITE | CMD_FAST), .plan = PLAN_ONE_SHARD, .keys = KEYS_FIRST(KEY_RW | KEY_ACCESS | KEY_DELETE),
+    {LIST_ROW("lpop", cmd_lpop, -2, CMD_WRITE | CMD_EFFECT | CMD_FAST), .plan = PLAN_ONE_SHARD, .keys = KEYS_FIRST(KEY_RW | KEY_ACCESS | KEY_DELETE),
      .since = "1.0.0", .complexity = "O(1) for each value that is taken", .summary = "Takes the first value of a list, or the first few"},
-    {LIST_ROW("rpop", cmd_rpop, -2, CMD_WRITE | CMD_FAST), .plan = PLAN_ONE_SHARD, .keys = KEYS_FIRST(KEY_RW | KEY_ACCESS | KEY_DELETE),
+    {LIST_ROW("rpop", cmd_rpop, -2, CMD_WRITE | CMD_EFFECT | CMD_FAST), .plan = PLAN_ONE_SHARD, .keys = KEYS_FIRST(KEY_RW | KEY_ACCESS | KEY_DELETE),
      .since = "1.0.0", .complexity = "O(1) for each value that is taken", .summary = "Takes the last value of a list, or the last few"},
     {LIST_ROW("llen", cmd_llen, 2, CMD_READ | CMD_FAST), .plan = PLAN_ONE_SHARD, .keys = KEYS_FIRST(KEY_RO),
      .since = "1.0.0", .complexity = "O(1)", .summary = "Tells how many values a list has"},
@@ -711,13 +720,13 @@ static const struct command commands[] = {
      .since = "1.0.0", .complexity = "O(D+N), D being the way from the nearer end to the start, N the values that are shown", .summary = "Shows the values between two positions of a list"},
     {LIST_ROW("lindex", cmd_lindex, 3, CMD_READ), .plan = PLAN_ONE_SHARD, .keys = KEYS_FIRST(KEY_RO | KEY_ACCESS),
      .since = "1.0.0", .complexity = "O(D), D being the way from the nearer end", .summary = "Shows the value at one position of a list"},
-    {LIST_ROW("lset", cmd_lset, 4, CMD_WRITE | CMD_DENY_OOM), .plan = PLAN_ONE_SHARD, .keys = KEYS_FIRST(KEY_RW | KEY_UPDATE),
+    {LIST_ROW("lset", cmd_lset, 4, CMD_WRITE | CMD_EFFECT | CMD_DENY_OOM), .plan = PLAN_ONE_SHARD, .keys = KEYS_FIRST(KEY_RW | KEY_UPDATE),
      .since = "1.0.0", .complexity = "O(D), D being the way from the nearer end", .summary = "Puts another value at one position of a list"},
-    {LIST_ROW("linsert", cmd_linsert, 5, CMD_WRITE | CMD_DENY_OOM), .plan = PLAN_ONE_SHARD, .keys = KEYS_FIRST(KEY_RW | KEY_INSERT),
+    {LIST_ROW("linsert", cmd_linsert, 5, CMD_WRITE | CMD_EFFECT | CMD_DENY_OOM), .plan = PLAN_ONE_SHARD, .keys = KEYS_FIRST(KEY_RW | KEY_INSERT),
      .since = "2.2.0", .complexity = "O(D), D being the way from the head to the neighbour", .summary = "Puts a value next to another one of a list"},
-    {LIST_ROW("lrem", cmd_lrem, 4, CMD_WRITE), .plan = PLAN_ONE_SHARD, .keys = KEYS_FIRST(KEY_RW | KEY_DELETE),
+    {LIST_ROW("lrem", cmd_lrem, 4, CMD_WRITE | CMD_EFFECT), .plan = PLAN_ONE_SHARD, .keys = KEYS_FIRST(KEY_RW | KEY_DELETE),
      .since = "1.0.0", .complexity = "O(N), N being the length of the list", .summary = "Takes out the values of a list that equal a given one"},
-    {LIST_ROW("ltrim", cmd_ltrim, 4, CMD_WRITE), .plan = PLAN_ONE_SHARD, .keys = KEYS_FIRST(KEY_RW | KEY_DELETE),
+    {LIST_ROW("ltrim", cmd_ltrim, 4, CMD_WRITE | CMD_EFFECT), .plan = PLAN_ONE_SHARD, .keys = KEYS_FIRST(KEY_RW | KEY_DELETE),
      .since = "1.0.0", .complexity = "O(N), N being the values that go", .summary = "Keeps only what stands between two positions of a list"},
     {LIST_ROW("lpos", cmd_lpos, -3, CMD_READ), .plan = PLAN_ONE_SHARD, .keys = KEYS_FIRST(KEY_RO | KEY_ACCESS),
      .since = "6.0.6", .complexity = "O(N), N being the values that are looked at", .summary = "Finds the positions of a value in a list"},

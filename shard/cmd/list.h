@@ -15,6 +15,11 @@ MUST_USE enum err arg_list_end(const struct request *rq, uint32_t index, enum li
  * the last. */
 void list_reply_pop(struct shard *sh, const struct key *k, struct entry *e, enum list_end end,
                     struct reply *out);
+/* The command that does it. */
+static inline const char *list_pop_name(enum list_end end)
+{
+    return end == LIST_HEAD ? "LPOP" : "RPOP";
+}
 /* The same with an array of at most `count` elements. */
 void list_reply_pop_many(struct shard *sh, const struct key *k, struct entry *e, enum list_end end,
                          uint64_t count, struct reply *out);

@@ -35,6 +35,7 @@ static enum err blocking_pop(struct shard *sh, struct request *rq, struct reply 
     reply_array(out, 2);
     reply_bulk(out, k.name);
     list_reply_pop(sh, &k, e, end, out);
+    journal_describe(sh, &k, list_pop_name(end), NULL, 0);
     return OK;
 }
 

@@ -171,8 +171,10 @@ static enum err cmd_smove(struct shard *sh, struct request *rq, struct reply *ou
         enum err e = add_one(sh, &to, rq->argv[3], &is_new);
         sh->is_quiet = false;
         if (e != OK) return e;
+        if (is_new) journal_describe(sh, &to.key, "SADD", &rq->argv[3], 1);
         (void)set_remove(&sh->mem, &from.set, rq->argv[3]);
         target_store(sh, &from, "srem");
+        journal_describe(sh, &from.key, "SREM", &rq->argv[3], 1);
         if (is_new_key) notify(sh, NOTIFY_NEW, "new", &to.key);
         if (is_new) notify(sh, NOTIFY_SET, "sadd", &to.key);
     }
@@ -226,12 +228,25 @@ static enum err cmd_smembers(struct shard *sh, struct request *rq, struct reply 
 
 /* ---- by chance ---- */
 
-static void pop_one(struct shard *sh, struct target *t, struct reply *out)
+/* `gone` gets the member as the journal wants it; false when there is no memory for that. */
+static bool pop_one(struct shard *sh, struct target *t, struct buf *gone, struct reply *out)
 {
     char scratch[TEXT_I64_BYTES_MAX];
     struct bytes member = set_random(&t->set, shard_random(sh), scratch);
     reply_bulk(out, member);
+    bool is_told = !journal_is_on(sh) || journal_add_bulk(gone, member);
     (void)set_remove(&sh->mem, &t->set, member);
+    return is_told;
+}
+
+static void pop_several(struct shard *sh, struct target *t, uint32_t count, struct reply *out)
+{
+    struct buf gone = {.mem = &sh->mem};
+    bool is_told = true;
+    for (uint32_t i = 0; i < count; i++) is_told &= pop_one(sh, t, &gone, out);
+    target_store(sh, t, "spop");
+    if (is_told) journal_describe_bulks(sh, &t->key, "SREM", buf_view(&gone), count);
+    buf_clear(&gone);
 }
 
 static enum err pop_some(struct shard *sh, struct request *rq, struct target *t, struct reply *out)
@@ -255,8 +270,7 @@ static enum err pop_some(struct shard *sh, struct request *rq, struct target *t,
         return OK;
     }
     reply_set(out, (uint64_t)count);
-    for (int64_t i = 0; i < count; i++) pop_one(sh, t, out);
-    target_store(sh, t, "spop");
+    pop_several(sh, t, (uint32_t)count, out);
     return OK;
 }
 
@@ -267,8 +281,7 @@ static enum err cmd_spop(struct shard *sh, struct request *rq, struct reply *out
     enum err e = target_find(sh, rq, 1, &t);
     if (e != OK) return e;
     if (t.e) {
-        pop_one(sh, &t, out);
-        target_store(sh, &t, "spop");
+        pop_several(sh, &t, 1, out);
     } else {
         reply_null(out);
     }
@@ -413,10 +426,10 @@ static enum err cmd_sscan(struct shard *sh, struct request *rq, struct reply *ou
 static const char *const tips_any_order[] = {"nondeterministic_output_order", NULL};
 static const char *const tips_any_output[] = {"nondeterministic_output", NULL};
 static const struct command commands[] = {
-    {.name = "sadd", .on_shard = cmd_sadd, .arity = -3, .plan = PLAN_ONE_SHARD, .flags = CMD_WRITE | CMD_DENY_OOM | CMD_FAST, .acl = ACL_SET, .keys = KEYS_FIRST(KEY_RW | KEY_INSERT),
+    {.name = "sadd", .on_shard = cmd_sadd, .arity = -3, .plan = PLAN_ONE_SHARD, .flags = CMD_WRITE | CMD_EFFECT | CMD_DENY_OOM | CMD_FAST, .acl = ACL_SET, .keys = KEYS_FIRST(KEY_RW | KEY_INSERT),
      .since = "1.0.0", .group = "set", .complexity = "O(N) for N members to add",
      .summary = "Adds members to a set, which is created if there is none."},
-    {.name = "srem", .on_shard = cmd_srem, .arity = -3, .plan = PLAN_ONE_SHARD, .flags = CMD_WRITE | CMD_FAST, .acl = ACL_SET, .keys = KEYS_FIRST(KEY_RW | KEY_DELETE),
+    {.name = "srem", .on_shard = cmd_srem, .arity = -3, .plan = PLAN_ONE_SHARD, .flags = CMD_WRITE | CMD_EFFECT | CMD_FAST, .acl = ACL_SET, .keys = KEYS_FIRST(KEY_RW | KEY_DELETE),
      .since = "1.0.0", .group = "set", .complexity = "O(N) for N members to remove",
      .summary = "Takes members out of a set; the last one takes the key with it."},
     {.name = "sismember", .on_shard = cmd_sismember, .arity = 3, .plan = PLAN_ONE_SHARD, .flags = CMD_READ | CMD_FAST, .acl = ACL_SET, .keys = KEYS_FIRST(KEY_RO),

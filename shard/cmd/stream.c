@@ -162,6 +162,26 @@ static bool entry_fits_or_reply(const struct request *rq, uint32_t first, struct
     return false;
 }
 
+/* The command as it would be with that id and no trimming. */
+static void describe_entry(struct shard *sh, struct request *rq, uint32_t id_at,
+                           const struct key *k, struct stream_id id)
+{
+    char text[STREAM_ID_TEXT_BYTES_MAX];
+    struct bytes given = rq->argv[id_at];
+    rq->argv[id_at] = bytes_make(text, stream_id_text(id, text));
+    journal_describe(sh, k, "XADD", &rq->argv[id_at], rq->argc - id_at);
+    rq->argv[id_at] = given;
+}
+
+/* However it was trimmed, the oldest entries went. */
+static void describe_length(struct shard *sh, const struct key *k, uint64_t length)
+{
+    struct journal_number n;
+    const struct bytes args[] = {BYTES_LITERAL("MAXLEN"), BYTES_LITERAL("="),
+                                 journal_i64(&n, (int64_t)length)};
+    journal_describe(sh, k, "XTRIM", args, ARRAY_LEN(args));
+}
+
 static enum err add_entry(struct shard *sh, struct request *rq, const struct add_options *o,
                           struct stream_target *t, struct reply *out)
 {
@@ -175,13 +195,15 @@ static enum err add_entry(struct shard *sh, struct request *rq, const struct add
         if (is_new) stream_free(&sh->mem, s);
         return ERR_ALLOC;
     }
-    uint64_t trimmed = stream_trim(&sh->mem, s, &o->trim);
+    uint64_t trimmed = stream_trim(&sh->mem, s, &o->trim), length = s->length;
     if (!is_new) {
         keyspace_touch_changed(sh, &t->key, t->e);
     } else if (keyspace_put_object(sh, &t->key, TYPE_STREAM, ENCODING_STREAM, s, DEADLINE_NONE) !=
                OK) {
         return ERR_ALLOC;
     }
+    if (journal_is_on(sh)) describe_entry(sh, rq, o->id_at, &t->key, id);
+    if (trimmed > 0) describe_length(sh, &t->key, length);
     notify(sh, NOTIFY_STREAM, "xadd", &t->key);
     if (trimmed > 0) notify(sh, NOTIFY_STREAM, "xtrim", &t->key);
     reply_stream_id(out, id);
@@ -218,6 +240,7 @@ static enum err cmd_xtrim(struct shard *sh, struct request *rq, struct reply *ou
     uint64_t trimmed = t.s ? stream_trim(&sh->mem, t.s, &o.trim) : 0;
     if (trimmed > 0) {
         keyspace_touch_changed(sh, &t.key, t.e);
+        describe_length(sh, &t.key, t.s->length);
         notify(sh, NOTIFY_STREAM, "xtrim", &t.key);
     }
     reply_i64(out, (int64_t)trimmed);
@@ -389,15 +412,15 @@ static enum err cmd_xsetid(struct shard *sh, struct request *rq, struct reply *o
 #define KEYS_STREAMS(key_flags, from) {{.flags = (key_flags), .begin = (from), .keyword = "STREAMS", .last = -1, .step = 1, .limit = 2}}
 static const char *const tips_any_output[] = {"nondeterministic_output", NULL};
 static const struct command xgroup_subcommands[] = {
-    {.name = "create", .on_shard = cmd_xgroup_create, .arity = -5, .plan = PLAN_ONE_SHARD, .flags = CMD_WRITE | CMD_DENY_OOM, .acl = ACL_STREAM, .keys = KEYS_SECOND(KEY_RW | KEY_INSERT),
+    {.name = "create", .on_shard = cmd_xgroup_create, .arity = -5, .plan = PLAN_ONE_SHARD, .flags = CMD_WRITE | CMD_EFFECT | CMD_DENY_OOM, .acl = ACL_STREAM, .keys = KEYS_SECOND(KEY_RW | KEY_INSERT),
      .since = "5.0.0", .group = "stream", .complexity = "O(1)", .summary = "Makes a consumer group."},
-    {.name = "setid", .on_shard = cmd_xgroup_setid, .arity = -5, .plan = PLAN_ONE_SHARD, .flags = CMD_WRITE, .acl = ACL_STREAM, .keys = KEYS_SECOND(KEY_RW | KEY_UPDATE),
+    {.name = "setid", .on_shard = cmd_xgroup_setid, .arity = -5, .plan = PLAN_ONE_SHARD, .flags = CMD_WRITE | CMD_EFFECT, .acl = ACL_STREAM, .keys = KEYS_SECOND(KEY_RW | KEY_UPDATE),
      .since = "5.0.0", .group = "stream", .complexity = "O(1)", .summary = "Says where a consumer group goes on."},
-    {.name = "destroy", .on_shard = cmd_xgroup_destroy, .arity = 4, .plan = PLAN_ONE_SHARD, .flags = CMD_WRITE, .acl = ACL_STREAM, .keys = KEYS_SECOND(KEY_RW | KEY_DELETE),
+    {.name = "destroy", .on_shard = cmd_xgroup_destroy, .arity = 4, .plan = PLAN_ONE_SHARD, .flags = CMD_WRITE | CMD_EFFECT, .acl = ACL_STREAM, .keys = KEYS_SECOND(KEY_RW | KEY_DELETE),
      .since = "5.0.0", .group = "stream", .complexity = "O(N log N) for N pending entries", .summary = "Removes a consumer group and forgets what is pending in it."},
     {.name = "createconsumer", .on_shard = cmd_xgroup_createconsumer, .arity = 5, .plan = PLAN_ONE_SHARD, .flags = CMD_WRITE | CMD_DENY_OOM, .acl = ACL_STREAM, .keys = KEYS_SECOND(KEY_RW | KEY_INSERT),
      .since = "6.2.0", .group = "stream", .complexity = "O(N) for N consumers", .summary = "Makes a consumer in a group."},
-    {.name = "delconsumer", .on_shard = cmd_xgroup_delconsumer, .arity = 5, .plan = PLAN_ONE_SHARD, .flags = CMD_WRITE, .acl = ACL_STREAM, .keys = KEYS_SECOND(KEY_RW | KEY_DELETE),
+    {.name = "delconsumer", .on_shard = cmd_xgroup_delconsumer, .arity = 5, .plan = PLAN_ONE_SHARD, .flags = CMD_WRITE | CMD_EFFECT, .acl = ACL_STREAM, .keys = KEYS_SECOND(KEY_RW | KEY_DELETE),
      .since = "5.0.0", .group = "stream", .complexity = "O(N log N) for N pending entries", .summary = "Removes a consumer with what is pending for it."},
     {.name = "help", .on_shard = cmd_xgroup_help, .arity = 2, .plan = PLAN_ONE_SHARD, .flags = CMD_LOADING | CMD_STALE, .acl = ACL_STREAM, .keys = KEYS_NONE,
      .since = "5.0.0", .group = "stream", .complexity = "O(1)", .summary = "Explains the subcommands."},
@@ -430,10 +453,10 @@ static const struct command commands[] = {
     {.name = "xrevrange", .on_shard = cmd_xrevrange, .arity = -4, .plan = PLAN_ONE_SHARD, .flags = CMD_READ, .acl = ACL_STREAM, .keys = KEYS_FIRST(KEY_RO | KEY_ACCESS),
      .since = "5.0.0", .group = "stream", .complexity = "O(log N + M) for M of N entries",
      .summary = "Returns the entries whose ids lie in a range, the last one first."},
-    {.name = "xdel", .on_shard = cmd_xdel, .arity = -3, .plan = PLAN_ONE_SHARD, .flags = CMD_WRITE | CMD_FAST, .acl = ACL_STREAM, .keys = KEYS_FIRST(KEY_RW | KEY_DELETE),
+    {.name = "xdel", .on_shard = cmd_xdel, .arity = -3, .plan = PLAN_ONE_SHARD, .flags = CMD_WRITE | CMD_EFFECT | CMD_FAST, .acl = ACL_STREAM, .keys = KEYS_FIRST(KEY_RW | KEY_DELETE),
      .since = "5.0.0", .group = "stream", .complexity = "O(log N) for each entry, N being those of the stream",
      .summary = "Removes entries from a stream."},
-    {.name = "xsetid", .on_shard = cmd_xsetid, .arity = -3, .plan = PLAN_ONE_SHARD, .flags = CMD_WRITE | CMD_DENY_OOM | CMD_FAST, .acl = ACL_STREAM, .keys = KEYS_FIRST(KEY_RW | KEY_UPDATE),
+    {.name = "xsetid", .on_shard = cmd_xsetid, .arity = -3, .plan = PLAN_ONE_SHARD, .flags = CMD_WRITE | CMD_EFFECT | CMD_DENY_OOM | CMD_FAST, .acl = ACL_STREAM, .keys = KEYS_FIRST(KEY_RW | KEY_UPDATE),
      .since = "5.0.0", .group = "stream", .complexity = "O(1)",
      .summary = "Sets the last id of a stream and what it remembers of entries that are gone."},
     {.name = "xread", .on_shard = cmd_xread, .arity = -4, .plan = PLAN_LOCKED, .merge = MERGE_FOUND, .flags = CMD_READ | CMD_BLOCKING | CMD_MOVABLE_KEYS, .acl = ACL_STREAM, .keys = KEYS_STREAMS(KEY_RO | KEY_ACCESS, 1),
@@ -442,7 +465,7 @@ static const struct command commands[] = {
     {.name = "xreadgroup", .on_shard = cmd_xreadgroup, .arity = -7, .plan = PLAN_LOCKED, .flags = CMD_WRITE | CMD_BLOCKING | CMD_MOVABLE_KEYS, .acl = ACL_STREAM, .keys = KEYS_STREAMS(KEY_RO | KEY_ACCESS | KEY_CHANGED, 4),
      .since = "5.0.0", .group = "stream", .complexity = "O(log N + M log P) for each stream, M of N entries being returned, P pending ones",
      .summary = "Returns entries that a group has not got yet, or those pending for a consumer."},
-    {.name = "xack", .on_shard = cmd_xack, .arity = -4, .plan = PLAN_ONE_SHARD, .flags = CMD_WRITE | CMD_FAST, .acl = ACL_STREAM, .keys = KEYS_FIRST(KEY_RW | KEY_UPDATE),
+    {.name = "xack", .on_shard = cmd_xack, .arity = -4, .plan = PLAN_ONE_SHARD, .flags = CMD_WRITE | CMD_EFFECT | CMD_FAST, .acl = ACL_STREAM, .keys = KEYS_FIRST(KEY_RW | KEY_UPDATE),
      .since = "5.0.0", .group = "stream", .complexity = "O(log P) for each id, P being the pending entries",
      .summary = "Acknowledges entries, which are then no longer pending."},
     {.name = "xpending", .on_shard = cmd_xpending, .arity = -3, .plan = PLAN_ONE_SHARD, .flags = CMD_READ, .acl = ACL_STREAM, .keys = KEYS_FIRST(KEY_RO | KEY_ACCESS),

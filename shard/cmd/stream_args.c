@@ -54,6 +54,46 @@ void stream_reply_wrong_subcommand(const struct request *rq, const char *contain
                 (int)MIN(rq->argv[1].size, (size_t)128), rq->argv[1].data, container);
 }
 
+void stream_journal_pending(struct shard *sh, const struct key *k, const struct stream_group *g,
+                            struct stream_id id, const struct stream_pending *p)
+{
+    if (!journal_is_on(sh)) return;
+    char text[STREAM_ID_TEXT_BYTES_MAX];
+    struct journal_number time, count;
+    const struct bytes args[] = {
+        stream_name_view(&g->name),  stream_name_view(&p->consumer->name),
+        BYTES_LITERAL("0"),          bytes_make(text, stream_id_text(id, text)),
+        BYTES_LITERAL("TIME"),       journal_i64(&time, p->delivered_ms),
+        BYTES_LITERAL("RETRYCOUNT"), journal_i64(&count, (int64_t)p->delivery_count),
+        BYTES_LITERAL("FORCE"),      BYTES_LITERAL("JUSTID")};
+    journal_describe(sh, k, "XCLAIM", args, ARRAY_LEN(args));
+}
+
+void stream_journal_acknowledged(struct shard *sh, const struct key *k,
+                                 const struct stream_group *g, struct stream_id id)
+{
+    if (!journal_is_on(sh)) return;
+    char text[STREAM_ID_TEXT_BYTES_MAX];
+    const struct bytes args[] = {stream_name_view(&g->name),
+                                 bytes_make(text, stream_id_text(id, text))};
+    journal_describe(sh, k, "XACK", args, ARRAY_LEN(args));
+}
+
+void stream_journal_position(struct shard *sh, const struct key *k, const struct stream_group *g)
+{
+    if (!journal_is_on(sh)) return;
+    char text[STREAM_ID_TEXT_BYTES_MAX];
+    struct journal_number read;
+    const struct bytes argv[] = {BYTES_LITERAL("XGROUP"),
+                                 BYTES_LITERAL("SETID"),
+                                 k->name,
+                                 stream_name_view(&g->name),
+                                 bytes_make(text, stream_id_text(g->last_id, text)),
+                                 BYTES_LITERAL("ENTRIESREAD"),
+                                 journal_i64(&read, g->entries_read)};
+    journal_describe_as(sh, k, argv, ARRAY_LEN(argv));
+}
+
 enum err stream_consumer_obtain(struct shard *sh, const struct key *k, struct stream_group *g,
                                 struct bytes name, struct stream_consumer **out)
 {
@@ -62,6 +102,9 @@ enum err stream_consumer_obtain(struct shard *sh, const struct key *k, struct st
         c = stream_consumer_try_create(&sh->mem, g, name, sh->wall_ms);
         if (!c) return ERR_ALLOC;
         notify(sh, NOTIFY_STREAM, "xgroup-createconsumer", k);
+        const struct bytes argv[] = {BYTES_LITERAL("XGROUP"), BYTES_LITERAL("CREATECONSUMER"),
+                                     k->name, stream_name_view(&g->name), name};
+        journal_describe_as(sh, k, argv, ARRAY_LEN(argv));
     }
     c->seen_ms = sh->wall_ms;
     *out = c;

@@ -57,6 +57,13 @@ void reply_stream_id(struct reply *out, struct stream_id id);
 /* [id, [field, value …]]. Uses the entry up. */
 void reply_stream_entry(struct reply *out, struct stream_entry *e);
 
+/* For the journal: what became of an entry that is pending, or was; how far the group is. */
+void stream_journal_pending(struct shard *sh, const struct key *k, const struct stream_group *g,
+                            struct stream_id id, const struct stream_pending *p);
+void stream_journal_acknowledged(struct shard *sh, const struct key *k,
+                                 const struct stream_group *g, struct stream_id id);
+void stream_journal_position(struct shard *sh, const struct key *k, const struct stream_group *g);
+
 /* The consumer, made if there is none, which has asked for something now. ERR_ALLOC. */
 MUST_USE enum err stream_consumer_obtain(struct shard *sh, const struct key *k,
                                          struct stream_group *g, struct bytes name,

@@ -50,6 +50,7 @@ static void take(struct claim *c, struct stream_pending *p, struct stream_entry 
         p->delivery_count++;
     }
     c->consumer->active_ms = c->shard->wall_ms;
+    stream_journal_pending(c->shard, &c->t.key, c->group, e->id, p);
     c->claimed.count++;
     if (c->just_ids) {
         reply_stream_id(&c->claimed.items, e->id);
@@ -104,7 +105,8 @@ static void claim_id(struct claim *c, struct stream_id id)
     struct stream_pending *p = stream_pending_find(c->group, id);
     struct stream_entry e;
     if (!stream_find(c->t.s, id, &e)) {
-        if (p) (void)stream_pending_remove(mem, c->group, id);
+        if (p && stream_pending_remove(mem, c->group, id))
+            stream_journal_acknowledged(c->shard, &c->t.key, c->group, id);
         return;
     }
     if (!p && c->force) {
@@ -116,9 +118,18 @@ static void claim_id(struct claim *c, struct stream_id id)
     take(c, p, &e);
 }
 
-static void finish(struct claim *c, struct reply *out)
+/* The consumer has asked for something. */
+static enum err begin(struct claim *c, struct bytes consumer, const struct reply *out)
 {
     keyspace_touch_changed(c->shard, &c->t.key, c->t.e);
+    journal_describe_nothing(c->shard, &c->t.key);
+    enum err e = stream_consumer_obtain(c->shard, &c->t.key, c->group, consumer, &c->consumer);
+    if (e == OK) collection_begin(&c->claimed, c->shard, out);
+    return e;
+}
+
+static void finish(struct claim *c, struct reply *out)
+{
     reply_array(out, c->claimed.count);
     collection_end(&c->claimed, c->shard, out);
 }
@@ -137,10 +148,12 @@ enum err cmd_xclaim(struct shard *sh, struct request *rq, struct reply *out)
         if (!read_option_or_reply(rq, &i, &c, &last_id, out)) return OK;
     }
     if (c.delivered_ms < 0 || c.delivered_ms > sh->wall_ms) c.delivered_ms = sh->wall_ms;
-    e = stream_consumer_obtain(sh, &c.t.key, c.group, rq->argv[3], &c.consumer);
+    e = begin(&c, rq->argv[3], out);
     if (e != OK) return e;
-    if (stream_id_compare(last_id, c.group->last_id) > 0) c.group->last_id = last_id;
-    collection_begin(&c.claimed, sh, out);
+    if (stream_id_compare(last_id, c.group->last_id) > 0) {
+        c.group->last_id = last_id;
+        stream_journal_position(sh, &c.t.key, c.group);
+    }
     for (uint32_t i = 5; i < end; i++) {
         CHECK(stream_id_parse(rq->argv[i], 0, &id, NULL));
         claim_id(&c, id);
@@ -186,7 +199,8 @@ static void claim_range(struct claim *c, struct stream_id *at, uint64_t count,
         struct stream_entry e;
         place = idtree_next(place);
         if (!stream_find(c->t.s, id, &e)) {
-            (void)stream_pending_remove(&c->shard->mem, c->group, id);
+            if (stream_pending_remove(&c->shard->mem, c->group, id))
+                stream_journal_acknowledged(c->shard, &c->t.key, c->group, id);
             place = idtree_seek(&c->group->pending, id);
             reply_stream_id(&deleted->items, id);
             deleted->count++;
@@ -209,9 +223,8 @@ enum err cmd_xautoclaim(struct shard *sh, struct request *rq, struct reply *out)
     enum err e = stream_target_write(sh, rq, 1, &c.t);
     if (e != OK) return e;
     if (!stream_find_group_or_reply(rq, &c.t, &c.group, out)) return OK;
-    e = stream_consumer_obtain(sh, &c.t.key, c.group, rq->argv[3], &c.consumer);
+    e = begin(&c, rq->argv[3], out);
     if (e != OK) return e;
-    collection_begin(&c.claimed, sh, out);
     collection_begin(&deleted, sh, out);
     claim_range(&c, &at, count, &deleted);
     reply_array(out, 3);

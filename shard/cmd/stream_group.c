@@ -179,9 +179,9 @@ enum err cmd_xgroup_createconsumer(struct shard *sh, struct request *rq, struct 
         reply_i64(out, 0);
         return OK;
     }
+    keyspace_touch_changed(sh, &t.key, t.e);
     enum err e = stream_consumer_obtain(sh, &t.key, g, rq->argv[4], &c);
     if (e != OK) return e;
-    keyspace_touch_changed(sh, &t.key, t.e);
     reply_i64(out, 1);
     return OK;
 }

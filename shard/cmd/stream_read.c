@@ -173,6 +173,7 @@ struct reading {
     const struct stream *s;
     struct stream_group *group; /* NULL: XREAD */
     struct stream_consumer *consumer;
+    const struct key *key;
     struct collection entries;
 };
 
@@ -191,6 +192,7 @@ static void deliver(struct reading *rd, struct stream_id id)
     p->delivered_ms = rd->shard->wall_ms;
     p->delivery_count = 1;
     rd->consumer->active_ms = rd->shard->wall_ms;
+    stream_journal_pending(rd->shard, rd->key, rd->group, id, p);
 }
 
 static bool has_room(const struct reading *rd)
@@ -223,6 +225,7 @@ static void read_history(struct reading *rd, struct stream_id after)
             reply_stream_entry(&rd->entries.items, &e);
             p->delivered_ms = rd->shard->wall_ms;
             p->delivery_count++;
+            stream_journal_pending(rd->shard, rd->key, rd->group, idtree_id(place), p);
         } else {
             reply_array(&rd->entries.items, 2);
             reply_stream_id(&rd->entries.items, idtree_id(place));
@@ -243,7 +246,7 @@ static void finish(struct reading *rd, const struct key *k, struct reply *out)
 enum err stream_reader_read(struct shard *sh, const struct stream_reader *r, const struct key *k,
                             struct stream_id after, struct reply *out, bool *found)
 {
-    struct reading rd = {.shard = sh, .reader = r};
+    struct reading rd = {.shard = sh, .reader = r, .key = k};
     struct entry *entry;
     *found = false;
     enum err e = keyspace_peek_typed(sh, k, TYPE_STREAM, &entry);
@@ -253,15 +256,17 @@ enum err stream_reader_read(struct shard *sh, const struct stream_reader *r, con
     if (r->by_group) {
         rd.group = stream_group_find(rd.s, r->group);
         if (!rd.group) return OK;
+        keyspace_touch_changed(sh, k, entry);
+        journal_describe_nothing(sh, k);
         e = stream_consumer_obtain(sh, k, rd.group, r->consumer, &rd.consumer);
         if (e != OK) return e;
         only_new = stream_id_compare(after, STREAM_AFTER_DELIVERED) == 0;
         if (only_new) after = rd.group->last_id;
-        keyspace_touch_changed(sh, k, entry);
     }
     collection_begin(&rd.entries, sh, out);
     if (only_new) {
         read_new(&rd, after);
+        if (rd.group && rd.entries.count > 0) stream_journal_position(sh, k, rd.group);
     } else {
         read_history(&rd, after);
     }

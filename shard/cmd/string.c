@@ -93,8 +93,14 @@ static enum err cmd_getrange(struct shard *sh, struct request *rq, struct reply 
 
 /* ---- setting ---- */
 
-static void notify_set(struct shard *sh, const struct key *k, int64_t deadline_ms)
+static void notify_set(struct shard *sh, const struct key *k, struct bytes value,
+                       int64_t deadline_ms)
 {
+    if (journal_is_on(sh) && deadline_ms > 0) {
+        struct journal_number n;
+        const struct bytes args[] = {value, BYTES_LITERAL("PXAT"), journal_i64(&n, deadline_ms)};
+        journal_describe(sh, k, "SET", args, ARRAY_LEN(args));
+    }
     notify(sh, NOTIFY_STRING, "set", k);
     if (deadline_ms > 0) notify(sh, NOTIFY_GENERIC, "expire", k);
 }
@@ -162,7 +168,7 @@ static enum err set_and_get_old(struct shard *sh, const struct request *rq, cons
     if (!exists) {
         e = keyspace_set_string(sh, k, rq->argv[2], o->deadline_ms);
         if (e != OK) return e;
-        notify_set(sh, k, o->deadline_ms);
+        notify_set(sh, k, rq->argv[2], o->deadline_ms);
         reply_null(out);
         return OK;
     }
@@ -174,7 +180,7 @@ static enum err set_and_get_old(struct shard *sh, const struct request *rq, cons
     buf_append(&copy, text.data, text.size);
     e = keyspace_set_string(sh, k, rq->argv[2], o->deadline_ms);
     if (e == OK) {
-        notify_set(sh, k, o->deadline_ms);
+        notify_set(sh, k, rq->argv[2], o->deadline_ms);
         reply_bulk(out, buf_view(&copy));
     }
     buf_clear(&copy);
@@ -208,7 +214,7 @@ static enum err cmd_set(struct shard *sh, struct request *rq, struct reply *out)
     }
     enum err e = keyspace_set_string(sh, &k, rq->argv[2], o.deadline_ms);
     if (unlikely(e != OK)) return e;
-    notify_set(sh, &k, o.deadline_ms);
+    notify_set(sh, &k, rq->argv[2], o.deadline_ms);
     reply_ok(out);
     return OK;
 }
@@ -220,7 +226,7 @@ static enum err cmd_setnx(struct shard *sh, struct request *rq, struct reply *ou
     if (!exists) {
         enum err e = keyspace_set_string(sh, &k, rq->argv[2], DEADLINE_NONE);
         if (e != OK) return e;
-        notify_set(sh, &k, DEADLINE_NONE);
+        notify_set(sh, &k, rq->argv[2], DEADLINE_NONE);
     }
     reply_i64(out, !exists);
     return OK;
@@ -234,7 +240,7 @@ static enum err set_with_time(struct shard *sh, struct request *rq, struct reply
     if (!arg_deadline_or_reply(sh, rq, 2, form, out, &deadline_ms)) return OK;
     enum err e = keyspace_set_string(sh, &k, rq->argv[3], deadline_ms);
     if (e != OK) return e;
-    notify_set(sh, &k, deadline_ms);
+    notify_set(sh, &k, rq->argv[3], deadline_ms);
     reply_ok(out);
     return OK;
 }
@@ -307,6 +313,7 @@ static enum err cmd_getex(struct shard *sh, struct request *rq, struct reply *ou
     bool is_past = o.has_time && o.deadline_ms <= sh->now_ms;
     if (!is_past && (o.has_time || (persist && entry_has_deadline(value)))) {
         if (!keyspace_set_deadline(sh, &k, o.deadline_ms)) return ERR_ALLOC;
+        journal_deadline(sh, &k, o.deadline_ms);
         notify(sh, NOTIFY_GENERIC, persist ? "persist" : "expire", &k);
         value = keyspace_peek(sh, &k);
     }
@@ -347,7 +354,8 @@ static enum err set_pairs(struct shard *sh, struct request *rq)
     for (uint32_t i = 0; done && i < pairs; i++) {
         struct key k = request_key(sh, rq, 1 + 2 * i);
         keyspace_put_entry(sh, &k, entries[i]);
-        notify_set(sh, &k, DEADLINE_NONE);
+        notify_set(sh, &k, rq->argv[2 + 2 * i], DEADLINE_NONE);
+        if (journal_is_on(sh)) journal_describe(sh, &k, "SET", &rq->argv[2 + 2 * i], 1);
     }
     if (entries != few) mem_free(&sh->mem, entries, pairs * sizeof(struct entry *));
     return done ? OK : ERR_ALLOC;
@@ -445,6 +453,8 @@ static enum err cmd_incrbyfloat(struct shard *sh, struct request *rq, struct rep
     struct bytes printed = {text, text_from_long_double(text, n)};
     e = keyspace_set_text(sh, &k, printed, DEADLINE_KEEP);
     if (e != OK) return e;
+    const struct bytes args[] = {printed, BYTES_LITERAL("KEEPTTL")};
+    journal_describe(sh, &k, "SET", args, ARRAY_LEN(args));
     notify(sh, NOTIFY_STRING, "incrbyfloat", &k);
     reply_bulk(out, printed);
     return OK;
@@ -528,10 +538,10 @@ static const struct command commands[] = {
     {.name = "get", .on_shard = cmd_get, .arity = 2, .plan = PLAN_ONE_SHARD, .flags = CMD_READ | CMD_FAST, .acl = ACL_STRING, .keys = KEYS_FIRST(KEY_RO | KEY_ACCESS),
      .since = "1.0.0", .group = "string", .complexity = "O(1)",
      .summary = "The string under a key."},
-    {.name = "set", .on_shard = cmd_set, .arity = -3, .plan = PLAN_ONE_SHARD, .flags = CMD_WRITE | CMD_DENY_OOM, .acl = ACL_STRING, .keys = KEYS_FIRST(KEY_RW | KEY_ACCESS | KEY_UPDATE | KEY_VARIABLE_FLAGS),
+    {.name = "set", .on_shard = cmd_set, .arity = -3, .plan = PLAN_ONE_SHARD, .flags = CMD_WRITE | CMD_EFFECT | CMD_DENY_OOM, .acl = ACL_STRING, .keys = KEYS_FIRST(KEY_RW | KEY_ACCESS | KEY_UPDATE | KEY_VARIABLE_FLAGS),
      .since = "1.0.0", .group = "string", .complexity = "O(1)",
      .summary = "Stores a string, with options for expiry and condition."},
-    {.name = "setnx", .on_shard = cmd_setnx, .arity = 3, .plan = PLAN_ONE_SHARD, .flags = CMD_WRITE | CMD_DENY_OOM | CMD_FAST, .acl = ACL_STRING, .keys = KEYS_FIRST(KEY_OW | KEY_INSERT),
+    {.name = "setnx", .on_shard = cmd_setnx, .arity = 3, .plan = PLAN_ONE_SHARD, .flags = CMD_WRITE | CMD_EFFECT | CMD_DENY_OOM | CMD_FAST, .acl = ACL_STRING, .keys = KEYS_FIRST(KEY_OW | KEY_INSERT),
      .since = "1.0.0", .group = "string", .complexity = "O(1)",
      .summary = "Stores a string where there is no key yet."},
     {.name = "setex", .on_shard = cmd_setex, .arity = 4, .plan = PLAN_ONE_SHARD, .flags = CMD_WRITE | CMD_DENY_OOM, .acl = ACL_STRING, .keys = KEYS_FIRST(KEY_OW | KEY_UPDATE),
@@ -540,37 +550,37 @@ static const struct command commands[] = {
     {.name = "psetex", .on_shard = cmd_psetex, .arity = 4, .plan = PLAN_ONE_SHARD, .flags = CMD_WRITE | CMD_DENY_OOM, .acl = ACL_STRING, .keys = KEYS_FIRST(KEY_OW | KEY_UPDATE),
      .since = "2.6.0", .group = "string", .complexity = "O(1)",
      .summary = "Stores a string that expires after some milliseconds."},
-    {.name = "getset", .on_shard = cmd_getset, .arity = 3, .plan = PLAN_ONE_SHARD, .flags = CMD_WRITE | CMD_DENY_OOM | CMD_FAST, .acl = ACL_STRING, .keys = KEYS_FIRST(KEY_RW | KEY_ACCESS | KEY_UPDATE),
+    {.name = "getset", .on_shard = cmd_getset, .arity = 3, .plan = PLAN_ONE_SHARD, .flags = CMD_WRITE | CMD_EFFECT | CMD_DENY_OOM | CMD_FAST, .acl = ACL_STRING, .keys = KEYS_FIRST(KEY_RW | KEY_ACCESS | KEY_UPDATE),
      .since = "1.0.0", .deprecated_since = "6.2.0", .replaced_by = "`SET` with the `!GET` argument", .group = "string", .complexity = "O(1)",
      .summary = "Stores a string and answers the one before."},
-    {.name = "getdel", .on_shard = cmd_getdel, .arity = 2, .plan = PLAN_ONE_SHARD, .flags = CMD_WRITE | CMD_FAST, .acl = ACL_STRING, .keys = KEYS_FIRST(KEY_RW | KEY_ACCESS | KEY_DELETE),
+    {.name = "getdel", .on_shard = cmd_getdel, .arity = 2, .plan = PLAN_ONE_SHARD, .flags = CMD_WRITE | CMD_EFFECT | CMD_FAST, .acl = ACL_STRING, .keys = KEYS_FIRST(KEY_RW | KEY_ACCESS | KEY_DELETE),
      .since = "6.2.0", .group = "string", .complexity = "O(1)",
      .summary = "Answers a string and deletes its key."},
     {.name = "getex", .on_shard = cmd_getex, .arity = -2, .plan = PLAN_ONE_SHARD, .flags = CMD_WRITE | CMD_FAST, .acl = ACL_STRING, .keys = KEYS_FIRST(KEY_RW | KEY_ACCESS | KEY_UPDATE),
      .since = "6.2.0", .group = "string", .complexity = "O(1)",
      .summary = "Answers a string and may change its expiry."},
-    {.name = "append", .on_shard = cmd_append, .arity = 3, .plan = PLAN_ONE_SHARD, .flags = CMD_WRITE | CMD_DENY_OOM | CMD_FAST, .acl = ACL_STRING, .keys = KEYS_FIRST(KEY_RW | KEY_INSERT),
+    {.name = "append", .on_shard = cmd_append, .arity = 3, .plan = PLAN_ONE_SHARD, .flags = CMD_WRITE | CMD_EFFECT | CMD_DENY_OOM | CMD_FAST, .acl = ACL_STRING, .keys = KEYS_FIRST(KEY_RW | KEY_INSERT),
      .since = "2.0.0", .group = "string", .complexity = "O(1) amortised",
      .summary = "Adds bytes to the end of a string."},
     {.name = "strlen", .on_shard = cmd_strlen, .arity = 2, .plan = PLAN_ONE_SHARD, .flags = CMD_READ | CMD_FAST, .acl = ACL_STRING, .keys = KEYS_FIRST(KEY_RO),
      .since = "2.2.0", .group = "string", .complexity = "O(1)",
      .summary = "The length of a string."},
-    {.name = "incr", .on_shard = cmd_incr, .arity = 2, .plan = PLAN_ONE_SHARD, .flags = CMD_WRITE | CMD_DENY_OOM | CMD_FAST, .acl = ACL_STRING, .keys = KEYS_FIRST(KEY_RW | KEY_ACCESS | KEY_UPDATE),
+    {.name = "incr", .on_shard = cmd_incr, .arity = 2, .plan = PLAN_ONE_SHARD, .flags = CMD_WRITE | CMD_EFFECT | CMD_DENY_OOM | CMD_FAST, .acl = ACL_STRING, .keys = KEYS_FIRST(KEY_RW | KEY_ACCESS | KEY_UPDATE),
      .since = "1.0.0", .group = "string", .complexity = "O(1)",
      .summary = "Adds one to an integer."},
-    {.name = "decr", .on_shard = cmd_decr, .arity = 2, .plan = PLAN_ONE_SHARD, .flags = CMD_WRITE | CMD_DENY_OOM | CMD_FAST, .acl = ACL_STRING, .keys = KEYS_FIRST(KEY_RW | KEY_ACCESS | KEY_UPDATE),
+    {.name = "decr", .on_shard = cmd_decr, .arity = 2, .plan = PLAN_ONE_SHARD, .flags = CMD_WRITE | CMD_EFFECT | CMD_DENY_OOM | CMD_FAST, .acl = ACL_STRING, .keys = KEYS_FIRST(KEY_RW | KEY_ACCESS | KEY_UPDATE),
      .since = "1.0.0", .group = "string", .complexity = "O(1)",
      .summary = "Takes one from an integer."},
-    {.name = "incrby", .on_shard = cmd_incrby, .arity = 3, .plan = PLAN_ONE_SHARD, .flags = CMD_WRITE | CMD_DENY_OOM | CMD_FAST, .acl = ACL_STRING, .keys = KEYS_FIRST(KEY_RW | KEY_ACCESS | KEY_UPDATE),
+    {.name = "incrby", .on_shard = cmd_incrby, .arity = 3, .plan = PLAN_ONE_SHARD, .flags = CMD_WRITE | CMD_EFFECT | CMD_DENY_OOM | CMD_FAST, .acl = ACL_STRING, .keys = KEYS_FIRST(KEY_RW | KEY_ACCESS | KEY_UPDATE),
      .since = "1.0.0", .group = "string", .complexity = "O(1)",
      .summary = "Adds a number to an integer."},
-    {.name = "decrby", .on_shard = cmd_decrby, .arity = 3, .plan = PLAN_ONE_SHARD, .flags = CMD_WRITE | CMD_DENY_OOM | CMD_FAST, .acl = ACL_STRING, .keys = KEYS_FIRST(KEY_RW | KEY_ACCESS | KEY_UPDATE),
+    {.name = "decrby", .on_shard = cmd_decrby, .arity = 3, .plan = PLAN_ONE_SHARD, .flags = CMD_WRITE | CMD_EFFECT | CMD_DENY_OOM | CMD_FAST, .acl = ACL_STRING, .keys = KEYS_FIRST(KEY_RW | KEY_ACCESS | KEY_UPDATE),
      .since = "1.0.0", .group = "string", .complexity = "O(1)",
      .summary = "Takes a number from an integer."},
     {.name = "incrbyfloat", .on_shard = cmd_incrbyfloat, .arity = 3, .plan = PLAN_ONE_SHARD, .flags = CMD_WRITE | CMD_DENY_OOM | CMD_FAST, .acl = ACL_STRING, .keys = KEYS_FIRST(KEY_RW | KEY_ACCESS | KEY_UPDATE),
      .since = "2.6.0", .group = "string", .complexity = "O(1)",
      .summary = "Adds a number to a floating point number."},
-    {.name = "setrange", .on_shard = cmd_setrange, .arity = 4, .plan = PLAN_ONE_SHARD, .flags = CMD_WRITE | CMD_DENY_OOM, .acl = ACL_STRING, .keys = KEYS_FIRST(KEY_RW | KEY_UPDATE),
+    {.name = "setrange", .on_shard = cmd_setrange, .arity = 4, .plan = PLAN_ONE_SHARD, .flags = CMD_WRITE | CMD_EFFECT | CMD_DENY_OOM, .acl = ACL_STRING, .keys = KEYS_FIRST(KEY_RW | KEY_UPDATE),
      .since = "2.2.0", .group = "string", .complexity = "O(n) for n bytes written",
      .summary = "Overwrites a string from an offset on."},
     {.name = "getrange", .on_shard = cmd_getrange, .arity = 4, .plan = PLAN_ONE_SHARD, .flags = CMD_READ, .acl = ACL_STRING, .keys = KEYS_FIRST(KEY_RO | KEY_ACCESS),

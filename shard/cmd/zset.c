@@ -298,6 +298,9 @@ static void take_slice(struct shard *sh, struct zset_target *t, struct zset_slic
     if (slice.count == 0) return;
     zset_remove_slice(&sh->mem, &t->zset, slice);
     zset_target_store(sh, t, from_max ? "zpopmax" : "zpopmin");
+    struct journal_number n;
+    struct bytes count = journal_i64(&n, (int64_t)slice.count);
+    journal_describe(sh, &t->key, from_max ? "ZPOPMAX" : "ZPOPMIN", &count, 1);
 }
 
 void zset_reply_pop(struct shard *sh, struct zset_target *t, bool from_max, struct reply *out)
@@ -581,13 +584,13 @@ static enum err cmd_zscan(struct shard *sh, struct request *rq, struct reply *ou
 #define KEYS_STORE_COUNTED {{.flags = KEY_OW | KEY_UPDATE, .begin = 1, .last = 0, .step = 1}, {.flags = KEY_RO | KEY_ACCESS, .begin = 2, .count_index = 0, .first = 1, .step = 1}}
 static const char *const tips_any_output[] = {"nondeterministic_output", NULL};
 static const struct command commands[] = {
-    {.name = "zadd", .on_shard = cmd_zadd, .touches = TOUCHES_PLACE, .arity = -4, .plan = PLAN_ONE_SHARD, .flags = CMD_WRITE | CMD_DENY_OOM | CMD_FAST, .acl = ACL_SORTEDSET, .keys = KEYS_FIRST(KEY_RW | KEY_UPDATE),
+    {.name = "zadd", .on_shard = cmd_zadd, .touches = TOUCHES_PLACE, .arity = -4, .plan = PLAN_ONE_SHARD, .flags = CMD_WRITE | CMD_EFFECT | CMD_DENY_OOM | CMD_FAST, .acl = ACL_SORTEDSET, .keys = KEYS_FIRST(KEY_RW | KEY_UPDATE),
      .since = "1.2.0", .group = "sorted-set", .complexity = "O(log N) for each element, N being those of the sorted set",
      .summary = "Adds elements to a sorted set, or gives them other scores."},
-    {.name = "zincrby", .on_shard = cmd_zincrby, .touches = TOUCHES_PLACE, .arity = 4, .plan = PLAN_ONE_SHARD, .flags = CMD_WRITE | CMD_DENY_OOM | CMD_FAST, .acl = ACL_SORTEDSET, .keys = KEYS_FIRST(KEY_RW | KEY_ACCESS | KEY_UPDATE),
+    {.name = "zincrby", .on_shard = cmd_zincrby, .touches = TOUCHES_PLACE, .arity = 4, .plan = PLAN_ONE_SHARD, .flags = CMD_WRITE | CMD_EFFECT | CMD_DENY_OOM | CMD_FAST, .acl = ACL_SORTEDSET, .keys = KEYS_FIRST(KEY_RW | KEY_ACCESS | KEY_UPDATE),
      .since = "1.2.0", .group = "sorted-set", .complexity = "O(log N) for a sorted set of N elements",
      .summary = "Adds a number to the score of an element, which is created if there is none."},
-    {.name = "zrem", .on_shard = cmd_zrem, .touches = TOUCHES_PLACE, .arity = -3, .plan = PLAN_ONE_SHARD, .flags = CMD_WRITE | CMD_FAST, .acl = ACL_SORTEDSET, .keys = KEYS_FIRST(KEY_RW | KEY_DELETE),
+    {.name = "zrem", .on_shard = cmd_zrem, .touches = TOUCHES_PLACE, .arity = -3, .plan = PLAN_ONE_SHARD, .flags = CMD_WRITE | CMD_EFFECT | CMD_FAST, .acl = ACL_SORTEDSET, .keys = KEYS_FIRST(KEY_RW | KEY_DELETE),
      .since = "1.2.0", .group = "sorted-set", .complexity = "O(M log N) for M members of a sorted set of N elements",
      .summary = "Takes elements out of a sorted set; the last one takes the key with it."},
     {.name = "zscore", .on_shard = cmd_zscore, .arity = 3, .plan = PLAN_ONE_SHARD, .flags = CMD_READ | CMD_FAST, .acl = ACL_SORTEDSET, .keys = KEYS_FIRST(KEY_RO | KEY_ACCESS),
@@ -632,13 +635,13 @@ static const struct command commands[] = {
     {.name = "zrevrangebylex", .on_shard = cmd_zrevrangebylex, .arity = -4, .plan = PLAN_ONE_SHARD, .flags = CMD_READ, .acl = ACL_SORTEDSET, .keys = KEYS_FIRST(KEY_RO | KEY_ACCESS),
      .since = "2.8.9", .deprecated_since = "6.2.0", .replaced_by = "`ZRANGE` with the `REV` and `BYLEX` arguments", .group = "sorted-set", .complexity = "O(log N + M) for M of N elements",
      .summary = "Returns the elements whose members lie in a range of texts, backwards."},
-    {.name = "zremrangebyrank", .on_shard = cmd_zremrangebyrank, .arity = 4, .plan = PLAN_ONE_SHARD, .flags = CMD_WRITE, .acl = ACL_SORTEDSET, .keys = KEYS_FIRST(KEY_RW | KEY_DELETE),
+    {.name = "zremrangebyrank", .on_shard = cmd_zremrangebyrank, .arity = 4, .plan = PLAN_ONE_SHARD, .flags = CMD_WRITE | CMD_EFFECT, .acl = ACL_SORTEDSET, .keys = KEYS_FIRST(KEY_RW | KEY_DELETE),
      .since = "2.0.0", .group = "sorted-set", .complexity = "O(log N + M log N) for M of N elements",
      .summary = "Takes out the elements in a range of places."},
-    {.name = "zremrangebyscore", .on_shard = cmd_zremrangebyscore, .arity = 4, .plan = PLAN_ONE_SHARD, .flags = CMD_WRITE, .acl = ACL_SORTEDSET, .keys = KEYS_FIRST(KEY_RW | KEY_DELETE),
+    {.name = "zremrangebyscore", .on_shard = cmd_zremrangebyscore, .arity = 4, .plan = PLAN_ONE_SHARD, .flags = CMD_WRITE | CMD_EFFECT, .acl = ACL_SORTEDSET, .keys = KEYS_FIRST(KEY_RW | KEY_DELETE),
      .since = "1.2.0", .group = "sorted-set", .complexity = "O(log N + M log N) for M of N elements",
      .summary = "Takes out the elements whose scores lie in a range."},
-    {.name = "zremrangebylex", .on_shard = cmd_zremrangebylex, .arity = 4, .plan = PLAN_ONE_SHARD, .flags = CMD_WRITE, .acl = ACL_SORTEDSET, .keys = KEYS_FIRST(KEY_RW | KEY_DELETE),
+    {.name = "zremrangebylex", .on_shard = cmd_zremrangebylex, .arity = 4, .plan = PLAN_ONE_SHARD, .flags = CMD_WRITE | CMD_EFFECT, .acl = ACL_SORTEDSET, .keys = KEYS_FIRST(KEY_RW | KEY_DELETE),
      .since = "2.8.9", .group = "sorted-set", .complexity = "O(log N + M log N) for M of N elements",
      .summary = "Takes out the elements whose members lie in a range of texts."},
     {.name = "zpopmin", .on_shard = cmd_zpopmin, .arity = -2, .plan = PLAN_ONE_SHARD, .flags = CMD_WRITE | CMD_FAST, .acl = ACL_SORTEDSET, .keys = KEYS_FIRST(KEY_RW | KEY_ACCESS | KEY_DELETE),

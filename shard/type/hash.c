@@ -473,18 +473,21 @@ static void sweep_entry(void *context, struct entry *e, uint64_t position)
     }
 }
 
-static void remove_due(struct mem *mem, struct dict *d, struct buf *due)
+static void remove_due(struct mem *mem, struct dict *d, struct buf *due,
+                       const struct hash_drop *drop)
 {
     for (size_t i = 0; i < due->size; i += sizeof(struct entry *)) {
         struct entry *e;
         memcpy(&e, due->data + i, sizeof(struct entry *));
+        if (drop && drop->fn) drop->fn(drop->context, entry_key(e));
         dict_remove_entry(d, bytes_hash(entry_key(e), d->seed), e);
         entry_free_string(mem, e);
     }
     due->size = 0;
 }
 
-uint64_t hash_drop_some_expired(struct mem *mem, struct hash *h, int64_t now_ms, unsigned *budget)
+uint64_t hash_drop_some_expired(struct mem *mem, struct hash *h, int64_t now_ms, unsigned *budget,
+                                const struct hash_drop *drop)
 {
     if (!hash_has_expired(h, now_ms)) return 0;
     struct hash_table *t = table_of(h);
@@ -495,7 +498,7 @@ uint64_t hash_drop_some_expired(struct mem *mem, struct hash *h, int64_t now_ms,
     while (*budget > 0) {
         --*budget;
         t->sweep_cursor = dict_scan_marked(d, t->sweep_cursor, DICT_MARKS_ALL, sweep_entry, &s);
-        remove_due(mem, d, &s.due);
+        remove_due(mem, d, &s.due, drop);
         if (t->sweep_cursor == 0) break;
     }
     buf_clear(&s.due);
@@ -504,7 +507,8 @@ uint64_t hash_drop_some_expired(struct mem *mem, struct hash *h, int64_t now_ms,
     return before - d->count;
 }
 
-uint64_t hash_drop_expired(struct mem *mem, struct hash *h, int64_t now_ms)
+uint64_t hash_drop_expired(struct mem *mem, struct hash *h, int64_t now_ms,
+                           const struct hash_drop *drop)
 {
     if (!hash_has_expired(h, now_ms)) return 0;
     unsigned budget;
@@ -512,7 +516,7 @@ uint64_t hash_drop_expired(struct mem *mem, struct hash *h, int64_t now_ms)
     table_of(h)->sweep_cursor = 0;
     do {
         budget = UINT_MAX;
-        dropped += hash_drop_some_expired(mem, h, now_ms, &budget);
+        dropped += hash_drop_some_expired(mem, h, now_ms, &budget, drop);
     } while (table_of(h)->sweep_cursor != 0);
     return dropped;
 }

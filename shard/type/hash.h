@@ -112,11 +112,18 @@ void hash_undo_change(struct mem *mem, const struct hash *h, const struct hash_u
 uint64_t hash_volatile_count(const struct hash *h);
 /* Whether a deadline has passed. O(1). */
 bool hash_has_expired(const struct hash *h, int64_t now_ms);
+/* Who is told the names of fields before they go; may be NULL, and so may its function. */
+struct hash_drop {
+    void (*fn)(void *context, struct bytes name);
+    void *context;
+};
 /* Removes the fields whose deadline has passed; returns how many. O(volatile fields). */
-uint64_t hash_drop_expired(struct mem *mem, struct hash *h, int64_t now_ms);
+uint64_t hash_drop_expired(struct mem *mem, struct hash *h, int64_t now_ms,
+                           const struct hash_drop *drop);
 /* The same in slices: looks at some fields for each step of `*budget`, and goes on where the last
  * slice has ended. Until the walk is through, hash_has_expired says that there is more. */
-uint64_t hash_drop_some_expired(struct mem *mem, struct hash *h, int64_t now_ms, unsigned *budget);
+uint64_t hash_drop_some_expired(struct mem *mem, struct hash *h, int64_t now_ms, unsigned *budget,
+                                const struct hash_drop *drop);
 
 /* ---- for the keyspace, which marks a key in its table by what expires next ---- */
 

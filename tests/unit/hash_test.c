@@ -107,7 +107,7 @@ Test(hash, a_field_is_absent_once_its_deadline_has_passed)
     cr_assert(has("b", NOW + 1));
     cr_assert_not(hash_has_expired(&h, NOW));
     cr_assert(hash_has_expired(&h, NOW + 1));
-    cr_assert_eq(hash_drop_expired(&mem, &h, NOW + 1), 1);
+    cr_assert_eq(hash_drop_expired(&mem, &h, NOW + 1, NULL), 1);
     cr_assert_eq(hash_length(&h), 1);
     cr_assert_not(hash_has_expired(&h, INT64_MAX - 1));
 }
@@ -134,14 +134,14 @@ Test(hash, a_walk_in_slices_forgets_no_deadline_that_is_set_meanwhile)
     uint64_t dropped = 0;
     for (unsigned slices = 0; hash_has_expired(&h, NOW + 1); slices++) {
         unsigned budget = 1;
-        dropped += hash_drop_some_expired(&mem, &h, NOW + 1, &budget);
+        dropped += hash_drop_some_expired(&mem, &h, NOW + 1, &budget, NULL);
         if (slices == 20)
             cr_assert(hash_try_set_deadline(&mem, &h, bytes_make(text, first.size), NOW + 50));
         hash_validate(&h);
     }
     cr_assert_eq(dropped, 1000);
     cr_assert(hash_has_expired(&h, NOW + 51));
-    cr_assert_eq(hash_drop_expired(&mem, &h, NOW + 51), 1);
+    cr_assert_eq(hash_drop_expired(&mem, &h, NOW + 51, NULL), 1);
 }
 
 Test(hash, a_deadline_goes_with_its_removal_and_with_another_value)
@@ -153,7 +153,7 @@ Test(hash, a_deadline_goes_with_its_removal_and_with_another_value)
     cr_assert(hash_try_set_deadline(&mem, &h, B("a"), 0));
     set(B("b"), B("a value that needs another block, so the entry moves"), 0);
     cr_assert_eq(hash_volatile_count(&h), 1);
-    cr_assert_eq(hash_drop_expired(&mem, &h, NOW + 1), 1);
+    cr_assert_eq(hash_drop_expired(&mem, &h, NOW + 1, NULL), 1);
     cr_assert(has("a", NOW + 1) && has("b", NOW + 1));
 }
 
@@ -164,7 +164,7 @@ Test(hash, only_what_is_due_is_dropped)
         struct bytes field = bytes_make(text, text_from_i64(text, i));
         set(field, field, i % 2 ? NOW + i * 100 : 0);
     }
-    cr_assert_eq(hash_drop_expired(&mem, &h, NOW + 50000), 250);
+    cr_assert_eq(hash_drop_expired(&mem, &h, NOW + 50000, NULL), 250);
     hash_validate(&h);
     cr_assert_eq(hash_length(&h), 750);
     cr_assert(hash_has_expired(&h, NOW + 50101));
@@ -351,7 +351,7 @@ static void step(struct model *m, struct random *r, uint64_t field_count)
         break;
     default:
         m->now_ms += (int64_t)random_below(r, 5);
-        if (random_below(r, 2)) hash_drop_expired(&mem, &h, m->now_ms);
+        if (random_below(r, 2)) hash_drop_expired(&mem, &h, m->now_ms, NULL);
     }
 }
 
