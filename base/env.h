@@ -216,6 +216,12 @@ enum env_open_mode {
 
 /* Initialises all of *f. On failure f->fd is -1. */
 MUST_USE enum err env_file_open(struct env_file *f, const char *path, enum env_open_mode mode);
+/* The cause of the failure that was logged last, a constant; "Success" if there was none. */
+static inline const char *env_file_why(const struct env_file *f)
+{
+    const char *text = strerrordesc_np(f->logged_error);
+    return text ? text : "Input/output error";
+}
 /* fd -1 is allowed. No request may be pending. */
 void env_file_close(struct env_file *f);
 /* *got is less than `room` only at the end of the file. */

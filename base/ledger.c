@@ -3,7 +3,7 @@
 void ledger_init(struct ledger *l, struct mem *mem, uint32_t ring_count, uint32_t ring_entries)
 {
     CHECK(ring_entries > 0 && (ring_entries & (ring_entries - 1)) == 0);
-    l->rings = mem_alloc_aligned(mem, ring_count * sizeof *l->rings, CACHE_LINE);
+    l->rings = mem_alloc_aligned(mem, (ring_count + 1u) * sizeof *l->rings, CACHE_LINE);
     l->ring_count = ring_count;
     for (uint32_t i = 0; i < ARRAY_LEN(l->waiting); i++) atomic_init(&l->waiting[i], 0);
     for (uint32_t i = 0; i < ring_count; i++) {
@@ -19,7 +19,7 @@ void ledger_deinit(struct ledger *l, struct mem *mem)
 {
     for (uint32_t i = 0; i < l->ring_count; i++)
         mem_free(mem, l->rings[i].entries, (l->rings[i].mask + 1) * sizeof *l->rings[i].entries);
-    mem_free(mem, l->rings, l->ring_count * sizeof *l->rings);
+    mem_free(mem, l->rings, (l->ring_count + 1u) * sizeof *l->rings);
 }
 
 /* ---- the net thread ---- */

@@ -33,6 +33,12 @@ static inline void sequencer_init(struct sequencer *s)
     atomic_init(&s->next, SEQUENCER_FIRST);
 }
 
+/* Before anybody takes one: positions begin no lower than that. */
+static inline void sequencer_begin_at(struct sequencer *s, uint64_t position)
+{
+    atomic_store(&s->next, position > SEQUENCER_FIRST ? position : SEQUENCER_FIRST);
+}
+
 /* [net] The position of a turn whose parcels have all been pushed. acq_rel: the pushes happen
  * before every later take. */
 static inline uint64_t sequencer_take(struct sequencer *s)

@@ -30,6 +30,14 @@ static struct thread **thread_table_create(struct mem *mem, uint16_t count)
     return mem_alloc_zeroed(mem, (count + 1u) * sizeof(struct thread *));
 }
 
+/* A transaction keeps two parcels away, at least, until it is over: so the credit bounds them. */
+static uint32_t ledger_entries(uint16_t shard_count)
+{
+    uint32_t entries = MESH_PARCELS;
+    while (entries < MESH_PARCELS / 2 * shard_count) entries *= 2;
+    return entries;
+}
+
 void mesh_init(struct mesh *m, uint16_t thread_count, uint16_t net_count, uint16_t shard_count)
 {
     *m = (struct mesh){
@@ -40,6 +48,7 @@ void mesh_init(struct mesh *m, uint16_t thread_count, uint16_t net_count, uint16
     m->to_shard = mailboxes_create(&m->mem, pairs, MESH_PARCELS);
     m->to_net = mailboxes_create(&m->mem, pairs, MESH_PARCELS);
     m->calls = mailboxes_create(&m->mem, (size_t)thread_count * thread_count, MESH_CALLS);
+    ledger_init(&m->ledger, &m->mem, net_count, ledger_entries(shard_count));
     m->threads = thread_table_create(&m->mem, thread_count);
     m->net_threads = thread_table_create(&m->mem, net_count);
     m->shard_threads = thread_table_create(&m->mem, shard_count);
@@ -51,6 +60,7 @@ void mesh_deinit(struct mesh *m)
     mailboxes_destroy(&m->mem, m->to_shard, pairs, MESH_PARCELS);
     mailboxes_destroy(&m->mem, m->to_net, pairs, MESH_PARCELS);
     mailboxes_destroy(&m->mem, m->calls, (size_t)m->thread_count * m->thread_count, MESH_CALLS);
+    ledger_deinit(&m->ledger, &m->mem);
     mem_free(&m->mem, m->threads, (m->thread_count + 1u) * sizeof(struct thread *));
     mem_free(&m->mem, m->net_threads, (m->net_count + 1u) * sizeof(struct thread *));
     mem_free(&m->mem, m->shard_threads, (m->shard_count + 1u) * sizeof(struct thread *));
@@ -79,6 +89,14 @@ void thread_wake(struct thread *from, struct thread *target)
 {
     if (from == target || !sleeper_must_wake(&target->sleeper)) return;
     env_wake(from ? from->loop : NULL, target->loop);
+}
+
+void thread_wake_waiting(struct thread *from)
+{
+    const struct mesh *m = from->mesh;
+    for (uint32_t word = 0; word * 64 < m->shard_count; word++)
+        for (uint64_t bits = ledger_waiting(&m->ledger, word); bits; bits &= bits - 1)
+            thread_wake(from, m->shard_threads[word * 64 + (uint32_t)__builtin_ctzll(bits)]);
 }
 
 static struct mailbox *mesh_calls(struct mesh *m, uint16_t from, uint16_t to)

@@ -16,6 +16,7 @@
 #pragma once
 
 #include "base/env.h"
+#include "base/ledger.h"
 #include "base/mem.h"
 #include "base/sequencer.h"
 
@@ -43,6 +44,7 @@ struct mesh {
     struct mailbox *to_net;        /* [net * shard_count + shard] */
     struct mailbox *calls;         /* [to * thread_count + from] */
     struct sequencer sequencer;
+    struct ledger ledger; /* of the append-only log; a ring per net thread */
     struct mem mem;
 };
 
@@ -77,6 +79,8 @@ void mesh_deinit(struct mesh *m);
 void thread_enter(struct thread *t);
 /* After something was pushed for `target`: wakes it if it sleeps. */
 void thread_wake(struct thread *from, struct thread *target);
+/* R may be higher than before (ledger.h): wakes the shards that wait for it. */
+void thread_wake_waiting(struct thread *from);
 /* Hands a call to thread `to`; runs it there, in order per sender. */
 void thread_call(struct thread *from, uint16_t to, struct call *c);
 /* Runs the calls that arrived and sends those that waited; true if there were any. */

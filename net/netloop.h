@@ -66,15 +66,21 @@ struct net_counters {
     struct recent_max input_buffer_max, output_buffer_max; /* bytes of one connection */
 };
 
+enum in_place {
+    IN_PLACE_NOT,  /* it must go the long way */
+    IN_PLACE_DONE, /* its replies are there */
+    IN_PLACE_KEPT, /* it has run, and comes home through the mailbox */
+};
+
 struct netloop_hooks {
     size_t conn_bytes; /* of the object whose first member is the struct conn */
     void (*on_open)(struct conn *c);
     void (*on_input)(struct conn *c); /* pull requests until there are none, the budget is used up,
                                          or the connection stalls */
     void (*on_close)(struct conn *c);
-    /* The turn's only parcel is for this thread's own shard. True: it was run, and stands just
-     * before *position in the turn order. */
-    bool (*run_in_place)(struct netloop *nl, struct parcel *pc, uint64_t *position);
+    /* The turn's only parcel is for this thread's own shard. If it was run, it stands just before
+     * *position in the turn order. */
+    enum in_place (*run_in_place)(struct netloop *nl, struct parcel *pc, uint64_t *position);
     /* A turn got its position, for whoever records the order; in place: it stands just before that
      * one. NULL: nobody does. */
     void (*on_publish)(struct netloop *nl, uint64_t position, bool in_place);
@@ -93,6 +99,7 @@ struct conn_place {
 struct netloop {
     uint16_t id;
     int32_t own_shard; /* -1: none */
+    bool is_logging;   /* what a turn writes on several shards is a transaction of the log */
     struct thread *thread;
     void *owner; /* the server's struct worker */
     const struct netloop_hooks *hooks;

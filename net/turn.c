@@ -57,6 +57,8 @@ bool turn_reserve(struct netloop *nl, const uint16_t *shards, uint16_t count)
     }
     for (uint16_t i = 0; i < count; i++)
         if (!t->open[shards[i]] && t->in_flight[shards[i]] >= MESH_PARCELS) return false;
+    if (unlikely(nl->is_logging) && count > 1 && ledger_is_full(&nl->thread->mesh->ledger, nl->id))
+        return false;
     for (uint16_t i = 0; i < count; i++) {
         uint16_t shard = shards[i];
         if (t->open[shard]) continue;
@@ -132,6 +134,10 @@ void turn_add_part(struct netloop *nl, uint16_t shard, struct gather *g, uint32_
 {
     struct parcel *pc = nl->turn.open[shard];
     parcel_add(pc, r);
+    if (unlikely(nl->is_logging) && r->commits && pc->part_count == 0) {
+        pc->part_count = 1;
+        pc->part = nl->turn.part_count++;
+    }
     if (!r->is_same_command) nl->turn.request_count++;
     pc->runs[pc->run_count++] = (struct run){.gather = g,
                                              .conn_index = g->conn_index,
@@ -145,6 +151,30 @@ void turn_add_part(struct netloop *nl, uint16_t shard, struct gather *g, uint32_
 
 /* ---- publishing ---- */
 
+/* It has no position yet, but from the fetch_add on it must be seen. */
+static struct ledger_entry *transaction_open(struct netloop *nl)
+{
+    struct turn *t = &nl->turn;
+    struct mesh *mesh = nl->thread->mesh;
+    struct ledger_entry *e = NULL;
+    uint16_t count = t->part_count;
+    t->part_count = 0;
+    if (count > 1) e = ledger_open(&mesh->ledger, nl->id, count, sequencer_now(&mesh->sequencer));
+    for (uint16_t i = 0; i < t->touched_count; i++) {
+        struct parcel *pc = t->open[t->touched[i]];
+        if (pc->part_count == 0) continue;
+        pc->part_count = count > 1 ? count : 0; /* a shard alone needs no transaction */
+        pc->ledger = e;
+    }
+    return e;
+}
+
+static void turn_is_over(struct netloop *nl)
+{
+    nl->turn.touched_count = 0;
+    nl->turn.request_index = nl->turn.request_count = 0;
+}
+
 static bool turn_run_in_place(struct netloop *nl)
 {
     struct turn *t = &nl->turn;
@@ -152,13 +182,18 @@ static bool turn_run_in_place(struct netloop *nl)
     uint16_t shard = t->touched[0];
     struct parcel *pc = t->open[shard];
     uint64_t position = 0;
-    if (!nl->hooks->run_in_place(nl, pc, &position)) return false;
+    enum in_place result = nl->hooks->run_in_place(nl, pc, &position);
+    if (result == IN_PLACE_NOT) return false;
     if (nl->hooks->on_publish) nl->hooks->on_publish(nl, position, true);
     t->open[shard] = NULL;
-    t->touched_count = 0;
-    t->request_index = t->request_count = 0;
+    turn_is_over(nl);
     counter_add(&nl->counters.turns_in_place, 1);
-    turn_parcel_home(nl, pc);
+    if (unlikely(result == IN_PLACE_KEPT)) {
+        t->in_flight[shard]++;
+        t->in_flight_total++;
+    } else {
+        turn_parcel_home(nl, pc);
+    }
     return true;
 }
 
@@ -169,6 +204,7 @@ void turn_publish(struct netloop *nl)
     if (t->touched_count == 0) return;
     counter_add(&nl->counters.turns, 1);
     counter_add(&nl->counters.parcels, t->touched_count);
+    struct ledger_entry *transaction = unlikely(t->part_count > 0) ? transaction_open(nl) : NULL;
     if (turn_run_in_place(nl)) return;
 
     for (uint16_t i = 0; i < t->touched_count; i++) {
@@ -179,6 +215,7 @@ void turn_publish(struct netloop *nl)
     }
     t->in_flight_total += t->touched_count;
     uint64_t position = sequencer_take(&mesh->sequencer);
+    if (unlikely(transaction != NULL)) ledger_name(transaction, position);
     for (uint16_t i = 0; i < t->touched_count; i++) {
         struct parcel *pc = t->open[t->touched[i]];
         t->open[t->touched[i]] = NULL;
@@ -187,8 +224,8 @@ void turn_publish(struct netloop *nl)
     }
     for (uint16_t i = 0; i < t->touched_count; i++)
         thread_wake(nl->thread, mesh->shard_threads[t->touched[i]]);
-    t->touched_count = 0;
-    t->request_index = t->request_count = 0;
+    if (unlikely(transaction != NULL)) thread_wake_waiting(nl->thread);
+    turn_is_over(nl);
     if (nl->hooks->on_publish) nl->hooks->on_publish(nl, position, false);
 }
 

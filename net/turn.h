@@ -36,6 +36,7 @@ struct turn {
     struct parcel **open; /* by shard; NULL: nothing for it in this turn */
     uint16_t *touched;    /* shards with an open parcel */
     uint16_t touched_count;
+    uint16_t part_count; /* open parcels that are parts of a transaction */
     uint16_t *in_flight; /* by shard: parcels pushed and not home yet */
     uint32_t in_flight_total;
     uint32_t request_index; /* commands of this turn so far: their place in the order */
@@ -49,7 +50,8 @@ void turn_init(struct netloop *nl);
 void turn_deinit(struct netloop *nl);
 
 /* Room for one request on each of these shards in the current turn, which may be published first to
- * make it. False, with nothing reserved: no credit; the connection should stall. */
+ * make it. False, with nothing reserved: no credit, or too many transactions are under way; the
+ * connection should stall. */
 MUST_USE bool turn_reserve(struct netloop *nl, const uint16_t *shards, uint16_t count);
 
 static inline bool parcel_has_room(const struct parcel *pc)
@@ -73,6 +75,8 @@ struct turn_request {
                                 other means */
     bool argv_is_stable;     /* argv itself outlives the request (it lies in a payload) */
     bool is_same_command;    /* a part of the command that the previous request is a part of */
+    bool commits; /* writes, and so do other parts of the same on other shards in this turn: the
+                     turn is a transaction of the append-only log */
 };
 
 /* For a reserved shard: the replies go to the connection's next slot, shared with its previous

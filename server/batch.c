@@ -228,6 +228,7 @@ static void requests_fill(struct batch *b)
         if (!p->argv) p->argv = slices + p->first_slice;
         p->request = part->block.count++;
         part->touches_all |= !is_bounded(c->route->command);
+        b->writes |= (c->route->command->flags & CMD_WRITE) != 0;
         part->block.requests[p->request] =
             (struct request){.command = c->route->command,
                              .argv = p->argv,
@@ -354,6 +355,8 @@ void batch_send(struct batch *b)
         rq->flags |= b->commands[p->command].flags;
     }
     b->is_sent = true;
+    /* Under a holding its end is the commit. */
+    bool commits = count > 1 && b->writes && !(b->flags & REQUEST_COMMIT);
     b->gather.netloop = nl;
     b->gather.on_complete = batch_arrived;
     b->gather.conn_index = b->conn_index;
@@ -371,6 +374,7 @@ void batch_send(struct batch *b)
                                    .command_id = b->command_id,
                                    .resp = 2,
                                    .flags = part->passes ? b->flags | REQUEST_COMMIT : b->flags,
+                                   .commits = commits,
                                    .argv_is_stable = true});
     }
 }

@@ -63,7 +63,7 @@ struct batch {
     uint16_t *shards; /* by part */
     uint16_t *part_of_shard;
     uint16_t part_count;
-    bool is_sent;
+    bool is_sent, writes;
 };
 
 /* True for commands that cannot be pieces: their keys lie on several shards and they need them

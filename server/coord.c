@@ -97,6 +97,7 @@ bool coord_all_shards(struct session *s, const struct route *route)
                                              .resp = s->resp,
                                              .flags = REQUEST_PART,
                                              .input = &input,
+                                             .commits = route->command->flags & CMD_WRITE,
                                              .argv_is_stable = true});
     return true;
 }
@@ -148,6 +149,7 @@ static void fan_out_parts(struct session *s, const struct route *route, const st
                                    .resp = s->resp,
                                    .flags = REQUEST_PART | session_tracked_flag(s, route->command),
                                    .input = input,
+                                   .commits = route->command->flags & CMD_WRITE,
                                    .argv_is_stable = true});
 }
 

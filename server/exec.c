@@ -53,6 +53,7 @@ struct needs {
     bool barrier;
     bool across; /* keys of several shards together */
     bool writes;
+    bool scripts; /* which may write */
     bool publishes;
 };
 
@@ -72,6 +73,7 @@ static struct needs needs_of(struct worker *w, const struct tx *tx)
         n.deferred |= c->route->command->plan == PLAN_MAIN || flags & CMD_DEFERS;
         n.across = n.across || batch_is_across(w, c->route, c->argv, c->argc);
         n.writes |= (flags & CMD_WRITE) != 0;
+        n.scripts |= c->route->command->plan == PLAN_SCRIPT;
         n.publishes |= !is_net(c) && flags & CMD_PUBSUB;
     }
     return n;
@@ -480,7 +482,7 @@ static void on_held(struct held *h)
         stages_go_on(x);
 }
 
-static enum err run_under_holding(struct exec *x, struct session *s, bool has_net)
+static enum err run_under_holding(struct exec *x, struct session *s, const struct needs *n)
 {
     if (!holding_plan(x) || !stages_plan(x)) {
         exec_free(x);
@@ -492,7 +494,8 @@ static enum err run_under_holding(struct exec *x, struct session *s, bool has_ne
         return OK;
     }
     exec_commit(x, s);
-    if (has_net) {
+    x->held.writes = n->writes || n->scripts;
+    if (n->net) {
         x->is_attached = s->is_waiting = true;
         s->exec = x;
     }
@@ -563,14 +566,14 @@ static bool publishers_must_wait(struct worker *w, const struct tx *tx)
 static enum err exec_run(struct exec *x, struct session *s, const struct needs *n)
 {
     bool is_watching = x->tx.watch != 0;
-    if (n->across || n->deferred || (is_watching && n->net)) return run_under_holding(x, s, n->net);
+    if (n->across || n->deferred || (is_watching && n->net)) return run_under_holding(x, s, n);
     if (!batch_make(x, n->net)) {
         exec_free(x);
         return ERR_ALLOC;
     }
     if (!is_watching || !n->writes || x->batch.part_count <= 1) return run_in_one_turn(x, s);
     batch_free(&x->batch);
-    return run_under_holding(x, s, false);
+    return run_under_holding(x, s, n);
 }
 
 enum err cmd_exec(struct session *s, struct request *rq, struct reply *out)

@@ -153,6 +153,7 @@ static void unlocks_send(struct held *h)
         stuck_wait(h->worker, &h->stuck, unlocks_resume);
         return;
     }
+    bool commits = h->writes && !h->is_dirty && h->participant_count > 1;
     for (uint16_t i = 0; i < h->participant_count; i++) {
         struct held_participant *p = &h->participants[i];
         p->unlock[0] = BYTES_LITERAL("unlock");
@@ -164,6 +165,7 @@ static void unlocks_send(struct held *h)
                                     .command_id = h->command_id,
                                     .resp = 2,
                                     .flags = REQUEST_COMMIT,
+                                    .commits = commits,
                                     .argv_is_stable = true});
     }
 }

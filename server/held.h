@@ -30,6 +30,7 @@ struct held {
     uint64_t watch;      /* id that is checked and ended with the lock turn; 0: none */
     uint16_t command_id; /* that time is counted for */
     bool is_dirty;       /* a watched key had changed; from on_held on */
+    bool writes;         /* its end commits what was changed; to be set before held_end */
     void (*on_held)(struct held *h);
     void (*on_ended)(struct held *h);
     /* ---- private ---- */

@@ -88,28 +88,53 @@ static uint8_t round_flags(const struct locked *op)
     return op->is_held ? REQUEST_COMMIT | REQUEST_IN_EXEC : REQUEST_COMMIT;
 }
 
+static void effect_send(struct locked *op, bool commits)
+{
+    struct effect *e = &op->effects[op->next_effect];
+    uint32_t part = op->next_effect++ - op->round_start;
+    turn_add_part(op->gather.netloop, e->shard, &op->gather, part,
+                  &(struct turn_request){.command = e->command,
+                                         .argv = e->argv ? e->argv : e->inline_argv,
+                                         .argc = e->argc,
+                                         .command_id = op->route->id,
+                                         .db = e->db,
+                                         .hash = e->hash,
+                                         .hashed_index = e->hash ? 1 : 0,
+                                         .resp = e->resp,
+                                         .flags = e->flags | round_flags(op),
+                                         .commits = commits,
+                                         .argv_is_stable = true});
+}
+
+/* The unlocks, which are the last effects of a round, go in one turn: for the append-only log it is
+ * the one that commits. */
+static bool is_unlock(const struct locked *op)
+{
+    return op->effects[op->next_effect].command == internal_row(INTERNAL_UNLOCK);
+}
+
+static bool try_unlock(struct locked *op)
+{
+    if (!reserve_participants(op)) return false;
+    bool commits = op->route->command->flags & CMD_WRITE;
+    for (uint32_t count = op->effect_count; op->next_effect < count;) effect_send(op, commits);
+    return true;
+}
+
 static void round_send(struct locked *op)
 {
-    struct netloop *nl = op->gather.netloop;
     uint32_t count = op->effect_count;
     while (op->next_effect < count) {
-        struct effect *e = &op->effects[op->next_effect];
-        if (!turn_reserve_one(nl, e->shard)) {
+        bool unlocks = is_unlock(op);
+        bool has_room =
+            unlocks ? try_unlock(op)
+                    : turn_reserve_one(op->gather.netloop, op->effects[op->next_effect].shard);
+        if (!has_room) {
             stuck_wait(op->worker, &op->stuck, round_resume);
             return;
         }
-        uint32_t part = op->next_effect++ - op->round_start;
-        turn_add_part(nl, e->shard, &op->gather, part,
-                      &(struct turn_request){.command = e->command,
-                                             .argv = e->argv ? e->argv : e->inline_argv,
-                                             .argc = e->argc,
-                                             .command_id = op->route->id,
-                                             .db = e->db,
-                                             .hash = e->hash,
-                                             .hashed_index = e->hash ? 1 : 0,
-                                             .resp = e->resp,
-                                             .flags = e->flags | round_flags(op),
-                                             .argv_is_stable = true});
+        if (unlocks) return;
+        effect_send(op, false);
     }
 }
 

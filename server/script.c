@@ -193,6 +193,7 @@ static void op_finish(struct script_op *op)
 static void on_ended(struct held *h)
 {
     struct script_op *op = container_of(h, struct script_op, held);
+    if (op->answers_last) answer(op, buf_view(&op->reply));
     if (!op->must_restart) {
         op_finish(op);
         return;
@@ -203,7 +204,8 @@ static void on_ended(struct held *h)
     script_hold(op, true);
 }
 
-/* The script is done; what it wrote is there, as every reply has come. */
+/* The script is done; what it wrote is there, as every reply has come. With a log, it will survive
+ * when the holding has ended. */
 static void held_done(struct script_op *op)
 {
     if (op->stage_of_exec) {
@@ -217,7 +219,9 @@ static void held_done(struct script_op *op)
         return;
     }
     script_note_habits(op);
-    answer(op, buf_view(&op->reply));
+    op->held.writes = op->has_written;
+    op->answers_last = op->has_written && op->worker->net.is_logging;
+    if (!op->answers_last) answer(op, buf_view(&op->reply));
     held_end(&op->held);
 }
 

@@ -39,6 +39,7 @@ struct script_op {
     struct lua_run run;
     uint64_t started_ns;
     bool has_written;
+    bool answers_last;             /* the reply leaves when its holding has ended */
     bool is_slow, is_slow_written; /* counted in struct scripts */
     bool is_long;
     bool touched_undeclared;

@@ -273,13 +273,13 @@ void net_fixture_run_shard(struct net_fixture *f, uint16_t shard)
     }
 }
 
-static bool run_in_place(struct netloop *nl, struct parcel *pc, uint64_t *position)
+static enum in_place run_in_place(struct netloop *nl, struct parcel *pc, uint64_t *position)
 {
     if (!merge_is_empty(&fixture->merges[nl->own_shard]) || fixture->is_stopped[nl->own_shard])
-        return false;
+        return IN_PLACE_NOT;
     *position = sequencer_now(&fixture->mesh.sequencer);
     run_parcel(fixture, pc);
-    return true;
+    return IN_PLACE_DONE;
 }
 
 void net_fixture_unpark(struct net_fixture *f, unsigned index)
