@@ -501,6 +501,11 @@ enum aof_state aof_state_now(const struct aof *a)
     return a->state;
 }
 
+const char *aof_why(const struct aof *a)
+{
+    return env_file_why(&a->file);
+}
+
 bool aof_is_full(const struct aof *a)
 {
     return a->active.size > a->buffer_bytes_max;

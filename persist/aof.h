@@ -85,6 +85,8 @@ uint64_t aof_unstable_txid(const struct aof *a);
 uint64_t aof_last_lsn(const struct aof *a);
 uint64_t aof_durable_lsn(const struct aof *a);
 enum aof_state aof_state_now(const struct aof *a);
+/* What the system said when something failed last: "No space left on device". A constant. */
+const char *aof_why(const struct aof *a);
 /* The buffer has no room for more: take no more commands that write. */
 bool aof_is_full(const struct aof *a);
 /* The environment works on a request of this log. */

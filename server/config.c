@@ -264,9 +264,6 @@ bool config_differs(const struct config *a, const struct config *b, const char *
 static const struct {
     const char *name, *harmless, *line;
 } betrayals[] = {
-    {"appendonly", "no",
-     "appendonly is set, but this version writes no append only file: only snapshots (save, SAVE, "
-     "BGSAVE) survive the server"},
     {"aclfile", "",
      "aclfile is set, but this version has no ACL users: only requirepass guards the server"},
     {"user", NULL,

@@ -177,9 +177,9 @@ static bool look_at_signals(void)
 static bool load(struct server *srv)
 {
     signals_block(false);
-    while (!loader_is_idle(&srv->loader) && !look_at_signals()) server_step(srv, UINT64_MAX);
+    while (!srv->is_loaded && !srv->should_stop && !look_at_signals()) server_step(srv, UINT64_MAX);
     signals_block(true);
-    return loader_is_idle(&srv->loader) && !srv->has_failed_to_load;
+    return srv->is_loaded;
 }
 
 static void stop_by_signal(struct server *srv)
@@ -217,7 +217,7 @@ static void serve(struct server *srv)
 
 static int run(struct server *srv, struct config *config, const char *record_path)
 {
-    char why[2 * ENV_NAME_BYTES_MAX] = "";
+    char why[SERVER_WHY_BYTES] = "";
     srv->is_recording = record_path != NULL;
     log_notice("Shoal %s is starting, pid %d", SERVER_VERSION, (int)getpid());
     reserve_descriptors(config);

@@ -14,6 +14,7 @@ enum obstacle {
     OBSTACLE_HELD = 1 << 0,    /* everything waits: the last save, DEBUG RELOAD */
     OBSTACLE_LOADING = 1 << 1, /* -LOADING, but for commands with CMD_LOADING */
     OBSTACLE_MISCONF = 1 << 2, /* -MISCONF for writes: the last save failed */
+    OBSTACLE_LOG = 1 << 3,     /* -MISCONF for writes: the append-only log cannot be written */
 };
 
 /* Sets some and clears others; `done` may be NULL. */

@@ -7,6 +7,7 @@
 
 #include "base/log.h"
 #include "server/batch.h"
+#include "server/boot.h"
 #include "server/cgroup.h"
 #include "server/defragmenter.h"
 #include "server/descriptors.h"
@@ -16,6 +17,7 @@
 
 #define CRON_NS 100000000ULL
 #define STOP_PATIENCE_NS 2000000000ULL
+#define SEAL_PATIENCE_NS 10000000000ULL
 
 /* ---- totals ---- */
 
@@ -510,6 +512,7 @@ bool server_init(struct server *srv, struct config *config, char *why)
     snprintf(srv->thread.name, sizeof srv->thread.name, "main");
     srv->mesh.threads[t.threads] = &srv->thread;
     thread_enter(&srv->thread);
+    if (!durable_open(srv, why)) return false;
     if (!router_init(&srv->router, &srv->mem, config, t.shards, srv->hash_seed, why)) return false;
     script_cache_init(&srv->scripts.cache);
     srv->route_ticks =
@@ -537,40 +540,12 @@ static void log_memory(const struct config *c)
                     c->maxmemory_bytes ? "close to" : "not set below");
 }
 
-/* ---- the data that was saved ---- */
-
-static void is_loaded(struct server *srv, bool ok)
-{
-    if (srv->loader.is_cancelled) return; /* the server has been told to stop */
-    if (!ok) {
-        log_warning("The server does not start with a part of its data: bring back a good %s, or "
-                    "move it away to start empty.",
-                    saver_path(srv));
-        srv->has_failed_to_load = true;
-        srv->should_stop = true;
-        return;
-    }
-    saver_forget_changes(srv);
-    obstacles_change(srv, 0, OBSTACLE_LOADING, NULL);
-}
-
-/* Clients are accepted from the start and told that it takes a moment. */
-static bool begin_to_load(struct server *srv, char *why)
-{
-    enum loader_begin begun = loader_start(srv, false, is_loaded);
-    if (begun == LOADER_FAILED) snprintf(why, 2 * ENV_NAME_BYTES_MAX, "%.255s", srv->loader.why);
-    if (begun != LOADER_STARTED) return begun == LOADER_NO_FILE;
-    srv->obstacles = OBSTACLE_LOADING;
-    for (uint16_t i = 0; i < srv->worker_count; i++) srv->workers[i].obstacles = OBSTACLE_LOADING;
-    return true;
-}
-
 bool server_start(struct server *srv, char *why)
 {
     const struct config *c = srv->config;
     struct env_loop_options options = {.name = "main", .backend = c->io_backend};
     if (env_loop_create(&options, &srv->thread.loop, why) != OK) return false;
-    if (!begin_to_load(srv, why)) return false;
+    if (!boot_prepare(srv, why)) return false;
     bool pin = c->pin_threads == CONFIG_PIN_YES ||
                (c->pin_threads == CONFIG_PIN_AUTO && srv->worker_count > 1 &&
                 srv->cpus.affinity_count == srv->cpus.online_count &&
@@ -584,6 +559,7 @@ bool server_start(struct server *srv, char *why)
     for (uint16_t i = 0; i < srv->mesh.net_count; i++)
         srv->startup_net_bytes += mem_live_bytes(&srv->net_workers[i]->net.mem);
     srv->cron_next_ns = env_now_ns();
+    boot_begin(srv);
     return true;
 }
 
@@ -644,6 +620,7 @@ void server_step(struct server *srv, uint64_t max_sleep_ns)
         defragmenter_update(srv, now_ns);
         client_eviction_update(srv);
         saver_cron(srv);
+        durable_cron(srv);
         srv->cron_next_ns = now_ns + CRON_NS;
     }
     uint64_t sleep_ns = any ? 0 : MIN(max_sleep_ns, srv->cron_next_ns - now_ns);
@@ -664,13 +641,29 @@ static bool workers_drained(const struct server *srv)
     return true;
 }
 
+static void log_is_sealed(struct server *srv, bool ok)
+{
+    UNUSED const struct server *same = srv;
+    if (ok) log_notice("The append only log is closed");
+}
+
 /* Nothing of the main thread's is at a worker. */
 static bool main_is_drained(const struct server *srv)
 {
     return srv->accepted_count == 0 && !srv->change && !srv->queue_first &&
            srv->client_eviction.waiting == 0 && srv->obstacle_changes == 0 &&
            saver_is_idle(&srv->saver) && loader_is_idle(&srv->loader) &&
-           replay_is_idle(&srv->replay);
+           replay_is_idle(&srv->replay) && !srv->durable.round;
+}
+
+/* Nothing changes any more, so the log ends here. A disk that fails is given some time. */
+static void seal_log(struct server *srv)
+{
+    if (!srv->durable.is_on) return;
+    uint64_t give_up_ns = env_now_ns() + SEAL_PATIENCE_NS;
+    durable_seal(srv, log_is_sealed);
+    while (srv->durable.is_on && env_now_ns() < give_up_ns) server_step(srv, 1000000);
+    if (srv->durable.is_on) log_warning("The append only log could not be closed in time");
 }
 
 void server_stop(struct server *srv)
@@ -686,6 +679,7 @@ void server_stop(struct server *srv)
     for (uint16_t i = 0; i < srv->worker_count; i++) worker_ask_to_stop(&srv->workers[i]);
     while (!(workers_drained(srv) && main_is_drained(srv)) && env_now_ns() < give_up_ns)
         server_step(srv, 1000000);
+    seal_log(srv);
     srv->is_drained = workers_drained(srv) && main_is_drained(srv);
     for (uint16_t i = 0; i < srv->worker_count; i++) worker_join(&srv->workers[i]);
     if (!saver_is_idle(&srv->saver)) saver_give_up(srv);
@@ -698,6 +692,7 @@ void server_deinit(struct server *srv)
     for (uint16_t i = 0; i < srv->worker_count; i++) worker_deinit(&srv->workers[i]);
     client_eviction_deinit(srv);
     saver_deinit(srv);
+    durable_deinit(srv);
     mem_free(&srv->mem, srv->workers, srv->worker_count * sizeof *srv->workers);
     mem_free(&srv->mem, srv->net_workers, srv->mesh.net_count * sizeof(struct worker *));
     mem_free(&srv->mem, srv->shard_workers, srv->mesh.shard_count * sizeof(struct worker *));

@@ -19,6 +19,7 @@
 #include "base/thread.h"
 #include "server/client_eviction.h"
 #include "server/config.h"
+#include "server/durable.h"
 #include "server/loader.h"
 #include "server/obstacles.h"
 #include "server/replay.h"
@@ -34,6 +35,7 @@
     "7.2.4" /* whose behaviour we promise, for version gates of clients                            \
              */
 #define SERVER_RUN_ID_BYTES 40
+#define SERVER_WHY_BYTES RECOVERY_WHY_BYTES
 
 struct worker;
 struct main_request;
@@ -94,6 +96,7 @@ struct server {
     uint64_t cron_next_ns;
     uint32_t accepted_count; /* sockets on their way to a net thread, until the call is back */
     bool should_stop;
+    bool is_loaded; /* the data of an earlier run is there: clients are served */
     bool has_failed_to_load;
     bool is_drained;              /* after server_stop: nothing is under way, memory may be freed */
     struct config_change *change; /* under way: every worker must take it before the next one */
@@ -103,6 +106,7 @@ struct server {
     struct saver saver;
     struct loader loader;
     struct replay replay;
+    struct durable durable;
     struct shutdown shutdown;
 
     /* ---- any thread reads ---- */
@@ -157,7 +161,7 @@ uint64_t server_connections(const struct server *srv);
 uint64_t server_commands_processed(const struct server *srv);
 uint64_t server_live_bytes(const struct server *srv);
 
-/* Boot and stop. [main] */
+/* Boot and stop; `why` has SERVER_WHY_BYTES. [main] */
 MUST_USE bool server_init(struct server *srv, struct config *config, char *why);
 MUST_USE bool server_start(struct server *srv, char *why);
 /* One step of the main loop: calls, accepted sockets, ten times a second the samples. */

@@ -259,6 +259,12 @@ static bool meets_obstacle(struct session *s, const struct route *route, bool *w
         session_reject(s, route, ERR_MISCONF);
         return true;
     }
+    if (w->obstacles & OBSTACLE_LOG && would_lie) {
+        struct reply out = netloop_reply(s->conn.netloop, s->resp);
+        reply_error(&out, "MISCONF Errors writing to the AOF file: %s", durable_why(w->server));
+        session_reject_with(s, route, &out);
+        return true;
+    }
     return false;
 }
 

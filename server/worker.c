@@ -99,43 +99,64 @@ void worker_apply_config(struct worker *w, const struct config *config)
                                old->evict_policy != new->evict_policy ||
                                old->evict_volatile != new->evict_volatile);
     w->shard.config = new;
+    durable_apply_config(w);
     if (cap_changed) evict_apply_config(&w->shard);
 }
 
 /* ---- hooks between the layers ---- */
 
-static void run_parcel_home(struct worker *w, struct parcel *pc)
+static bool is_own(const struct worker *w, const struct parcel *pc)
 {
-    struct mesh *mesh = &w->server->mesh;
-    uint16_t net_id = pc->net_id;
-    bool own = w->has_net && net_id == w->net.id;
-    if (!own) counter_add(&w->shard.counters.hops, pc->request_count);
-    shard_run_parcel(&w->shard, pc);
-    CHECK(mailbox_push(mesh_to_net(mesh, w->shard.id, net_id),
-                       pc)); /* the sender's credit guarantees room */
-    shard_send_late(&w->shard);
-    if (!own) w->homeward |= UINT64_C(1) << (net_id % 64);
+    return w->has_net && pc->net_id == w->net.id;
 }
 
-static bool run_in_place(struct netloop *nl, struct parcel *pc, uint64_t *position)
+void worker_send_home(struct worker *w, struct parcel *pc)
+{
+    struct mailbox *box = mesh_to_net(&w->server->mesh, w->shard.id, pc->net_id);
+    if (!is_own(w, pc)) w->homeward |= UINT64_C(1) << (pc->net_id % 64);
+    CHECK(mailbox_push(box, pc)); /* the sender's credit guarantees room */
+    shard_send_late(&w->shard);
+}
+
+/* True: it is kept until its reply may leave. */
+static bool run_parcel(struct worker *w, struct parcel *pc)
+{
+    if (likely(!w->durable.log)) {
+        shard_run_parcel(&w->shard, pc);
+        if (unlikely(pc->part_count > 0)) durable_skip_part(w, pc);
+        return false;
+    }
+    uint64_t lsn_before = w->shard.journal.last_lsn;
+    shard_run_parcel(&w->shard, pc);
+    return durable_keep(w, pc, lsn_before);
+}
+
+static void run_parcel_home(struct worker *w, struct parcel *pc)
+{
+    if (!is_own(w, pc)) counter_add(&w->shard.counters.hops, pc->request_count);
+    if (!run_parcel(w, pc)) worker_send_home(w, pc);
+}
+
+static enum in_place run_in_place(struct netloop *nl, struct parcel *pc, uint64_t *position)
 {
     struct worker *w = nl->owner;
     struct parcel *waiting;
     for (unsigned n = 0; (waiting = merge_next(&w->merge)); n++) {
         run_parcel_home(w, waiting);
-        if (n >= IN_PLACE_DRAIN_MAX) return false;
+        if (n >= IN_PLACE_DRAIN_MAX) return IN_PLACE_NOT;
     }
+    if (durable_is_stuffed(w)) return IN_PLACE_NOT;
     struct shard *sh = &w->shard;
     /* Those who wait on several shards compare the positions of turns, so each needs its own. */
-    if (sh->waits.claimants > 0) return false;
+    if (sh->waits.claimants > 0) return IN_PLACE_NOT;
     if (w->recorder || sh->locks.busy > 0) *position = sequencer_now(&w->server->mesh.sequencer);
-    if (!merge_is_empty(&w->merge)) return false;
+    if (!merge_is_empty(&w->merge)) return IN_PLACE_NOT;
     sh->in_place_position = *position > 0 ? 2 * *position - 1 : 0;
-    shard_run_parcel(sh, pc);
-    shard_send_late(
-        &w->shard); /* calls to this thread itself run in its next step, when the parcel is home */
+    if (run_parcel(w, pc)) return IN_PLACE_KEPT;
+    /* Calls to this thread itself run in its next step, when the parcel is home. */
+    shard_send_late(sh);
     w->should_resume = true;
-    return true;
+    return IN_PLACE_DONE;
 }
 
 static void free_chunks(struct thread *at, struct chunk *chain)
@@ -261,6 +282,7 @@ static void worker_init_shard(struct worker *w)
                                                   .net_count = srv->mesh.net_count,
                                                   .read_feed = pubsub_read_feed});
     merge_init(&w->merge, mesh_to_shard(&srv->mesh, 0, w->shard.id), srv->mesh.net_count);
+    durable_shard_init(w);
 }
 
 void worker_init(struct worker *w, const struct worker_options *o)
@@ -295,7 +317,10 @@ void worker_deinit(struct worker *w)
 {
     struct server *srv = w->server;
     script_worker_deinit(w);
-    if (w->has_shard) shard_deinit(&w->shard);
+    if (w->has_shard) {
+        durable_shard_deinit(w);
+        shard_deinit(&w->shard);
+    }
     if (!w->has_net) return;
     struct mem *mem = &w->net.mem;
     if (w->recorder) {
@@ -335,11 +360,11 @@ static bool run_shard(struct worker *w)
 {
     struct parcel *pc;
     unsigned n = 0;
-    while (n < SHARD_STEP_PARCELS && (pc = merge_next(&w->merge))) {
+    while (n < SHARD_STEP_PARCELS && !durable_is_stuffed(w) && (pc = merge_next(&w->merge))) {
         run_parcel_home(w, pc);
         n++;
     }
-    return n > 0;
+    return durable_step(w) || n > 0;
 }
 
 /* One wake per net thread and step, however many parcels went there. */
@@ -384,7 +409,8 @@ static bool has_mail(struct worker *w)
 {
     struct mesh *mesh = &w->server->mesh;
     if (!thread_calls_empty(&w->thread)) return true;
-    if (w->has_shard && !merge_is_empty(&w->merge)) return true;
+    if (w->has_shard && !durable_is_stuffed(w) && !merge_is_empty(&w->merge)) return true;
+    if (w->has_shard && durable_has_news(w)) return true;
     if (!w->has_net || w->net.turn.in_flight_total == 0) return false;
     for (uint16_t shard = 0; shard < mesh->shard_count; shard++)
         if (mailbox_count(mesh_to_net(mesh, shard, w->net.id)) > 0) return true;
@@ -395,7 +421,9 @@ static uint64_t next_deadline_ns(const struct worker *w)
 {
     uint64_t deadline_ns = UINT64_MAX;
     if (w->has_net) deadline_ns = MIN(deadline_ns, netloop_next_deadline_ns(&w->net));
-    if (w->has_shard) deadline_ns = MIN(deadline_ns, shard_next_deadline_ns(&w->shard));
+    if (!w->has_shard) return deadline_ns;
+    deadline_ns = MIN(deadline_ns, shard_next_deadline_ns(&w->shard));
+    deadline_ns = MIN(deadline_ns, durable_next_ns(w));
     return deadline_ns;
 }
 
@@ -443,6 +471,7 @@ bool worker_step(struct worker *w, uint64_t max_sleep_ns)
     if (w->has_net) any |= run_net_output(w);
     if (w->has_shard) {
         any |= shard_background(&w->shard);
+        durable_flush(w);
         channels_flush(&w->shard, &w->thread); /* parcels have gone home before their news */
     }
     counter_add(&w->steps, 1);

@@ -12,6 +12,7 @@
 #include <pthread.h>
 
 #include "net/netloop.h"
+#include "server/durable.h"
 #include "server/lua_vm.h"
 #include "server/recorder.h"
 #include "server/script.h"
@@ -48,6 +49,7 @@ struct worker {
     struct netloop net;
     struct shard shard;
     struct merge merge;
+    struct durable_shard durable;
     uint64_t homeward; /* bit by net id modulo 64: parcels were pushed home in this step */
 
     /* ---- what net handlers need ---- */
@@ -117,6 +119,9 @@ MUST_USE bool worker_start(struct worker *w, bool pin, char *why);
  * nothing is under way. */
 void worker_ask_to_stop(struct worker *w);
 void worker_join(struct worker *w);
+
+/* [shard] A parcel that has run goes home, and what it has released behind it. */
+void worker_send_home(struct worker *w, struct parcel *pc);
 
 /* Adds an error reply to errorstats, by its first word. */
 void worker_count_error(struct worker *w, struct bytes text);
