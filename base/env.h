@@ -154,6 +154,8 @@ MUST_USE enum err env_listen_unix(struct env_loop *loop, struct env_socket *s, c
 /* Takes over an accepted descriptor, which must be a blocking one: TCP_NODELAY, keepalive (0:
  * none). Initialises all of *s. */
 void env_socket_adopt(struct env_loop *loop, struct env_socket *s, int fd, unsigned keepalive_s);
+/* Two ends of a stream within this process, each for env_socket_adopt. */
+MUST_USE enum err env_socket_pair(int fds[2]);
 /* Peer and own address as Redis prints them: "127.0.0.1:1234", "[::1]:1234", "/path:0". */
 void env_peer_name(int fd, char out[ENV_NAME_BYTES_MAX]);
 void env_local_name(int fd, char out[ENV_NAME_BYTES_MAX]);

@@ -261,6 +261,11 @@ void env_refuse(int fd, struct bytes farewell)
     close(fd);
 }
 
+enum err env_socket_pair(int fds[2])
+{
+    return socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds) == 0 ? OK : ERR_IO;
+}
+
 /* ---- names ---- */
 
 /* A client of a Unix socket has no name; the path that it connected to stands for it. */

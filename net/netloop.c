@@ -118,7 +118,7 @@ static void on_idle_timer(struct netloop *nl, struct net_timer *t)
     conn_close(c);
 }
 
-void netloop_adopt(struct netloop *nl, int fd)
+struct conn *netloop_adopt(struct netloop *nl, int fd)
 {
     struct conn *c = conn_create(nl, fd);
     place_give(nl, c);
@@ -127,6 +127,7 @@ void netloop_adopt(struct netloop *nl, int fd)
     c->idle_timer.on_fire = on_idle_timer;
     conn_arm_idle_timer(c);
     nl->hooks->on_open(c);
+    return c;
 }
 
 static void conn_is_gone(struct netloop *nl, struct conn *c)

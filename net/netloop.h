@@ -126,7 +126,7 @@ bool netloop_is_empty(const struct netloop *nl);
 void netloop_deinit(struct netloop *nl);
 
 /* A new connection on this thread. */
-void netloop_adopt(struct netloop *nl, int fd);
+struct conn *netloop_adopt(struct netloop *nl, int fd);
 /* NULL if it has gone. */
 struct conn *netloop_conn(struct netloop *nl, uint32_t index, uint32_t generation);
 /* The n-th connection for walking all of them; NULL where there is none. */

@@ -123,3 +123,8 @@ void rdb_file_reader_init(struct rdb_file_reader *r, struct mem *mem, rdb_source
                           void *context);
 void rdb_file_reader_deinit(struct rdb_file_reader *r);
 enum rdb_item_kind rdb_file_next(struct rdb_file_reader *r, struct rdb_item *out);
+/* After RDB_ITEM_END: where something else may follow. */
+static inline uint64_t rdb_file_end_offset(const struct rdb_file_reader *r)
+{
+    return r->offset + r->at;
+}

@@ -62,6 +62,35 @@ static void log_is_replayed(struct server *srv, bool ok)
     fail(srv);
 }
 
+/* ---- the append-only file of a Redis server ---- */
+
+static void file_is_imported(struct server *srv, bool ok)
+{
+    if (srv->import.is_cancelled) return;
+    if (ok) {
+        begin_log(srv);
+        return;
+    }
+    log_warning("The server does not start with a part of its data: repair the file with "
+                "redis-check-aof, or move it away to start empty.");
+    fail(srv);
+}
+
+static void begin_without_log(struct server *srv)
+{
+    switch (import_start(srv, file_is_imported)) {
+    case IMPORT_STARTED:
+        return;
+    case IMPORT_NOTHING:
+        begin_log(srv);
+        return;
+    case IMPORT_FAILED:
+        log_warning("%s", srv->import.why);
+        fail(srv);
+        return;
+    }
+}
+
 /* ---- the order ---- */
 
 static void hold_clients(struct server *srv)
@@ -89,5 +118,5 @@ void boot_begin(struct server *srv)
     else if (srv->config->appendonly && srv->durable.has_recovery)
         replay_start(srv, &srv->durable.recovery, log_is_replayed);
     else if (srv->config->appendonly)
-        begin_log(srv);
+        begin_without_log(srv);
 }

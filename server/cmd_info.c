@@ -240,7 +240,8 @@ static void write_memory(struct info *in)
 
 static bool is_loading(const struct server *srv)
 {
-    return counter_read(&srv->loader.is_shown) || counter_read(&srv->replay.is_shown);
+    return counter_read(&srv->loader.is_shown) || counter_read(&srv->replay.is_shown) ||
+           counter_read(&srv->import.is_shown);
 }
 
 /* Of a load that is under way; without one there are no such lines. */
@@ -249,10 +250,18 @@ static void write_loading(struct info *in)
     if (!is_loading(in->srv)) return;
     const struct loader *l = &in->srv->loader;
     const struct replay *p = &in->srv->replay;
-    bool is_log = counter_read(&p->is_shown);
-    uint64_t total = counter_read(is_log ? &p->total_bytes : &l->total_bytes),
-             done = counter_read(is_log ? &p->loaded_bytes : &l->loaded_bytes),
-             start_s = counter_read(is_log ? &p->start_s : &l->start_s);
+    const struct import *im = &in->srv->import;
+    uint64_t total = counter_read(&l->total_bytes), done = counter_read(&l->loaded_bytes),
+             start_s = counter_read(&l->start_s);
+    if (counter_read(&p->is_shown)) {
+        total = counter_read(&p->total_bytes);
+        done = counter_read(&p->loaded_bytes);
+        start_s = counter_read(&p->start_s);
+    } else if (counter_read(&im->is_shown) && !counter_read(&l->is_shown)) {
+        total = counter_read(&im->total_bytes);
+        done = counter_read(&im->loaded_bytes);
+        start_s = counter_read(&im->start_s);
+    }
     uint64_t now_s = (uint64_t)(env_wall_us() / 1000000);
     uint64_t elapsed_s = now_s > start_s ? now_s - start_s : 0;
     uint64_t left = total > done ? total - done : 0;

@@ -191,6 +191,7 @@ static void take_item(struct server *srv, const struct rdb_item *item)
         return;
     case RDB_ITEM_END:
         l->has_read_all = true;
+        l->end_offset = rdb_file_end_offset(&l->reader);
         return;
     case RDB_ITEM_ERROR:
         fail(l, item->error, item->offset);
@@ -283,13 +284,14 @@ void loader_cancel(struct server *srv)
 
 /* ---- the beginning ---- */
 
-enum loader_begin loader_start(struct server *srv, bool may_replace, loader_done_fn *done)
+static enum loader_begin start(struct server *srv, const char *path, bool may_replace,
+                               loader_done_fn *done)
 {
     struct loader *l = &srv->loader;
     CHECK(!l->is_loading);
     bool is_missing;
     struct env_input input;
-    snprintf(l->path, sizeof l->path, "%s", saver_path(srv));
+    snprintf(l->path, sizeof l->path, "%s", path);
     if (env_input_open(&input, l->path, &is_missing, l->why) != OK)
         return is_missing ? LOADER_NO_FILE : LOADER_FAILED;
     l->input = mem_alloc(&srv->mem, sizeof *l->input);
@@ -309,4 +311,14 @@ enum loader_begin loader_start(struct server *srv, bool may_replace, loader_done
     counter_set(&l->keys_expired, 0);
     counter_set(&l->is_shown, 1);
     return LOADER_STARTED;
+}
+
+enum loader_begin loader_start(struct server *srv, bool may_replace, loader_done_fn *done)
+{
+    return start(srv, saver_path(srv), may_replace, done);
+}
+
+enum loader_begin loader_start_file(struct server *srv, const char *path, loader_done_fn *done)
+{
+    return start(srv, path, false, done);
 }

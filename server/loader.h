@@ -41,6 +41,7 @@ struct loader {
     uint64_t away_bytes;
     uint32_t away_count;
     char path[PATH_MAX];
+    uint64_t end_offset; /* behind the RDB part of the file */
     char why[512];
     uint64_t started_ns;
     loader_done_fn *done;
@@ -52,6 +53,9 @@ struct loader {
 enum loader_begin { LOADER_STARTED, LOADER_NO_FILE, LOADER_FAILED };
 /* `done` is called later, only after LOADER_STARTED; else `loader.why` says what is wrong. */
 MUST_USE enum loader_begin loader_start(struct server *srv, bool may_replace, loader_done_fn *done);
+/* The same with another file, which may go on behind its RDB part. */
+MUST_USE enum loader_begin loader_start_file(struct server *srv, const char *path,
+                                             loader_done_fn *done);
 void loader_cancel(struct server *srv);
 /* In each step of the main loop: a slice; true if there is more to do at once. */
 bool loader_step(struct server *srv);

@@ -20,6 +20,7 @@
 #include "server/client_eviction.h"
 #include "server/config.h"
 #include "server/durable.h"
+#include "server/import.h"
 #include "server/loader.h"
 #include "server/obstacles.h"
 #include "server/replay.h"
@@ -107,6 +108,7 @@ struct server {
     struct loader loader;
     struct replay replay;
     struct durable durable;
+    struct import import;
     struct shutdown shutdown;
 
     /* ---- any thread reads ---- */

@@ -514,7 +514,7 @@ static bool dispatch(struct session *s)
     if (unlikely(!route)) return true;
     if (unlikely(!check_allowed(s, route))) return true;
     bool wait;
-    if (unlikely(w->obstacles) && meets_obstacle(s, route, &wait)) return !wait;
+    if (unlikely(w->obstacles) && !s->is_import && meets_obstacle(s, route, &wait)) return !wait;
     if (unlikely(is_paused(s, route->command))) return false;
     if (scripts_are_busy(&w->server->scripts) && !check_busy(s, route)) return true;
     bool is_watched = server_has_monitors(w->server);

@@ -34,6 +34,7 @@ struct session {
     bool is_deferred;     /* the command that runs now will be answered later */
     bool is_waiting;      /* a deferred command has not been answered: nothing else may run */
     bool is_unix_socket;
+    bool is_import;  /* of this server itself: what it sends runs while others wait */
     bool is_resumed; /* a deferred command goes on */
     bool must_stall; /* the command that runs now could not begin */
     struct tx tx;
