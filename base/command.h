@@ -39,8 +39,8 @@ enum merge_rule {
     MERGE_CURSOR, /* of ONE_SHARD: the cursor in argv[1] says which */
     MERGE_DIGEST, /* parts [database and digest …]: DEBUG DIGEST */
     MERGE_COUNTS, /* the same pairs [name, count] from each: counts are added */
-    MERGE_FOUND,  /* of LOCKED, when it only reads: as MERGE_KEYS, [name, value] of those keys that
-                     have something; in RESP3 a map; null if none has */
+    MERGE_FOUND,  /* of LOCKED: as MERGE_KEYS, [name, value] of those keys that have something; in
+                     RESP3 a map; null if none has */
     MERGE_RANDOM, /* parts [weight, value]: one of the values by weight */
 };
 

@@ -57,6 +57,14 @@ static void drop_empty_last(struct reply *r)
     }
 }
 
+void reply_copy(const struct reply *r, struct buf *out)
+{
+    for (const struct chunk *at = r->first; at; at = at->next) {
+        size_t size = at == r->last ? (size_t)(r->cursor - at->data) : at->size;
+        buf_append(out, at->data, size);
+    }
+}
+
 struct chunk *reply_take(struct reply *r)
 {
     drop_empty_last(r);

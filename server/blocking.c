@@ -2,11 +2,13 @@
 
 #include "server/batch.h"
 #include "server/locked.h"
+#include "server/merge_parts.h"
 #include "server/server.h"
 #include "server/session_wait.h"
 #include "server/worker.h"
 #include "shard/cmd/args.h"
 #include "shard/cmd/families.h"
+#include "shard/cmd/stream_read.h"
 
 enum blocking_mode { BLOCKING_ALONE, BLOCKING_CLAIM, BLOCKING_ASK };
 
@@ -29,6 +31,7 @@ struct blocking_part {
     struct gather waiting; /* the request itself */
     struct gather_part waiting_part;
     struct wait_report report;
+    struct buf content;             /* what came with the report */
     struct turn_point settle_since; /* of the last question */
 };
 
@@ -44,7 +47,8 @@ struct control {
 
 enum blocking_phase {
     BLOCKING_WAITS,   /* until every part is settled */
-    BLOCKING_TRIES,   /* mode ask: the command runs */
+    BLOCKING_TRIES,   /* mode ask: the command runs; the first run under locks */
+    BLOCKING_HOLDS,   /* it has found nothing; the keys are held until its parts wait */
     BLOCKING_COMMITS, /* claims are being served and dropped */
 };
 
@@ -62,10 +66,15 @@ struct blocking {
     enum blocking_phase phase;
     bool is_spread; /* its keys live on several shards */
     bool is_advancing, must_look_again;
+    bool is_unlocking; /* the first run has not come back */
     bool has_end, has_reply;
+    struct locked *holding; /* in phase HOLDS */
     bool must_try; /* mode ask: there was something before whatever may have ended the waiting */
     enum session_wait_end end;
     struct wait_id id;
+    uint64_t first_hash; /* of argv[first_index] */
+    uint32_t first_index;
+    uint8_t tracked_flag;
     struct buf reply;
     struct bytes again_argv[2];
     uint16_t part_count;
@@ -82,6 +91,7 @@ static size_t blocking_bytes(uint16_t part_count)
 static void blocking_free(struct blocking *op)
 {
     struct netloop *nl = &op->worker->net;
+    for (uint16_t i = 0; i < op->part_count; i++) buf_clear(&op->parts[i].content);
     payload_unref(op->input);
     buf_clear(&op->reply);
     nl->errands--;
@@ -97,20 +107,27 @@ static void take_reply(struct blocking *op, struct bytes reply)
     op->has_reply = true;
 }
 
+static void take_report(struct blocking_part *part, struct bytes reply)
+{
+    memcpy(&part->report, reply.data, sizeof part->report);
+    buf_append(&part->content, reply.data + sizeof part->report,
+               reply.size - sizeof part->report);
+}
+
 /* The part's own request: a report, the client's reply, or nothing: it was settled. */
 static void waiting_answered(struct gather *g)
 {
     struct blocking_part *part = container_of(g, struct blocking_part, waiting);
     struct blocking *op = part->op;
     struct bytes reply = gather_part_bytes(g, 0, &g->netloop->flatten);
-    bool is_report = reply.size == sizeof part->report && reply.data[0] == 0;
+    bool is_report = reply.size >= sizeof part->report && reply.data[0] == 0;
     if (is_report && op->mode == BLOCKING_ALONE)
         op->mode = BLOCKING_ASK; /* a move that got stuck */
     bool is_gone = op->mode == BLOCKING_ASK && part->is_asked_to_settle;
     part->state = is_report && !is_gone ? PART_CLAIMS : PART_IS_OVER;
     if (is_report) op->must_try = op->mode == BLOCKING_ASK;
     if (is_report)
-        memcpy(&part->report, reply.data, sizeof part->report);
+        take_report(part, reply);
     else if (reply.size > 0)
         take_reply(op, reply);
     gather_release_parts(g);
@@ -306,22 +323,87 @@ static bool is_unsettled(const struct blocking *op)
     return false;
 }
 
-static bool claims(const struct blocking_part *part)
+/* With content there is nothing to end. */
+static bool holds_key(const struct blocking_part *part)
 {
-    return part->state == PART_CLAIMS;
+    return part->state == PART_CLAIMS && part->content.size == 0;
+}
+
+/* What the first run has found on any shard. */
+struct first_run {
+    const struct blocking *op;
+    struct bytes parts[ROUTER_SHARDS_MAX];
+    uint16_t *key_parts;
+    uint32_t key_count;
+};
+
+static void first_run_add_key(void *context, uint32_t index, const struct key_spec *spec)
+{
+    UNUSED const struct key_spec *any = spec;
+    struct first_run *f = context;
+    const struct blocking *op = f->op;
+    uint64_t hash;
+    uint16_t shard = router_shard(&op->worker->server->router, op->argv[index], &hash), part = 0;
+    while (op->parts[part].shard != shard) part++;
+    f->key_parts[f->key_count++] = part;
+}
+
+static bool is_first(const struct blocking_part *part)
+{
+    return part->state == PART_CLAIMS && part->report.is_first;
+}
+
+/* NULL: no part is an error. */
+static const struct blocking_part *first_error(const struct blocking *op)
+{
+    const struct blocking_part *found = NULL;
+    for (uint16_t i = 0; i < op->part_count; i++) {
+        const struct blocking_part *part = &op->parts[i];
+        if (!is_first(part) || part->content.data[0] != '-') continue;
+        if (!found || part->report.index < found->report.index) found = part;
+    }
+    return found;
+}
+
+static void merge_first_run(struct blocking *op)
+{
+    struct netloop *nl = &op->worker->net;
+    struct first_run f = {.op = op};
+    struct reply out = netloop_reply(nl, op->resp);
+    f.key_parts = mem_alloc(&nl->mem, op->argc * sizeof *f.key_parts);
+    for (uint16_t i = 0; i < op->part_count; i++)
+        if (is_first(&op->parts[i])) f.parts[i] = buf_view(&op->parts[i].content);
+    command_each_key(op->route->command, op->argv, op->argc, first_run_add_key, &f);
+    merge_found(&nl->mem,
+                &(struct found_parts){f.parts, op->part_count, f.key_parts, f.key_count}, &out);
+    reply_copy(&out, &op->reply);
+    op->has_reply = true;
+    netloop_reply_drop(nl, &out);
+    mem_free(&nl->mem, f.key_parts, op->argc * sizeof *f.key_parts);
+}
+
+static void take_content(struct blocking *op, const struct blocking_part *winner)
+{
+    const struct blocking_part *failed = first_error(op);
+    if (failed || !winner->report.is_first)
+        take_reply(op, buf_view(&(failed ? failed : winner)->content));
+    else
+        merge_first_run(op);
 }
 
 /* The claims end; nothing else of this operation is under way. */
 static bool commit(struct blocking *op)
 {
-    if (!reserve(op, claims)) return false;
+    if (!reserve(op, holds_key)) return false;
     op->phase = BLOCKING_COMMITS;
     bool is_wanted = op->wait.session && !op->has_reply;
     const struct blocking_part *winner = is_wanted ? earliest_claim(op) : NULL;
+    if (winner && winner->content.size > 0) take_content(op, winner);
     for (uint16_t i = 0; i < op->part_count; i++) {
         struct blocking_part *part = &op->parts[i];
-        if (part->state != PART_CLAIMS) continue;
-        part->state = PART_IS_OVER;
+        bool is_held = holds_key(part);
+        if (part->state == PART_CLAIMS) part->state = PART_IS_OVER;
+        if (!is_held) continue;
         struct control *c = control_make(part, 3);
         c->argv[0] = BYTES_LITERAL("claim");
         c->argv[1] = bytes_make(&op->id, sizeof op->id);
@@ -405,7 +487,9 @@ static bool try_command(struct blocking *op)
         .route = op->route, .argv = op->argv, .argc = op->argc, .db = op->db, .resp = op->resp};
     op->phase = BLOCKING_TRIES;
     op->must_try = false;
-    if (locked_run_alone(op->worker, &c, op->input, op, tried)) return true;
+    if (locked_run_alone(op->worker, &c, op->input,
+                         &(struct locked_caller){.who = op, .on_reply = tried}))
+        return true;
     op->phase = BLOCKING_WAITS;
     op->must_try = true;
     wait_for_credit(op);
@@ -430,13 +514,94 @@ static bool go_on_waiting(struct blocking *op)
     return true;
 }
 
-/* ---- from event to event ---- */
-
 enum step { STEP_WAIT, STEP_AGAIN, STEP_OVER };
+
+static bool any_part(const struct blocking_part *part)
+{
+    UNUSED const struct blocking_part *any = part;
+    return true;
+}
+
+/* The command itself, to each of its shards. */
+static void send_parts(struct blocking *op, uint8_t more_flags)
+{
+    uint8_t flags = REQUEST_MAY_WAIT | op->tracked_flag | more_flags;
+    if (op->mode == BLOCKING_CLAIM) flags |= REQUEST_CLAIM;
+    if (op->mode == BLOCKING_ASK) flags |= REQUEST_ASK;
+    for (uint16_t i = 0; i < op->part_count; i++) {
+        struct blocking_part *part = &op->parts[i];
+        part->state = PART_WAITS;
+        gather_arm(op, &part->waiting, &part->waiting_part, waiting_answered);
+        turn_add_part(&op->worker->net, part->shard, &part->waiting, 0,
+                      &(struct turn_request){.command = op->route->command,
+                                             .argv = op->argv,
+                                             .argc = op->argc,
+                                             .command_id = op->route->id,
+                                             .db = op->db,
+                                             .hash = op->first_hash,
+                                             .hashed_index = op->first_index,
+                                             .resp = op->resp,
+                                             .flags = flags,
+                                             .argv_is_stable = true,
+                                             .is_same_command = i > 0});
+    }
+}
+
+/* ---- first run under locks: XREADGROUP ---- */
+
+/* The keys are still held, so nobody comes between. */
+static enum step begin_under_locks(struct blocking *op)
+{
+    struct locked *holding = op->holding;
+    bool is_wanted = op->wait.session && !op->has_end;
+    if (is_wanted && !reserve(op, any_part)) return STEP_WAIT;
+    if (is_wanted) send_parts(op, REQUEST_COMMIT);
+    op->phase = BLOCKING_WAITS;
+    op->holding = NULL;
+    locked_read_end(holding);
+    return STEP_AGAIN;
+}
+
+static void found_nothing(struct locked *locked)
+{
+    struct blocking *op = locked->caller;
+    op->holding = locked;
+    op->phase = BLOCKING_HOLDS;
+    advance(op);
+}
+
+/* With a reply that counts, or behind begin_under_locks. */
+static void ran_under_locks(struct locked *locked)
+{
+    struct blocking *op = locked->caller;
+    op->is_unlocking = false;
+    if (op->phase == BLOCKING_TRIES) {
+        op->phase = BLOCKING_WAITS;
+        take_reply(op, buf_view(&locked->reply));
+    }
+    advance(op);
+}
+
+static void run_under_locks(struct blocking *op)
+{
+    struct batch_command c = {.route = op->route,
+                              .argv = op->argv,
+                              .argc = op->argc,
+                              .db = op->db,
+                              .resp = op->resp,
+                              .flags = op->tracked_flag};
+    op->phase = BLOCKING_TRIES;
+    op->is_unlocking = true;
+    CHECK(locked_run_alone(op->worker, &c, op->input,
+                           &(struct locked_caller){op, ran_under_locks, found_nothing}));
+}
+
+/* ---- from event to event ---- */
 
 static enum step step(struct blocking *op)
 {
     if (op->phase == BLOCKING_TRIES) return STEP_WAIT;
+    if (op->phase == BLOCKING_HOLDS) return begin_under_locks(op);
     if (op->must_try && !op->has_reply && op->wait.session)
         return try_command(op) ? STEP_AGAIN : STEP_WAIT;
     bool has_claim = op->mode == BLOCKING_CLAIM && earliest_claim(op);
@@ -445,7 +610,7 @@ static enum step step(struct blocking *op)
         return was_tried && go_on_waiting(op) ? STEP_AGAIN : STEP_WAIT;
     }
     if (settle(op)) return STEP_AGAIN;
-    if (is_unsettled(op)) return STEP_WAIT;
+    if (is_unsettled(op) || op->is_unlocking) return STEP_WAIT;
     if (!has_claim) return STEP_OVER;
     return commit(op) ? STEP_AGAIN : STEP_WAIT;
 }
@@ -531,44 +696,51 @@ static struct blocking *blocking_create(struct session *s, const struct route *r
     op->reply.mem = &w->net.mem;
     op->part_count = part_count;
     for (uint16_t i = 0; i < part_count; i++)
-        op->parts[i] = (struct blocking_part){.op = op, .shard = places->shards[i]};
+        op->parts[i] = (struct blocking_part){.op = op,
+                                              .shard = places->shards[i],
+                                              .state = PART_IS_OVER,
+                                              .content = {.mem = &w->net.mem}};
+    op->first_hash = places->first_hash;
+    op->first_index = places->first_index;
+    op->tracked_flag = session_tracked_flag(s, route->command);
     op->again_argv[0] = BYTES_LITERAL("again");
     op->again_argv[1] = bytes_make(&op->id, sizeof op->id);
     w->net.errands++;
     return op;
 }
 
-static void send_parts(struct blocking *op, const struct places *places)
+static bool is_read_of_group(const struct command *c)
 {
-    uint8_t flags = REQUEST_MAY_WAIT;
-    if (op->mode == BLOCKING_CLAIM) flags |= REQUEST_CLAIM;
-    if (op->mode == BLOCKING_ASK) flags |= REQUEST_ASK;
-    for (uint16_t i = 0; i < op->part_count; i++) {
-        struct blocking_part *part = &op->parts[i];
-        gather_arm(op, &part->waiting, &part->waiting_part, waiting_answered);
-        turn_add_part(&op->worker->net, part->shard, &part->waiting, 0,
-                      &(struct turn_request){.command = op->route->command,
-                                             .argv = op->argv,
-                                             .argc = op->argc,
-                                             .command_id = op->route->id,
-                                             .db = op->db,
-                                             .hash = places->first_hash,
-                                             .hashed_index = places->first_index,
-                                             .resp = op->resp,
-                                             .flags = flags,
-                                             .argv_is_stable = true,
-                                             .is_same_command = i > 0});
-    }
+    return c->merge == MERGE_FOUND && c->flags & CMD_WRITE;
+}
+
+bool blocking_may_wait(const struct command *c, const struct bytes *argv, uint32_t argc)
+{
+    struct stream_reader reader;
+    if (c->timeout) return true;
+    return c->merge == MERGE_FOUND &&
+           stream_read_is_plain(argv, argc, is_read_of_group(c), &reader) && reader.blocks;
 }
 
 /* False: the arguments are wrong, which the handler will say. */
+static bool read_timeout(const struct command *c, const struct resp_reader *r, int64_t *timeout_ms)
+{
+    struct stream_reader reader;
+    if (c->merge != MERGE_FOUND) {
+        int64_t at = c->timeout < 0 ? (int64_t)r->argc + c->timeout : c->timeout;
+        return arg_timeout(r->argv[at], timeout_ms) == OK;
+    }
+    CHECK(stream_read_is_plain(r->argv, r->argc, is_read_of_group(c), &reader));
+    *timeout_ms = reader.timeout_ms;
+    return true;
+}
+
 static bool read_arguments(struct session *s, const struct route *route, struct places *places,
                            int64_t *timeout_ms)
 {
     const struct resp_reader *r = &s->conn.reader;
     const struct command *c = route->command;
-    int64_t at = c->timeout < 0 ? (int64_t)r->argc + c->timeout : c->timeout;
-    if (arg_timeout(r->argv[at], timeout_ms) != OK) return false;
+    if (!read_timeout(c, r, timeout_ms)) return false;
     *places = (struct places){.router = &session_worker(s)->server->router, .argv = r->argv};
     return command_each_key(c, r->argv, r->argc, add_place, places) && places->count > 0;
 }
@@ -593,6 +765,9 @@ bool blocking_dispatch(struct session *s, const struct route *route)
     op->argv = op->input->argv;
     memcpy(op->argv, r->argv, op->argc * sizeof *op->argv);
     session_wait_begin(s, &op->wait, timeout_ms);
-    send_parts(op, &places);
+    if (op->mode == BLOCKING_CLAIM && is_read_of_group(route->command))
+        run_under_locks(op);
+    else
+        send_parts(op, 0);
     return true;
 }

@@ -9,6 +9,10 @@
  *             command runs as any other over several shards (locked.h), and if somebody else was
  *             faster it goes on waiting in its old place
  *
+ * An XREAD over several shards is a claim whose parts bring what they have found; what was there at
+ * once is merged. An XREADGROUP must find a group in every stream before it takes anything from any:
+ * it runs under locks first (locked_read.c), and its parts begin to wait before these end.
+ *
  * shard/wait.h says what the shards do. The end of the time, CLIENT UNBLOCK and the end of the
  * connection are questions to the shards as well: what was served before stands.
  *
@@ -21,5 +25,7 @@
 
 #include "server/session.h"
 
+/* Whether it is for blocking_dispatch: if it finds nothing, it waits. */
+bool blocking_may_wait(const struct command *c, const struct bytes *argv, uint32_t argc);
 /* False: no credit; the connection should stall. */
 MUST_USE bool blocking_dispatch(struct session *s, const struct route *route);

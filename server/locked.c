@@ -9,6 +9,7 @@
 #include "server/worker.h"
 #include "shard/cmd/families.h"
 #include "shard/cmd/sort_args.h"
+#include "shard/cmd/stream_read.h"
 
 static void round_send(struct locked *op);
 static void round_resume(struct stuck *stuck);
@@ -33,6 +34,7 @@ void locked_free(struct locked *op)
     buf_clear(&op->reply);
     buf_clear(&op->names);
     buf_clear(&op->move_mode);
+    if (op->read_argv) mem_free(mem, op->read_argv, op->read_argv_count * sizeof *op->read_argv);
     op->gather.netloop->errands--;
     mem_free(mem, op, sizeof *op);
 }
@@ -192,7 +194,7 @@ static void effect_depart(struct locked *op, uint16_t shard, const struct locked
         k->is_written && shard != k->shard ? BYTES_LITERAL("d") : BYTES_LITERAL("-");
 }
 
-static void effects_unlock(struct locked *op)
+void effects_unlock(struct locked *op)
 {
     if (op->is_held) return;
     for (uint16_t i = 0; i < op->participant_count; i++) {
@@ -249,7 +251,7 @@ static void effects_emit(struct locked *op)
 
 /* ---- give back ---- */
 
-static void gave_back(struct gather *g)
+void gave_back(struct gather *g)
 {
     struct locked *op = container_of(g, struct locked, gather);
     struct netloop *nl = g->netloop;
@@ -474,6 +476,10 @@ static void locked_now(struct gather *g)
         first_run(op, 0);
         return;
     }
+    if (op->is_read) {
+        locked_read_run(op);
+        return;
+    }
     for (uint32_t k = 0; k < op->key_count; k++) {
         if (op->keys[k].report.data[0] != '-') continue;
         effects_fail(op, op->keys[k].report);
@@ -588,6 +594,7 @@ bool locked_arguments_fit(const struct worker *w, const struct command *c, const
     const struct locked_move *move = locked_move_find(c);
     uint16_t db;
     if (is_copy(c)) return copy_database(w, argv, argc, &db);
+    if (c->merge == MERGE_FOUND) return locked_read_fits(c, argv, argc);
     return !move || move->fits(argv, argc);
 }
 
@@ -652,6 +659,8 @@ static bool locked_plan(struct locked *op)
     }
     op->move = locked_move_find(c);
     if (op->move) op->move->plan(op);
+    op->is_read = c->merge == MERGE_FOUND;
+    if (op->is_read) locked_read_plan(op);
     return true;
 }
 
@@ -708,17 +717,23 @@ enum err locked_hold(struct locked *op, struct session *s)
     return OK;
 }
 
+/* What changes nothing and can only fail for a type needs no locks. */
+static bool is_xread(const struct command *c, const struct bytes *argv, uint32_t argc,
+                     struct stream_reader *r)
+{
+    return c->merge == MERGE_FOUND && !(c->flags & CMD_WRITE) &&
+           stream_read_is_plain(argv, argc, false, r);
+}
+
 bool coord_locked(struct session *s, const struct route *route)
 {
+    struct stream_reader reader;
     if (session_worker(s)->server->router.shard_count == 1)
         return session_dispatch_to_shard_of_key(s, route);
     if (sort_has_external_keys(route->command, s->conn.reader.argv, s->conn.reader.argc))
         return coord_sort_external(s, route);
-    /* Streams may be long: what only reads some entries need not bring copies of all. */
-    uint32_t first;
-    if (route->command->merge == MERGE_FOUND &&
-        xread_is_plain(s->conn.reader.argv, s->conn.reader.argc, &first))
-        return coord_fan_out_found(s, route, first);
+    if (is_xread(route->command, s->conn.reader.argv, s->conn.reader.argc, &reader))
+        return coord_fan_out_found(s, route, reader.first_key);
     struct locked *op = locked_create_for(s, route);
     if (!locked_plan(op)) {
         locked_free(op);
@@ -760,11 +775,12 @@ void locked_run(const struct batch *b, void *caller, void (*on_reply)(struct loc
 }
 
 bool locked_run_alone(struct worker *w, const struct batch_command *c, struct payload *input,
-                      void *caller, void (*on_reply)(struct locked *op))
+                      const struct locked_caller *caller)
 {
     struct locked *op = locked_create(w, c);
-    op->caller = caller;
-    op->on_reply = on_reply;
+    op->caller = caller->who;
+    op->on_reply = caller->on_reply;
+    op->on_nothing = caller->on_nothing;
     CHECK(locked_plan(op));
     if (!reserve_participants(op)) {
         locked_free(op);

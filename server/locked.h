@@ -13,6 +13,8 @@
  * LMPOP and ZMPOP change one key only, the first that is there: the lock turn tells which, and the
  * handler runs on its shard, where the keys in front of it are not there either.
  *
+ * XREAD and XREADGROUP read their keys where they live: locked_read.c.
+ *
  * Under a holding (held.h) the keys are held already: the values are fetched instead, and nothing
  * is unlocked. Commands that move one element need no guests: locked_move.c.
  *
@@ -81,6 +83,11 @@ struct locked {
     const struct locked_move *move; /* NULL: by guests */
     bool takes_first;               /* runs where the first of its keys lives that is there */
     uint32_t first_key;             /* which that is */
+    bool is_read;                   /* locked_read.c */
+    void (*on_nothing)(struct locked *op); /* of a read: it has found nothing, and goes on with
+                                              locked_read_end; NULL: it replies null */
+    struct bytes *read_argv;               /* of all participants */
+    uint64_t read_argv_count;
     struct buf move_mode;
     struct bytes *argv;
     uint32_t argc;
@@ -147,11 +154,29 @@ void locked_run(const struct batch *b, void *caller, void (*on_reply)(struct loc
 /* Runs a command whose keys live on several shards on behalf of somebody else than a connection
  * that has just sent it. `input`, in which the arguments lie, is counted once more. False: nothing
  * was done for want of credit. */
+struct locked_caller {
+    void *who;
+    void (*on_reply)(struct locked *op);
+    void (*on_nothing)(struct locked *op); /* of a read, or NULL */
+};
 MUST_USE bool locked_run_alone(struct worker *w, const struct batch_command *c,
-                               struct payload *input, void *caller,
-                               void (*on_reply)(struct locked *op));
+                               struct payload *input, const struct locked_caller *caller);
 
-/* ---- for locked_move.c ---- */
+/* ---- for locked_move.c and locked_read.c ---- */
+
+/* Every participant unlocks, if it has locked. */
+void effects_unlock(struct locked *op);
+/* The last round is over: the reply. */
+void gave_back(struct gather *g);
+
+/* XREAD and XREADGROUP. False: the handler will say what is wrong. */
+bool locked_read_fits(const struct command *c, const struct bytes *argv, uint32_t argc);
+/* Sets the modes of the keys. */
+void locked_read_plan(struct locked *op);
+/* The reports are there. */
+void locked_read_run(struct locked *op);
+/* After on_nothing: unlocks, and replies null. */
+void locked_read_end(struct locked *op);
 
 /* How a command that moves one element runs over two shards: LMOVE, RPOPLPUSH, SMOVE and their
  * like. */

@@ -181,37 +181,50 @@ static bool is_found(struct bytes value)
     return value.data[0] == '*' && value.data[1] != '-';
 }
 
-static uint64_t count_found(const struct merge_input *in)
+/* A pair is an array of RESP2, and stands without a head in a map. NULL: they are only counted. */
+static uint64_t walk_found(struct bytes *rest, const uint16_t *key_parts, uint32_t key_count,
+                           struct reply *out)
 {
-    struct key_walk w;
     uint64_t count = 0;
-    key_walk_begin(&w, in);
-    for (uint32_t k = 0; k < in->key_count; k++) count += is_found(key_walk_next(&w, k));
-    key_walk_end(&w);
+    for (uint32_t k = 0; k < key_count; k++) {
+        struct bytes *part = &rest[key_parts[k]];
+        if (part->size == 0) continue;
+        struct bytes value = bytes_make(part->data, reply_value_bytes(*part));
+        *part = bytes_make(part->data + value.size, part->size - value.size);
+        if (!is_found(value)) continue;
+        count++;
+        if (!out) continue;
+        size_t head = out->resp == 2 ? 0 : line_bytes(value);
+        reply_raw(out, value.data + head, value.size - head);
+    }
     return count;
 }
 
-/* A pair is an array of RESP2, and stands without a head in a map. */
-static void merge_found(const struct merge_input *in, struct reply *out)
+bool merge_found(struct mem *mem, const struct found_parts *found, struct reply *out)
 {
-    uint64_t count = count_found(in);
+    size_t size = found->part_count * sizeof(struct bytes);
+    struct bytes *rest = mem_alloc(mem, size);
+    memcpy(rest, found->parts, size);
+    uint64_t count = walk_found(rest, found->key_parts, found->key_count, NULL);
     if (count == 0) {
         reply_null_array(out);
-        return;
-    }
-    struct key_walk w;
-    key_walk_begin(&w, in);
-    if (out->resp == 2) {
+    } else if (out->resp == 2) {
         reply_array(out, count);
     } else {
         reply_map(out, count);
     }
-    for (uint32_t k = 0; k < in->key_count; k++) {
-        struct bytes value = key_walk_next(&w, k);
-        if (!is_found(value)) continue;
-        size_t head = out->resp == 2 ? 0 : line_bytes(value);
-        reply_raw(out, value.data + head, value.size - head);
-    }
+    memcpy(rest, found->parts, size);
+    walk_found(rest, found->key_parts, found->key_count, out);
+    mem_free(mem, rest, size);
+    return count > 0;
+}
+
+static void merge_found_gathered(const struct merge_input *in, struct reply *out)
+{
+    struct key_walk w;
+    key_walk_begin(&w, in);
+    struct found_parts found = {w.rest, in->gather->part_count, in->key_parts, in->key_count};
+    merge_found(&in->gather->netloop->mem, &found, out);
     key_walk_end(&w);
 }
 
@@ -318,7 +331,7 @@ void merge_parts(const struct merge_input *in, struct reply *out)
         merge_digest(in, scratch, out);
         return;
     case MERGE_FOUND:
-        merge_found(in, out);
+        merge_found_gathered(in, out);
         return;
     case MERGE_RANDOM:
         merge_random(in, scratch, out);

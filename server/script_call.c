@@ -3,11 +3,14 @@
 #include <lua.h>
 
 #include "base/text.h"
+#include "server/blocking.h"
 #include "server/server.h"
 #include "server/worker.h"
 #include "shard/cmd/sort_args.h"
 
 #define FIRST_KEY 3
+#define XREAD_WAITS "ERR xread command is not allowed with BLOCK option from scripts"
+#define XREADGROUP_WAITS "ERR xreadgroup command is not allowed with BLOCK option from scripts"
 
 static struct script_op *op_of(struct lua_run *run)
 {
@@ -158,6 +161,8 @@ static enum call_state check_call(struct script_op *op, struct lua_call *call)
     bool is_elsewhere = c->plan == PLAN_MAIN || (c->plan == PLAN_NET && c->flags & CMD_DEFERS);
     if (c->flags & CMD_NO_SCRIPT || is_elsewhere || c->plan == PLAN_SCRIPT)
         return refuse(call, "ERR This Redis command is not allowed from script");
+    if (c->merge == MERGE_FOUND && blocking_may_wait(c, call->argv, call->argc))
+        return refuse(call, c->flags & CMD_WRITE ? XREADGROUP_WAITS : XREAD_WAITS);
     enum call_state state = check_write(op, call);
     return state == CALL_DONE ? check_memory(op, call) : state;
 }

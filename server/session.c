@@ -455,7 +455,8 @@ static bool dispatch_by_plan(struct session *s, const struct route *route)
     case PLAN_ALL_SHARDS:
         return coord_all_shards(s, route);
     case PLAN_LOCKED:
-        if (route->command->timeout) return blocking_dispatch(s, route);
+        if (blocking_may_wait(route->command, s->conn.reader.argv, s->conn.reader.argc))
+            return blocking_dispatch(s, route);
         return coord_locked(s, route);
     case PLAN_SCRIPT:
         return coord_script(s, route);

@@ -558,6 +558,7 @@ void keyspace_flush(struct shard *sh, uint32_t db)
     struct database *d = database_of(sh, db);
     if (!d) return;
     if (unlikely(sh->watches.key_count > 0)) watch_mark_database(sh, db, db);
+    wait_note_database(sh, db);
     counter_add(&sh->counters.changes, d->keys.count);
     if (d->keys.count > 0) journal_flush_database(sh, db);
     if (!snapshot_keep_table(sh, d)) free_list_dict(sh, &d->keys);

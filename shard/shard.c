@@ -236,6 +236,14 @@ static void publish_index_bytes(struct shard *sh)
     counter_set(&sh->counters.index_bytes, bytes);
 }
 
+/* For those that wait for a key that has expired, or was evicted. */
+static void serve_between_turns(struct shard *sh)
+{
+    if (likely(!wait_is_due(sh))) return;
+    wait_serve_slow(sh, (struct turn_point){sh->turn_position, UINT64_MAX});
+    shard_send_late(sh);
+}
+
 bool shard_background(struct shard *sh)
 {
     bool must_free = free_list_pending(sh->free_list) > 0,
@@ -253,6 +261,7 @@ bool shard_background(struct shard *sh)
     if (must_evict) more |= evict_step(sh);
     if (must_defrag) more |= defrag_step(sh);
     if (must_walk) more |= snapshot_step(sh);
+    serve_between_turns(sh);
     journal_flush(sh);
     counter_add(&sh->counters.busy_ticks, env_ticks() - started);
     return more;

@@ -63,7 +63,8 @@ struct wait_key {
     struct dlist queue; /* of places, in the order of arrival */
     struct dlist ready; /* while it is noted */
     bool is_noted;
-    bool is_served; /* right now: it must not go */
+    bool is_served;        /* right now: it must not go */
+    uint32_t absence_seen; /* places in the queue whose rule does */
     uint32_t db;
     uint32_t name_size;
     char name[];
@@ -86,6 +87,9 @@ struct waiter {
     const struct wait_rule *rule;
     struct wait_place *places; /* NULL: it stands in no queue */
     uint32_t place_count, place_capacity;
+    char *resolved;       /* arguments that were replaced */
+    size_t resolved_bytes;
+    struct chunk *early;  /* of a shared rule: what it gets by its claim */
     bool is_asked;        /* its coordinator has been told that a key is ready, and tries */
     uint32_t claim_index; /* the key that is held for it; 0: none */
     uint64_t claim_token;
@@ -239,6 +243,7 @@ static void leave_queues(struct shard *sh, struct waiter *w)
 {
     for (uint32_t i = 0; i < w->place_count; i++) {
         dlist_remove(&w->places[i].link);
+        w->places[i].key->absence_seen -= w->rule->sees_absence;
         key_drop_if_unused(sh, w->places[i].key);
     }
     if (w->places) mem_free(&sh->mem, w->places, w->place_capacity * sizeof *w->places);
@@ -253,6 +258,8 @@ static void waiter_free(struct shard *sh, struct waiter *w)
     if (is_claimant(w)) sh->waits.claimants--;
     chain_remove(sh, &sh->waits.waiters, &w->chain);
     parked_free(sh, &w->parked);
+    if (w->early) chunk_free_chain(&sh->mem, w->early);
+    if (w->resolved) mem_free(&sh->mem, w->resolved, w->resolved_bytes);
     mem_free(&sh->mem, w, sizeof *w);
 }
 
@@ -272,15 +279,31 @@ static void make_moot(struct shard *sh, const struct waiter *w)
     }
 }
 
-static void report(struct shard *sh, const struct waiter *w, struct turn_point since,
-                   uint32_t index)
+/* What a shared rule has read goes along. */
+static void append_early(struct shard *sh, struct waiter *w, struct reply *out)
+{
+    for (const struct chunk *at = w->early; at; at = at->next)
+        if (at->size > 0) reply_raw(out, at->data, at->size);
+    if (w->early) chunk_free_chain(&sh->mem, w->early);
+    w->early = NULL;
+}
+
+static void report(struct shard *sh, struct waiter *w, struct turn_point since, uint32_t index)
 {
     struct reply out;
-    struct wait_report content = {0, since, index};
+    struct wait_report head = {0, since, index, false};
     make_moot(sh, w);
     reply_init(&out, NULL, &sh->mem);
-    reply_raw(&out, &content, sizeof content);
+    reply_raw(&out, &head, sizeof head);
+    append_early(sh, w, &out);
     parked_answer(sh, &w->parked, &out);
+}
+
+void wait_report_first(struct shard *sh, const struct request *rq, uint32_t index,
+                       struct reply *out)
+{
+    struct wait_report head = {0, parked_point(sh, rq), index, true};
+    reply_raw(out, &head, sizeof head);
 }
 
 /* Nobody else may touch the key until it is decided. */
@@ -296,6 +319,12 @@ static void claim(struct shard *sh, struct waiter *w, uint32_t index, struct tur
 /* The key will be let go as soon as that is possible; it may be for the next in its queue. */
 static void unclaim(struct shard *sh, struct waiter *w)
 {
+    if (w->rule->is_shared) {
+        if (w->early) chunk_free_chain(&sh->mem, w->early);
+        w->early = NULL;
+        w->claim_index = 0;
+        return;
+    }
     struct key k = request_key(sh, &w->parked.request, w->claim_index);
     struct spare *spare = mem_alloc(&sh->mem, sizeof *spare);
     spare->token = w->claim_token;
@@ -330,6 +359,20 @@ static void run_for_key(struct shard *sh, struct waiter *w, uint32_t index, stru
     sh->waits.serving = 0;
 }
 
+/* The key is not held: what the claim is worth is read now. `claims` is what it is certain or in
+ * doubt about: holdings of that point that come before it. */
+static void claim_shared(struct shard *sh, struct waiter *w, uint32_t index,
+                         struct turn_point since, uint64_t claims)
+{
+    struct reply out;
+    reply_init(&out, NULL, &sh->mem);
+    run_for_key(sh, w, index, &out);
+    w->early = reply_take(&out);
+    w->claim_index = index;
+    w->claim_since = since;
+    w->claim_number = claims + 1;
+}
+
 static void serve(struct shard *sh, struct waiter *w, uint32_t index)
 {
     struct reply out;
@@ -349,11 +392,29 @@ static void release_claim(struct shard *sh, struct waiter *w)
     locks_release(sh, token);
 }
 
+/* What it gets has been read. */
+static void conclude_shared(struct shard *sh, struct waiter *w)
+{
+    struct reply out;
+    if (is_claimant(w)) {
+        report(sh, w, w->claim_since, w->claim_index);
+    } else {
+        reply_init(&out, NULL, &sh->mem);
+        append_early(sh, w, &out);
+        parked_answer(sh, &w->parked, &out);
+    }
+    waiter_free(sh, w);
+}
+
 /* Its claim is certain: served here, or by its coordinator. */
 static void conclude(struct shard *sh, struct waiter *w)
 {
     dlist_remove(&w->tentative);
     leave_queues(sh, w);
+    if (w->rule->is_shared) {
+        conclude_shared(sh, w);
+        return;
+    }
     if (is_claimant(w)) {
         report(sh, w, w->claim_since, w->claim_index);
         return;
@@ -367,7 +428,7 @@ static void conclude(struct shard *sh, struct waiter *w)
 
 /* ---- beginning to wait ---- */
 
-static bool is_here(const struct shard *sh, const struct key *k)
+bool wait_is_here(const struct shard *sh, const struct key *k)
 {
     return bytes_shard(k->name, k->hash, sh->keys.seed, sh->shard_count) == sh->id;
 }
@@ -397,7 +458,7 @@ static uint32_t find_existing(struct shard *sh, struct request *rq, const struct
     bool only_here = rq->flags & REQUEST_CLAIM;
     for (uint32_t i = keys->first; i < keys->first + keys->count; i++) {
         struct key k = request_key(sh, rq, i);
-        if (only_here && !is_here(sh, &k)) continue;
+        if (only_here && !wait_is_here(sh, &k)) continue;
         bool must_queue = rq->flags & REQUEST_MAY_WAIT && is_taken(sh, &k);
         if (!must_queue && keyspace_peek(sh, &k)) return i;
     }
@@ -410,6 +471,7 @@ static void join_queue(struct waiter *w, struct wait_key *wk, uint32_t index)
     if (!dlist_is_empty(&wk->queue) && last->waiter == w) return; /* the same key twice */
     struct wait_place *place = &w->places[w->place_count++];
     *place = (struct wait_place){.key = wk, .waiter = w, .index = index};
+    wk->absence_seen += w->rule->sees_absence;
     dlist_push_back(&wk->queue, &place->link);
 }
 
@@ -420,8 +482,25 @@ static void join_queues(struct shard *sh, struct waiter *w, const struct wait_ke
     w->places = mem_alloc(&sh->mem, keys->count * sizeof *w->places);
     for (uint32_t i = keys->first; i < keys->first + keys->count; i++) {
         struct key k = request_key(sh, rq, i);
-        if (rq->flags & REQUEST_CLAIM && !is_here(sh, &k)) continue;
+        if (rq->flags & REQUEST_CLAIM && !wait_is_here(sh, &k)) continue;
         join_queue(w, key_find_or_make(sh, &k), i);
+    }
+}
+
+/* The waiter's arguments are its own. */
+static void resolve_arguments(struct shard *sh, struct waiter *w, const struct wait_keys *keys,
+                              const struct bytes *resolved)
+{
+    struct bytes *argv = w->parked.request.argv + keys->first + keys->count;
+    for (uint32_t i = 0; i < keys->count; i++) w->resolved_bytes += resolved[i].size;
+    if (w->resolved_bytes == 0) return;
+    char *at = w->resolved = mem_alloc(&sh->mem, w->resolved_bytes);
+    for (uint32_t i = 0; i < keys->count; i++) {
+        struct bytes text = resolved[i];
+        if (!text.data) continue;
+        memcpy(at, text.data, text.size);
+        argv[i] = bytes_make(at, text.size);
+        at += text.size;
     }
 }
 
@@ -435,8 +514,8 @@ static void take_bounds(struct shard *sh, struct waiter *w)
     }
 }
 
-static void begin(struct shard *sh, struct request *rq, const struct wait_keys *keys,
-                  uint32_t ready_index)
+static struct waiter *begin(struct shard *sh, struct request *rq, const struct wait_keys *keys,
+                            uint32_t ready_index)
 {
     struct waiter *w = mem_alloc(&sh->mem, sizeof *w);
     *w = (struct waiter){.rule = keys->rule};
@@ -452,10 +531,18 @@ static void begin(struct shard *sh, struct request *rq, const struct wait_keys *
     if (ready_index && rq->flags & REQUEST_CLAIM) {
         claim(sh, w, ready_index, w->parked.point);
         conclude(sh, w);
-        return;
+        return w;
     }
     join_queues(sh, w, keys);
     if (ready_index) ask(sh, w, ready_index, w->parked.point);
+    return w;
+}
+
+void wait_for_keys(struct shard *sh, struct request *rq, const struct wait_keys *keys,
+                const struct bytes *resolved)
+{
+    struct waiter *w = begin(sh, rq, keys, 0);
+    if (resolved) resolve_arguments(sh, w, keys, resolved);
 }
 
 enum wait_result wait_or_serve(struct shard *sh, struct request *rq, const struct wait_keys *keys,
@@ -510,17 +597,21 @@ static enum served serve_pop(struct shard *sh, struct waiter *w, uint32_t index,
     uint64_t claims = number ? number - 1 : sh->locks.claims_made;
     w->claim_index = index; /* the question is about the others */
     bool is_known = is_certain(sh, w, point, claims);
+    bool is_shared = w->rule->is_shared;
     w->claim_index = 0;
     if (is_known && is_here_alone) {
         serve(sh, w, index);
         return SERVED_ONE;
     }
-    claim(sh, w, index, point);
+    if (is_shared)
+        claim_shared(sh, w, index, point, claims);
+    else
+        claim(sh, w, index, point);
     if (is_known)
         conclude(sh, w);
     else
         dlist_push_back(&sh->waits.tentative, &w->tentative);
-    return SERVED_KEY_IS_TAKEN;
+    return is_shared ? SERVED_ONE : SERVED_KEY_IS_TAKEN;
 }
 
 /* False: later, when whoever holds the key lets go. */
@@ -531,7 +622,9 @@ static bool serve_key(struct shard *sh, struct wait_key *wk, struct turn_point p
     dlist_each_safe (link, &wk->queue) {
         const struct wait_place *place = container_of(link, struct wait_place, link);
         struct waiter *w = place->waiter;
-        if (!keyspace_peek(sh, &k)) return true;
+        bool is_there = keyspace_peek(sh, &k);
+        if (!is_there && wk->absence_seen == 0) return true;
+        if (!is_there && !w->rule->sees_absence) continue;
         if (turn_point_before(w->bound, point)) continue;
         if (!key_has_something(sh, w, &k, place->index)) continue;
         enum served served = w->rule->target ? serve_move(sh, w, place->index, point, is_now)

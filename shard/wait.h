@@ -22,6 +22,9 @@
  * another of its keys becomes ready, it may turn out that the first was ready for it before. So the
  * other one is held for it, too, until that is certain.
  *
+ * A waiter that only reads (XREAD) does not take anything away from those behind it. So no key is
+ * held for it: what it would get is read at once, and travels with its claim.
+ *
  * A waiter that also writes another key (BLMOVE) is served at once only if that key lives here,
  * too, and nothing stands between. Otherwise its coordinator is told that its key is ready
  * (REQUEST_ASK says that this must be so), it keeps its place in the queue, and its coordinator
@@ -44,10 +47,13 @@ struct shard;
 
 /* How a command waits. */
 struct wait_rule {
-    /* Whether the key at argv[index], which exists, has something for the request. */
+    /* Whether the key at argv[index] has something for the request. It exists, if the rule does not
+     * see absence. */
     bool (*is_ready)(struct shard *sh, const struct request *rq, const struct key *k,
                      uint32_t index);
-    uint32_t target; /* the argument with the key that it writes besides; 0: none */
+    uint32_t target;   /* the argument with the key that it writes besides; 0: none */
+    bool is_shared;    /* it only reads: whoever comes later gets the same */
+    bool sees_absence; /* a key that goes is something for it: an error */
 };
 
 /* Of which keys: argv[first] and those that follow. */
@@ -84,7 +90,10 @@ struct wait_id {
 struct wait_report {
     uint64_t mark; /* 0: no reply of a command starts with that byte */
     struct turn_point since;
-    uint64_t index; /* of the key among the arguments */
+    uint64_t index;    /* of the key among the arguments */
+    uint64_t is_first; /* found, or an error, when the command was first run */
+    /* What follows is the reply for the key; of the first run one value for each key of this shard,
+     * or the error. Nothing: the key is held, and the claim must be ended. */
 };
 
 void waits_init(struct waits *w);
@@ -102,6 +111,23 @@ enum wait_result {
 };
 MUST_USE enum wait_result wait_or_serve(struct shard *sh, struct request *rq,
                                         const struct wait_keys *keys, uint32_t *index);
+
+/* For handlers that look for themselves. The key that they are run for once more; 0: they run for
+ * the first time. */
+static inline uint32_t wait_served_key(const struct waits *w)
+{
+    return w->serving;
+}
+/* There was nothing: the request, which may, waits from here on. Return OK without a reply.
+ * `resolved`: what stands for argv[first + count + i] from now on; without data: what stands there.
+ * NULL: nothing changes. */
+void wait_for_keys(struct shard *sh, struct request *rq, const struct wait_keys *keys,
+                const struct bytes *resolved);
+/* Whether the key lives here: of a request with REQUEST_CLAIM only such keys are looked at. */
+bool wait_is_here(const struct shard *sh, const struct key *k);
+/* Of such a request: there was something when it was first run. `content` is appended to it. */
+void wait_report_first(struct shard *sh, const struct request *rq, uint32_t index,
+                       struct reply *out);
 
 /* For the keyspace: a key has changed so that somebody may be waiting for that. */
 void wait_note_slow(struct shard *sh, const struct key *k);

@@ -54,10 +54,6 @@ MUST_USE enum err lcs_reply(const struct lcs_request *lr, const struct request *
                             struct reply *out);
 enum err lcs_reply_wrong_type(struct reply *out);
 
-/* [any] Whether an XREAD need not wait, and could only fail for the type of a value, so that it can
- * be split by key: argv[*first] is the first key. */
-bool xread_is_plain(const struct bytes *argv, uint32_t argc, uint32_t *first);
-
 /* Not for clients: rows by index, for coordinators. */
 extern const struct command_family internal_family;
 #define LOCK_MODE_BYTES 3 /* of an argument: the mode and the database */

@@ -32,12 +32,14 @@
  * Modes: "d" reports the value and its deadline (array of two, or null if there is none), "-"
  * nothing (null), "e" 1 if the key is there, 2 if it may expire, else null, "l" and "r" the first
  * and the last element of a list, "m" whether a set has the member that follows, "L" and "S"
- * nothing, but an error unless there is a list or a set or no key. Behind the mode stand the two
+ * nothing, but an error unless there is a list or a set or no key, "x" the same of a stream, and
+ * "g" of one that must have the group whose name follows. Behind the mode stand the two
  * bytes of the database that it looks at. Numbers travel as the bytes that they are.
  */
 #include "base/block.h"
 #include "base/text.h"
 #include "shard/cmd/families.h"
+#include "shard/cmd/stream_read.h"
 #include "shard/notify.h"
 #include "shard/object.h"
 #include "shard/shard.h"
@@ -110,6 +112,14 @@ static void report_typed(struct shard *sh, const struct key *k, struct bytes mod
         report_member(e, bytes_make(mode.data + LOCK_MODE_BYTES, mode.size - LOCK_MODE_BYTES), out);
 }
 
+static void report_readable(struct shard *sh, const struct key *k, struct bytes mode,
+                            struct reply *out)
+{
+    struct bytes group = bytes_make(mode.data + LOCK_MODE_BYTES, mode.size - LOCK_MODE_BYTES);
+    if (stream_read_check_or_reply(sh, k, mode.data[0] == 'g' ? &group : NULL, out))
+        reply_null(out);
+}
+
 static void report_existence(const struct entry *e, struct reply *out)
 {
     if (e)
@@ -133,6 +143,8 @@ static void report_key(struct shard *sh, const struct request *rq, uint32_t inde
         report_existence(keyspace_peek(sh, &k), out);
     else if (mode.data[0] == 'd')
         report_value(sh, keyspace_peek(sh, &k), out);
+    else if (mode.data[0] == 'x' || mode.data[0] == 'g')
+        report_readable(sh, &k, mode, out);
     else
         report_typed(sh, &k, mode, out);
 }

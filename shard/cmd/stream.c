@@ -462,7 +462,7 @@ static const struct command commands[] = {
     {.name = "xread", .on_shard = cmd_xread, .arity = -4, .plan = PLAN_LOCKED, .merge = MERGE_FOUND, .flags = CMD_READ | CMD_BLOCKING | CMD_MOVABLE_KEYS, .acl = ACL_STREAM, .keys = KEYS_STREAMS(KEY_RO | KEY_ACCESS, 1),
      .since = "5.0.0", .group = "stream", .complexity = "O(log N + M) for each stream, M of N entries being returned",
      .summary = "Returns the entries of several streams that come after given ids."},
-    {.name = "xreadgroup", .on_shard = cmd_xreadgroup, .arity = -7, .plan = PLAN_LOCKED, .flags = CMD_WRITE | CMD_BLOCKING | CMD_MOVABLE_KEYS, .acl = ACL_STREAM, .keys = KEYS_STREAMS(KEY_RO | KEY_ACCESS | KEY_CHANGED, 4),
+    {.name = "xreadgroup", .on_shard = cmd_xreadgroup, .arity = -7, .plan = PLAN_LOCKED, .merge = MERGE_FOUND, .flags = CMD_WRITE | CMD_BLOCKING | CMD_MOVABLE_KEYS, .acl = ACL_STREAM, .keys = KEYS_STREAMS(KEY_RO | KEY_ACCESS | KEY_CHANGED, 4),
      .since = "5.0.0", .group = "stream", .complexity = "O(log N + M log P) for each stream, M of N entries being returned, P pending ones",
      .summary = "Returns entries that a group has not got yet, or those pending for a consumer."},
     {.name = "xack", .on_shard = cmd_xack, .arity = -4, .plan = PLAN_ONE_SHARD, .flags = CMD_WRITE | CMD_EFFECT | CMD_FAST, .acl = ACL_STREAM, .keys = KEYS_FIRST(KEY_RW | KEY_UPDATE),

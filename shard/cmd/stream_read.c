@@ -9,7 +9,7 @@
 
 static bool error(struct reply *out, enum err e)
 {
-    if (e != OK) reply_err(out, e);
+    if (e != OK && out) reply_err(out, e);
     return e == OK;
 }
 
@@ -38,16 +38,19 @@ static bool read_keys_or_reply(const struct request *rq, uint32_t index, struct 
     r->first_key = index + 1;
     r->key_count = words / 2;
     if (words % 2 == 0) return true;
-    reply_error(out, "ERR Unbalanced XREAD list of streams: for each stream key an ID or '$' must "
-                     "be specified.");
+    if (out)
+        reply_error(out, "ERR Unbalanced XREAD list of streams: for each stream key an ID or '$' "
+                         "must be specified.");
     return false;
 }
 
 static bool of_group_or_reply(const char *option, bool by_group, struct reply *out)
 {
     if (by_group) return true;
-    reply_error(out, "ERR The %s option is only supported by XREADGROUP. You called XREAD instead.",
-                option);
+    if (out)
+        reply_error(out,
+                    "ERR The %s option is only supported by XREADGROUP. You called XREAD instead.",
+                    option);
     return false;
 }
 
@@ -82,41 +85,44 @@ bool stream_reader_parse_or_reply(const struct request *rq, bool by_group, struc
     }
     if (r->first_key == 0) return error(out, ERR_SYNTAX);
     if (!by_group || r->by_group) return true;
-    reply_error(out, "ERR Missing GROUP option for XREADGROUP");
+    if (out) reply_error(out, "ERR Missing GROUP option for XREADGROUP");
     return false;
 }
 
-bool xread_is_plain(const struct bytes *argv, uint32_t argc, uint32_t *first)
+bool stream_read_is_plain(const struct bytes *argv, uint32_t argc, bool by_group,
+                          struct stream_reader *r)
 {
-    uint32_t i = 1;
-    int64_t count;
+    const struct request rq = {.argv = (void *)(uintptr_t)argv, .argc = argc};
     struct stream_id id;
-    while (i + 1 < argc && bytes_equal_nocase(argv[i], "count") &&
-           text_to_i64(argv[i + 1], &count)) {
-        i += 2;
+    if (!stream_reader_parse_or_reply(&rq, by_group, r, NULL)) return false;
+    struct bytes special = by_group ? BYTES_LITERAL(">") : BYTES_LITERAL("$");
+    for (uint32_t i = 0; i < r->key_count; i++) {
+        struct bytes after = argv[r->first_key + r->key_count + i];
+        if (!bytes_equal(after, special) && !stream_id_parse(after, 0, &id, NULL)) return false;
     }
-    if (i >= argc || !bytes_equal_nocase(argv[i], "streams")) return false;
-    uint32_t words = argc - ++i;
-    if (words == 0 || words % 2 != 0) return false;
-    for (uint32_t at = i + words / 2; at < argc; at++) {
-        bool is_last = bytes_equal(argv[at], BYTES_LITERAL("$"));
-        if (!is_last && !stream_id_parse(argv[at], 0, &id, NULL)) return false;
-    }
-    *first = i;
-    return true;
+    return r->key_count > 0;
 }
 
 /* ---- where to go on ---- */
 
-static bool group_exists_or_reply(const struct stream_reader *r, const struct stream_target *t,
-                                  struct reply *out)
+static bool group_exists_or_reply(const struct bytes *group, const struct stream *s,
+                                  const struct key *k, struct reply *out)
 {
-    if (!r->by_group || (t->s && stream_group_find(t->s, r->group))) return true;
+    if (!group || (s && stream_group_find(s, *group))) return true;
     reply_error(out,
                 "NOGROUP No such key '%.*s' or consumer group '%.*s' in XREADGROUP with GROUP "
                 "option",
-                (int)t->key.name.size, t->key.name.data, (int)r->group.size, r->group.data);
+                (int)k->name.size, k->name.data, (int)group->size, group->data);
     return false;
+}
+
+bool stream_read_check_or_reply(struct shard *sh, const struct key *k, const struct bytes *group,
+                                struct reply *out)
+{
+    struct entry *entry;
+    enum err e = keyspace_peek_typed(sh, k, TYPE_STREAM, &entry);
+    if (e == ERR_WRONG_TYPE) return error(out, e);
+    return group_exists_or_reply(group, e == OK ? stream_of(entry) : NULL, k, out);
 }
 
 /* "$" */
@@ -149,7 +155,8 @@ bool stream_reader_after_or_reply(struct shard *sh, const struct request *rq,
     uint32_t key_at = r->first_key + number, id_at = key_at + r->key_count;
     struct stream_target t;
     if (!error(out, stream_target_read(sh, rq, key_at, &t))) return false;
-    if (!group_exists_or_reply(r, &t, out)) return false;
+    const struct bytes *group = r->by_group ? &r->group : NULL;
+    if (!group_exists_or_reply(group, t.s, &t.key, out)) return false;
     if (arg_is_char(rq, id_at, '$')) return last_id_or_reply(r, t.s, after, out);
     if (arg_is_char(rq, id_at, '>')) return new_id_or_reply(r, after, out);
     return arg_stream_id_or_reply(rq, id_at, out, after);
@@ -279,61 +286,185 @@ enum err stream_reader_read(struct shard *sh, const struct stream_reader *r, con
     return OK;
 }
 
-/* ---- commands ---- */
+/* ---- waiting ---- */
 
-/* A part of a command that was split: one value per key, null where there is nothing. */
-static enum err read_part(struct shard *sh, const struct request *rq, const struct stream_reader *r,
-                          const struct stream_id *after, struct reply *out)
+static bool has_entry_behind(const struct stream *s, struct stream_id after)
 {
-    for (uint32_t i = 0; i < r->key_count; i++) {
-        bool found;
-        struct key k = request_key(sh, rq, r->first_key + i);
-        CHECK(stream_reader_read(sh, r, &k, after[i], out, &found) == OK);
-        if (!found) reply_null_array(out);
-    }
-    return OK;
+    struct stream_iterator it;
+    struct stream_entry e;
+    if (stream_id_compare(s->last_id, after) <= 0 || !stream_id_next(&after)) return false;
+    stream_iterator_init(&it, s, after, STREAM_ID_MAX, false);
+    return stream_iterator_next(&it, &e);
 }
 
-static enum err read_keys(struct shard *sh, const struct request *rq, const struct stream_reader *r,
-                          const struct stream_id *after, struct reply *out)
+static struct stream *stream_at(struct shard *sh, const struct key *k)
 {
-    struct collection keys;
-    enum err e = OK;
-    collection_begin(&keys, sh, out);
-    for (uint32_t i = 0; i < r->key_count && e == OK; i++) {
-        bool found = false;
-        struct key k = request_key(sh, rq, r->first_key + i);
-        e = stream_reader_read(sh, r, &k, after[i], &keys.items, &found);
-        keys.count += found;
-    }
-    if (e != OK || keys.count == 0) {
-        collection_drop(&keys, sh);
-        if (e == OK) reply_null_array(out);
-        return e;
-    }
-    stream_reader_head(out, keys.count);
-    collection_end(&keys, sh, out);
-    return OK;
+    struct entry *e = keyspace_peek(sh, k);
+    return e && entry_type(e) == TYPE_STREAM ? stream_of(e) : NULL;
 }
 
-/* All ids are read before anything is delivered. */
-static enum err run(struct shard *sh, const struct request *rq, bool by_group, struct reply *out)
+static bool has_more(struct shard *sh, const struct request *rq, const struct key *k,
+                     uint32_t index)
 {
     struct stream_reader r;
-    if (!stream_reader_parse_or_reply(rq, by_group, &r, out)) return OK;
-    size_t size = r.key_count * sizeof(struct stream_id);
-    struct stream_id *after = mem_try_alloc(&sh->mem, size);
-    if (!after) return ERR_ALLOC;
-    bool is_good = true;
-    for (uint32_t i = 0; i < r.key_count && is_good; i++) {
-        is_good = stream_reader_after_or_reply(sh, rq, &r, i, &after[i], out);
+    struct stream_id after;
+    const struct stream *s = stream_at(sh, k);
+    if (!s) return false;
+    CHECK(stream_reader_parse_or_reply(rq, false, &r, NULL));
+    CHECK(stream_id_parse(rq->argv[index + r.key_count], 0, &after, NULL));
+    return has_entry_behind(s, after);
+}
+
+/* Whoever waits with a group waits for new entries of all its keys, or for an error. */
+static bool has_new_or_error(struct shard *sh, const struct request *rq, const struct key *k,
+                             uint32_t index)
+{
+    UNUSED uint32_t any = index;
+    struct stream_reader r;
+    const struct stream *s = stream_at(sh, k);
+    CHECK(stream_reader_parse_or_reply(rq, true, &r, NULL));
+    const struct stream_group *g = s ? stream_group_find(s, r.group) : NULL;
+    return !g || has_entry_behind(s, g->last_id);
+}
+
+static const struct wait_rule read_rule = {.is_ready = has_more, .is_shared = true};
+static const struct wait_rule group_rule = {.is_ready = has_new_or_error, .sees_absence = true};
+
+/* The ids are what they were when the command was first run: "$" is none. */
+static enum err begin_to_wait(struct shard *sh, struct request *rq, const struct stream_reader *r,
+                              const struct stream_id *after)
+{
+    struct wait_keys keys = {r->by_group ? &group_rule : &read_rule, r->first_key, r->key_count};
+    size_t size = r->key_count * (sizeof(struct bytes) + STREAM_ID_TEXT_BYTES_MAX);
+    char *room = r->by_group ? NULL : mem_try_alloc(&sh->mem, size);
+    if (!room && !r->by_group) return ERR_ALLOC;
+    struct bytes *resolved = (struct bytes *)(void *)room;
+    char *at = room + r->key_count * sizeof *resolved;
+    for (uint32_t i = 0; i < r->key_count && room; i++, at += STREAM_ID_TEXT_BYTES_MAX) {
+        bool is_open = arg_is_char(rq, r->first_key + r->key_count + i, '$');
+        resolved[i] = is_open ? bytes_make(at, stream_id_text(after[i], at)) : (struct bytes){0};
     }
+    wait_for_keys(sh, rq, &keys, resolved);
+    if (room) mem_free(&sh->mem, room, size);
+    return OK;
+}
+
+/* ---- commands ---- */
+
+/* What an XREAD or XREADGROUP does now. */
+struct reading_run {
+    struct shard *shard;
+    struct request *rq;
+    struct stream_reader reader;
+    struct stream_id *after; /* by key */
+    uint32_t from, to;       /* of these keys */
+    bool only_here;          /* and of these only what lives here */
+};
+
+static bool is_meant(const struct reading_run *r, uint32_t i)
+{
+    struct key k = request_key(r->shard, r->rq, r->reader.first_key + i);
+    return !r->only_here || wait_is_here(r->shard, &k);
+}
+
+/* All ids are read before anything is delivered. False: the error is written, at key *failed. */
+static bool read_ids_or_reply(struct reading_run *r, struct reply *out, uint32_t *failed)
+{
+    for (uint32_t i = r->from; i < r->to; i++) {
+        if (!is_meant(r, i)) continue;
+        *failed = i;
+        if (!stream_reader_after_or_reply(r->shard, r->rq, &r->reader, i, &r->after[i], out))
+            return false;
+    }
+    return true;
+}
+
+/* What all keys have. With `with_null` one value per key, null where there is nothing. */
+static enum err collect(struct reading_run *r, bool with_null, struct collection *keys)
+{
     enum err e = OK;
-    if (is_good) {
-        r.is_part = rq->flags & REQUEST_PART;
-        e = r.is_part ? read_part(sh, rq, &r, after, out) : read_keys(sh, rq, &r, after, out);
+    for (uint32_t i = r->from; i < r->to && e == OK; i++) {
+        bool found = false;
+        struct key k = request_key(r->shard, r->rq, r->reader.first_key + i);
+        if (!is_meant(r, i)) continue;
+        e = stream_reader_read(r->shard, &r->reader, &k, r->after[i], &keys->items, &found);
+        if (e == OK && !found && with_null) reply_null_array(&keys->items);
+        keys->count += found;
     }
-    mem_free(&sh->mem, after, size);
+    return e;
+}
+
+/* A part of a command that was split: one value per key. */
+static enum err run_part(struct reading_run *r, struct reply *out)
+{
+    uint32_t failed;
+    if (!read_ids_or_reply(r, out, &failed)) return OK;
+    struct collection keys;
+    collection_begin(&keys, r->shard, out);
+    enum err e = collect(r, true, &keys);
+    if (e != OK)
+        collection_drop(&keys, r->shard);
+    else
+        collection_end(&keys, r->shard, out);
+    return e;
+}
+
+/* The part of one that may wait: its coordinator must know what was there at once. */
+static enum err run_claimant(struct reading_run *r, struct reply *out)
+{
+    uint32_t at = 0;
+    struct collection keys;
+    enum err e = OK;
+    collection_begin(&keys, r->shard, out);
+    bool is_good = read_ids_or_reply(r, &keys.items, &at);
+    if (is_good) e = collect(r, true, &keys);
+    if (e == OK && is_good && keys.count == 0) {
+        collection_drop(&keys, r->shard);
+        return begin_to_wait(r->shard, r->rq, &r->reader, r->after);
+    }
+    if (e != OK) reply_err(&keys.items, e);
+    wait_report_first(r->shard, r->rq, r->reader.first_key + at, out);
+    collection_end(&keys, r->shard, out);
+    return OK;
+}
+
+static enum err run_whole(struct reading_run *r, struct reply *out)
+{
+    uint32_t failed;
+    if (!read_ids_or_reply(r, out, &failed)) return OK;
+    struct collection keys;
+    collection_begin(&keys, r->shard, out);
+    enum err e = collect(r, false, &keys);
+    if (e == OK && keys.count > 0) {
+        stream_reader_head(out, keys.count);
+        collection_end(&keys, r->shard, out);
+        return OK;
+    }
+    collection_drop(&keys, r->shard);
+    if (e != OK) return e;
+    bool may_wait = r->reader.blocks && r->rq->flags & REQUEST_MAY_WAIT;
+    if (may_wait) return begin_to_wait(r->shard, r->rq, &r->reader, r->after);
+    reply_null_array(out);
+    return OK;
+}
+
+static enum err run(struct shard *sh, struct request *rq, bool by_group, struct reply *out)
+{
+    struct reading_run r = {.shard = sh, .rq = rq};
+    if (!stream_reader_parse_or_reply(rq, by_group, &r.reader, out)) return OK;
+    size_t size = r.reader.key_count * sizeof *r.after;
+    r.after = mem_try_alloc(&sh->mem, size);
+    if (!r.after) return ERR_ALLOC;
+    uint32_t served = wait_served_key(&sh->waits);
+    bool is_claimant = !served && rq->flags & REQUEST_CLAIM;
+    r.from = served ? served - r.reader.first_key : 0;
+    r.to = served ? r.from + 1 : r.reader.key_count;
+    r.only_here = is_claimant;
+    r.reader.is_part = is_claimant || rq->flags & REQUEST_PART;
+    enum err e = is_claimant                ? run_claimant(&r, out)
+                 : rq->flags & REQUEST_PART ? run_part(&r, out)
+                                            : run_whole(&r, out);
+    mem_free(&sh->mem, r.after, size);
     return e;
 }
 

@@ -22,7 +22,7 @@ struct stream_reader {
  * entries behind it. */
 #define STREAM_AFTER_DELIVERED STREAM_ID_MAX
 
-/* Reads the options; false: the error is written. */
+/* Reads the options; false: the error is written, if there is an `out`. */
 MUST_USE bool stream_reader_parse_or_reply(const struct request *rq, bool by_group,
                                            struct stream_reader *r, struct reply *out);
 /* Reads the id that belongs to the key with that number (0 the first). "$" becomes the last id of
@@ -39,3 +39,12 @@ MUST_USE enum err stream_reader_read(struct shard *sh, const struct stream_reade
                                      bool *found);
 /* The head of a reply of so many keys. */
 void stream_reader_head(struct reply *out, uint64_t key_count);
+
+/* [any] Whether the command could only fail for what its keys are, so that it can be split by key.
+ */
+MUST_USE bool stream_read_is_plain(const struct bytes *argv, uint32_t argc, bool by_group,
+                                   struct stream_reader *r);
+/* Whether the key can be read: its type, and that it has the group; `group` NULL: XREAD. False: the
+ * error is written. */
+MUST_USE bool stream_read_check_or_reply(struct shard *sh, const struct key *k,
+                                         const struct bytes *group, struct reply *out);
