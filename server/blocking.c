@@ -110,8 +110,7 @@ static void take_reply(struct blocking *op, struct bytes reply)
 static void take_report(struct blocking_part *part, struct bytes reply)
 {
     memcpy(&part->report, reply.data, sizeof part->report);
-    buf_append(&part->content, reply.data + sizeof part->report,
-               reply.size - sizeof part->report);
+    buf_append(&part->content, reply.data + sizeof part->report, reply.size - sizeof part->report);
 }
 
 /* The part's own request: a report, the client's reply, or nothing: it was settled. */
@@ -374,8 +373,8 @@ static void merge_first_run(struct blocking *op)
     for (uint16_t i = 0; i < op->part_count; i++)
         if (is_first(&op->parts[i])) f.parts[i] = buf_view(&op->parts[i].content);
     command_each_key(op->route->command, op->argv, op->argc, first_run_add_key, &f);
-    merge_found(&nl->mem,
-                &(struct found_parts){f.parts, op->part_count, f.key_parts, f.key_count}, &out);
+    merge_found(&nl->mem, &(struct found_parts){f.parts, op->part_count, f.key_parts, f.key_count},
+                &out);
     reply_copy(&out, &op->reply);
     op->has_reply = true;
     netloop_reply_drop(nl, &out);

@@ -10,8 +10,8 @@
  *             faster it goes on waiting in its old place
  *
  * An XREAD over several shards is a claim whose parts bring what they have found; what was there at
- * once is merged. An XREADGROUP must find a group in every stream before it takes anything from any:
- * it runs under locks first (locked_read.c), and its parts begin to wait before these end.
+ * once is merged. An XREADGROUP must find a group in every stream before it takes anything from
+ * any: it runs under locks first (locked_read.c), and its parts begin to wait before these end.
  *
  * shard/wait.h says what the shards do. The end of the time, CLIENT UNBLOCK and the end of the
  * connection are questions to the shards as well: what was served before stands.

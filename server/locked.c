@@ -594,7 +594,6 @@ bool locked_arguments_fit(const struct worker *w, const struct command *c, const
     const struct locked_move *move = locked_move_find(c);
     uint16_t db;
     if (is_copy(c)) return copy_database(w, argv, argc, &db);
-    if (c->merge == MERGE_FOUND) return locked_read_fits(c, argv, argc);
     return !move || move->fits(argv, argc);
 }
 
@@ -659,7 +658,7 @@ static bool locked_plan(struct locked *op)
     }
     op->move = locked_move_find(c);
     if (op->move) op->move->plan(op);
-    op->is_read = c->merge == MERGE_FOUND;
+    op->is_read = locked_read_fits(c, op->argv, op->argc);
     if (op->is_read) locked_read_plan(op);
     return true;
 }

@@ -169,7 +169,8 @@ void effects_unlock(struct locked *op);
 /* The last round is over: the reply. */
 void gave_back(struct gather *g);
 
-/* XREAD and XREADGROUP. False: the handler will say what is wrong. */
+/* XREAD and XREADGROUP. False: it is another one; or an id is wrong, which the handler will say at
+ * its place among what else is wrong: by guests. */
 bool locked_read_fits(const struct command *c, const struct bytes *argv, uint32_t argc);
 /* Sets the modes of the keys. */
 void locked_read_plan(struct locked *op);

@@ -26,7 +26,7 @@ static void read_arguments(const struct locked *op, struct stream_reader *r)
 bool locked_read_fits(const struct command *c, const struct bytes *argv, uint32_t argc)
 {
     struct stream_reader r;
-    return stream_read_is_plain(argv, argc, by_group(c), &r);
+    return c->merge == MERGE_FOUND && stream_read_is_plain(argv, argc, by_group(c), &r);
 }
 
 void locked_read_plan(struct locked *op)

@@ -87,7 +87,7 @@ struct waiter {
     const struct wait_rule *rule;
     struct wait_place *places; /* NULL: it stands in no queue */
     uint32_t place_count, place_capacity;
-    char *resolved;       /* arguments that were replaced */
+    char *resolved; /* arguments that were replaced */
     size_t resolved_bytes;
     struct chunk *early;  /* of a shared rule: what it gets by its claim */
     bool is_asked;        /* its coordinator has been told that a key is ready, and tries */
@@ -539,7 +539,7 @@ static struct waiter *begin(struct shard *sh, struct request *rq, const struct w
 }
 
 void wait_for_keys(struct shard *sh, struct request *rq, const struct wait_keys *keys,
-                const struct bytes *resolved)
+                   const struct bytes *resolved)
 {
     struct waiter *w = begin(sh, rq, keys, 0);
     if (resolved) resolve_arguments(sh, w, keys, resolved);

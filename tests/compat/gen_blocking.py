@@ -2,6 +2,8 @@
 
 Who wakes whom is the business of tests/oracle and tests/e2e."""
 
+import gen_stream
+
 GROUP = "blocking"
 
 COMMANDS = [
@@ -25,6 +27,16 @@ COMMANDS = [
     "4 DEL bkey bkey",
     "1 BLPOP bkey",
     "1 BLMPOP soon 1 bkey",
+    "4 XREAD BLOCK soon_ms STREAMS bstream after",
+    "3 XREAD [COUNT few] BLOCK soon_ms STREAMS bstream {bstream|bkey} after after",
+    "4 XREADGROUP GROUP bgroup member BLOCK soon_ms STREAMS bstream new",
+    "3 XREADGROUP GROUP bgroup member [COUNT few] [NOACK] BLOCK soon_ms STREAMS bstream {bstream|bkey} new {new|after}",
+    "2 XREADGROUP GROUP bgroup member [COUNT few] STREAMS bstream bstream bstream new new {new|0}",
+    "6 XADD bstream nextid f belement",
+    "2 XGROUP CREATE bstream bgroup {0|$} MKSTREAM",
+    "1 XGROUP DESTROY bstream bgroup",
+    "1 XPENDING bstream bgroup",
+    "1 XTRIM bstream MAXLEN 3",
 ]
 
 
@@ -43,6 +55,13 @@ def never(rng):
 ARGUMENTS = {
     "bkey": blocking_key,
     "belement": lambda rng: rng.choice((b"a", b"b", b"c", b"1", b"2", b"x" * 70)),
+    "bstream": lambda rng: rng.choice((b"bstream0", b"bstream1", b"bstream2", b"{t}bstream0", b"{t}bstream1")),
+    "bgroup": lambda rng: rng.choice((b"g", b"h")),
+    "after": lambda rng: rng.choice((b"$", b"$", b"$", b"0", b"1-3", b"1-20", b"1-x", b">")),
+    "new": lambda rng: b">",
+    "nextid": lambda rng: b"1-*",
+    "member": lambda rng: rng.choice((b"alice", b"bob")),
+    "soon_ms": lambda rng: rng.choice((b"1", b"1", b"1", b"-1", b"x")),
     "soon": lambda rng: rng.choice((b"0.001", b"0.002", b"0.0001", b"1e-3", b"0x0.01p0", b".004")),
     "never": never,
     "few": lambda rng: rng.choice((b"1", b"2", b"3", b"1", b"2", b"0", b"-1", b"x")),
@@ -52,6 +71,8 @@ ARGUMENTS = {
 def is_unsafe(words):
     """A wait that would not end soon."""
     name = words[0].upper() if words else b""
+    if name in (b"XREAD", b"XREADGROUP"):
+        return gen_stream.waits_long(words)
     if name in (b"BLMPOP", b"BZMPOP"):
         text = words[1] if len(words) > 1 else b"x"
     elif name in (b"BLPOP", b"BRPOP", b"BZPOPMIN", b"BZPOPMAX", b"BLMOVE", b"BRPOPLPUSH"):

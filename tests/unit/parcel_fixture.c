@@ -94,9 +94,14 @@ struct request *parcel_fixture_add_line(struct parcel_fixture *p, const char *li
     struct buf storage = {.mem = &p->f.shard->mem};
     int count = text_split_words(bytes_of(line), &storage, words, LINE_WORDS_MAX);
     cr_assert(count > 0 && count <= LINE_WORDS_MAX);
-    char name[32] = "";
-    memcpy(name, words[0].data, MIN(words[0].size, sizeof name - 1));
+    char name[64] = "";
+    memcpy(name, words[0].data, MIN(words[0].size, sizeof name / 2 - 1));
     const struct command *row = shard_fixture_row(&p->f, name);
+    if (row && row->subcommands && count > 1) {
+        strcat(name, "|");
+        strncat(name, words[1].data, MIN(words[1].size, sizeof name / 2 - 1));
+        row = shard_fixture_row(&p->f, name);
+    }
     cr_assert_not_null(row, "%s", line);
     struct request *rq = parcel_fixture_add(p, row, (uint32_t)count, words);
     buf_clear(&storage);

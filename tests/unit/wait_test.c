@@ -24,11 +24,13 @@ static void on_late(const struct late_reply *late, struct bytes reply)
     char head[64];
     log_text(head, (size_t)snprintf(head, sizeof head, "%u=", late->run.conn_index));
     struct wait_report report;
-    if (reply.size == sizeof report && reply.data[0] == 0) {
+    if (reply.size >= sizeof report && reply.data[0] == 0) {
         memcpy(&report, reply.data, sizeof report);
         log_text(head,
                  (size_t)snprintf(head, sizeof head, "key %u since %u", (unsigned)report.index,
                                   (unsigned)report.since.position / 2));
+        if (reply.size > sizeof report) log_text(":", 1);
+        log_text(reply.data + sizeof report, reply.size - sizeof report);
     } else {
         log_text(reply.data, reply.size);
     }
@@ -39,8 +41,9 @@ static void start(void)
 {
     p = parcel_fixture_make();
     parcel_fixture_on_late(on_late);
-    const struct command_family *const families[] = {&list_family, &zset_family, &internal_family,
-                                                     &list_blocking_family, &zset_blocking_family};
+    const struct command_family *const families[] = {&list_family,          &zset_family,
+                                                     &internal_family,      &list_blocking_family,
+                                                     &zset_blocking_family, &stream_family};
     for (size_t i = 0; i < ARRAY_LEN(families); i++) shard_fixture_add_family(&p.f, families[i]);
     position = 0;
     late_log[0] = '\0';
@@ -300,6 +303,135 @@ Test(wait, who_begins_to_wait_behind_a_lock_is_no_earlier_than_those_who_wait)
     late("10=*2,$1,a,$1,1, ");
     says("RPUSH a 2", ":1\r\n");
     late("11=*2,$1,a,$1,2, ");
+    finish();
+}
+
+/* ---- streams ---- */
+
+#define ENTRY_OF_A(id) "*1,*2,$1,a,*1,*2,$3," id ",*2,$1,f,$1,v, "
+
+Test(wait, readers_of_a_stream_all_get_the_entry_and_the_last_id_is_that_of_their_place)
+{
+    start();
+    says("XADD a 1-1 f v", "$3\r\n1-1\r\n");
+    waits_as(10, 0, "XREAD BLOCK 0 STREAMS a b $ $");
+    waits_as(11, 0, "XREAD BLOCK 0 STREAMS a 1-2");
+    waits_as(12, 0, "XREAD BLOCK 0 STREAMS b a $ $");
+    says("XADD a 1-2 f v", "$3\r\n1-2\r\n");
+    late("10=" ENTRY_OF_A("1-2") "12=" ENTRY_OF_A("1-2"));
+    says("XADD a 1-3 f v", "$3\r\n1-3\r\n");
+    late("11=" ENTRY_OF_A("1-3"));
+    finish();
+}
+
+Test(wait, a_stream_that_is_gone_or_empty_is_no_news_for_a_reader)
+{
+    start();
+    says("XADD a 1-1 f v", "$3\r\n1-1\r\n");
+    waits_as(10, 0, "XREAD BLOCK 0 STREAMS a $");
+    says("DEL a", ":1\r\n");
+    says("RPUSH a 1", ":1\r\n");
+    says("DEL a", ":1\r\n");
+    says("XADD a MAXLEN 0 5-1 f v", "$3\r\n5-1\r\n");
+    late("");
+    says("XADD a 5-2 f v", "$3\r\n5-2\r\n");
+    late("10=" ENTRY_OF_A("5-2"));
+    finish();
+}
+
+Test(wait, members_of_a_group_get_entries_in_turn_and_an_error_at_its_end)
+{
+    start();
+    says("XGROUP CREATE a g $ MKSTREAM", "+OK\r\n");
+    waits_as(10, 0, "XREADGROUP GROUP g x BLOCK 0 STREAMS a >");
+    waits_as(11, 0, "XREADGROUP GROUP g y NOACK BLOCK 0 STREAMS a >");
+    waits_as(12, 0, "XREADGROUP GROUP g z BLOCK 0 STREAMS a >");
+    waits_as(13, 0, "XREAD BLOCK 0 STREAMS a 1-2");
+    says("XADD a 1-1 f v", "$3\r\n1-1\r\n");
+    late("10=" ENTRY_OF_A("1-1"));
+    says("XADD a 1-2 f v", "$3\r\n1-2\r\n");
+    late("11=" ENTRY_OF_A("1-2"));
+    says("XGROUP DESTROY a g", ":1\r\n");
+    late("12=-NOGROUP No such key 'a' or consumer group 'g' in XREADGROUP with GROUP option, ");
+    says("XADD a 1-3 f v", "$3\r\n1-3\r\n");
+    late("13=" ENTRY_OF_A("1-3"));
+    finish();
+}
+
+Test(wait, a_key_that_goes_is_an_error_for_members_behind_those_who_do_not_care)
+{
+    start();
+    says("XGROUP CREATE a g $ MKSTREAM", "+OK\r\n");
+    waits_as(10, 0, "BLPOP a 0");
+    waits_as(11, 0, "XREADGROUP GROUP g x BLOCK 0 STREAMS a >");
+    says("DEL a", ":1\r\n");
+    late("11=-NOGROUP No such key 'a' or consumer group 'g' in XREADGROUP with GROUP option, ");
+    says("RPUSH a 1", ":1\r\n");
+    late("10=*2,$1,a,$1,1, ");
+    finish();
+}
+
+Test(wait, a_reader_s_claim_brings_its_reply_and_holds_nothing)
+{
+    start();
+    waits_as(10, REQUEST_CLAIM, "XREAD BLOCK 0 STREAMS a b $ $");
+    waits_as(11, REQUEST_CLAIM, "XREAD BLOCK 0 STREAMS b a $ $");
+    says("XADD a 1-1 f v", "$3\r\n1-1\r\n"); /* turn 3 */
+    late("10=key 4 since 3:" ENTRY_OF_A("1-1") "11=key 5 since 3:" ENTRY_OF_A("1-1"));
+    says("XLEN a", ":1\r\n");
+    finish();
+}
+
+Test(wait, a_reader_s_claim_is_in_doubt_while_another_of_its_keys_is_held)
+{
+    start();
+    uint64_t token = 0;
+    waits_as(10, REQUEST_CLAIM, "XREAD BLOCK 0 STREAMS a b $ $");
+    waits_as(11, 0, "XREAD BLOCK 0 STREAMS b a $ $");
+    token = hold("b");                       /* turn 3 */
+    says("XADD a 1-1 f v", "$3\r\n1-1\r\n"); /* turn 4 */
+    says("XADD a 1-2 f v", "$3\r\n1-2\r\n");
+    late("");
+    unlock(token);
+    late("10=key 4 since 4:" ENTRY_OF_A("1-1") "11=" ENTRY_OF_A("1-1"));
+    waits_as(10, REQUEST_CLAIM, "XREAD BLOCK 0 STREAMS a b $ $");
+    token = hold("b");
+    says("XADD a 1-3 f v", "$3\r\n1-3\r\n");
+    run_as(3, REQUEST_COMMIT, "XADD b 7-1 f v"); /* before that, for whoever holds b came first */
+    unlock(token);
+    late("10=key 5 since 8:*1,*2,$1,b,*1,*2,$3,7-1,*2,$1,f,$1,v, ");
+    finish();
+}
+
+Test(wait, the_first_run_of_a_part_tells_what_is_there_or_what_is_wrong)
+{
+    start();
+    says("XADD b 1-1 f v", "$3\r\n1-1\r\n");
+    struct bytes reply =
+        run_as(10, REQUEST_MAY_WAIT | REQUEST_CLAIM, "XREAD BLOCK 0 STREAMS a b 0 0");
+    struct wait_report report;
+    cr_assert_gt(reply.size, sizeof report);
+    memcpy(&report, reply.data, sizeof report);
+    cr_assert(report.mark == 0 && report.is_first && report.since.position == 4);
+    struct bytes rest = bytes_make(reply.data + sizeof report, reply.size - sizeof report);
+    cr_assert(bytes_equal(rest, BYTES_LITERAL("*-1\r\n*2\r\n$1\r\nb\r\n*1\r\n*2\r\n$3\r\n1-1\r\n"
+                                              "*2\r\n$1\r\nf\r\n$1\r\nv\r\n")));
+    says("SET s x", "+OK\r\n");
+    reply = run_as(10, REQUEST_MAY_WAIT | REQUEST_CLAIM, "XREAD BLOCK 0 STREAMS a s 0 0");
+    memcpy(&report, reply.data, sizeof report);
+    cr_assert(report.is_first && report.index == 5);
+    cr_assert_eq(reply.data[sizeof report], '-');
+    finish();
+}
+
+Test(wait, a_reader_is_settled_as_others_are)
+{
+    start();
+    waits_as(10, REQUEST_CLAIM, "XREAD BLOCK 0 STREAMS a b $ $");
+    settle(10, UINT64_MAX, "a");
+    late("10= ");
+    says("XADD a 1-1 f v", "$3\r\n1-1\r\n");
+    late("");
     finish();
 }
 
