@@ -82,7 +82,7 @@ enum command_touches {
     TOUCHES_MEMBER, /* argv[2], if anything */
     TOUCHES_PLACE,  /* of a sorted set: the last argument, and where it stands in the order */
     TOUCHES_FIRST,  /* of a sorted set: the elements with the ranks argv[2] to argv[3] */
-    TOUCHES_LAST,   /* the same from the end */
+    TOUCHES_LAST,   /* the same from the end; of a list: its tail, where others touch the head */
 };
 
 enum acl_category {

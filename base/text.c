@@ -79,27 +79,31 @@ bool text_to_i64(struct bytes text, int64_t *out)
     return true;
 }
 
+static unsigned digit_count(uint64_t value)
+{
+    unsigned n = 1;
+    for (; unlikely(value >= 10000); value /= 10000) n += 4;
+    return n + (value >= 10) + (value >= 100) + (value >= 1000);
+}
+
 size_t text_from_u64(char *out, uint64_t value)
 {
     static const char pairs[] = "00010203040506070809101112131415161718192021222324"
                                 "25262728293031323334353637383940414243444546474849"
                                 "50515253545556575859606162636465666768697071727374"
                                 "75767778798081828384858687888990919293949596979899";
-    char digits[U64_DIGITS_MAX];
-    char *p = digits + sizeof(digits);
+    unsigned size = digit_count(value);
+    char *p = out + size;
     while (value >= 100) {
         p -= 2;
         memcpy(p, &pairs[2 * (value % 100)], 2);
         value /= 100;
     }
     if (value >= 10) {
-        p -= 2;
-        memcpy(p, &pairs[2 * value], 2);
+        memcpy(p - 2, &pairs[2 * value], 2);
     } else {
-        *--p = (char)('0' + value);
+        p[-1] = (char)('0' + value);
     }
-    size_t size = (size_t)(digits + sizeof(digits) - p);
-    memcpy(out, p, size);
     return size;
 }
 

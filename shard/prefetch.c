@@ -4,26 +4,25 @@
 
 #define STEPS_MAX 64 /* a way through a skiplist that is longer goes on without */
 
-/* The root of the value, or NULL. */
-static bool find_value(const struct shard *sh, const struct request *rq, struct value_prefetch *out)
+/* The entry may be another key's: then what is asked for is of no use, but does no harm. */
+static bool find_value(const struct request *rq, const struct entry *e, struct value_prefetch *out)
 {
-    const struct dict *keys = request_dict(sh, rq);
-    if (!keys || rq->hashed_index == 0) return false;
-    const struct entry *e = dict_find(keys, rq->hash, rq->argv[rq->hashed_index]);
-    if (!e || entry_type(e) == TYPE_STRING) return false;
-    *out = (struct value_prefetch){.request = rq,
-                                   .ops = object_ops(entry_type(e)),
-                                   .root = entry_root(e),
-                                   .encoding = entry_encoding(e)};
-    return out->ops->prefetch != NULL;
+    if (!e || rq->hashed_index == 0 || entry_type(e) == TYPE_STRING) return false;
+    out->ops = object_ops(entry_type(e));
+    if (!out->ops->prefetch) return false;
+    out->request = rq;
+    out->root = entry_root(e);
+    out->encoding = entry_encoding(e);
+    return true;
 }
 
-void prefetch_values(const struct shard *sh, const struct request *rq, uint32_t count)
+void prefetch_values(const struct request *rq, struct entry *const *entries, uint32_t count)
 {
     struct value_prefetch values[SHARD_PREFETCH_WINDOW];
     uint32_t n = 0;
     for (uint32_t i = 0; i < count; i++) {
-        if (!request_is_on_collection(&rq[i]) || !find_value(sh, &rq[i], &values[n])) continue;
+        if (!request_is_on_collection(&rq[i]) || !find_value(&rq[i], entries[i], &values[n]))
+            continue;
         __builtin_prefetch(values[n].root);
         __builtin_prefetch((const char *)values[n].root + CACHE_LINE);
         n++;

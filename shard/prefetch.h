@@ -27,13 +27,15 @@ static inline bool request_is_on_collection(const struct request *rq)
     return rq->command->acl & (ACL_LIST | ACL_HASH | ACL_SET | ACL_SORTEDSET);
 }
 
-/* After their entries were asked for: the values of those requests that are on collections. */
-void prefetch_values(const struct shard *sh, const struct request *rq, uint32_t count);
+/* After the entries were asked for: the values of those requests that are on collections.
+ * `entries[i]` is what request i is likely to be about, NULL if nothing. */
+void prefetch_values(const struct request *rq, struct entry *const *entries, uint32_t count);
 
 /* Always inline: gcc takes a function of prefetches for a pure one and drops the calls. */
 static ALWAYS_INLINE void prefetch_window(const struct shard *sh, const struct request *rq,
                                           uint32_t count)
 {
+    struct entry *entries[SHARD_PREFETCH_WINDOW];
     uint32_t on_collections = 0;
     for (uint32_t i = 0; i < count; i++) {
         const struct dict *keys = request_dict(sh, &rq[i]);
@@ -41,8 +43,8 @@ static ALWAYS_INLINE void prefetch_window(const struct shard *sh, const struct r
     }
     for (uint32_t i = 0; i < count; i++) {
         const struct dict *keys = request_dict(sh, &rq[i]);
-        if (keys) dict_prefetch_entry(keys, rq[i].hash);
+        entries[i] = keys ? dict_prefetch_entry(keys, rq[i].hash) : NULL;
         on_collections += request_is_on_collection(&rq[i]);
     }
-    if (on_collections >= PREFETCH_VALUES_MIN) prefetch_values(sh, rq, count);
+    if (on_collections >= PREFETCH_VALUES_MIN) prefetch_values(rq, entries, count);
 }

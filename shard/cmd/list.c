@@ -27,14 +27,21 @@ static void reply_place(struct reply *out, const struct list *l, struct quicklis
 
 /* ---- opening and closing ---- */
 
-/* For writers: an access, but neither a hit nor a miss. */
-static enum err open_list(struct shard *sh, const struct key *k, struct entry **e, struct list *l)
+/* For writers that always change what they find, which then is the access. */
+static enum err open_changing(struct shard *sh, const struct key *k, struct entry **e,
+                              struct list *l)
 {
     enum err err = keyspace_peek_typed(sh, k, TYPE_LIST, e);
-    if (err != OK) return err;
-    keyspace_touch(sh, *e);
-    *l = list_of(*e);
-    return OK;
+    if (err == OK) *l = list_of(*e);
+    return err;
+}
+
+/* For others: an access, but neither a hit nor a miss. */
+static enum err open_list(struct shard *sh, const struct key *k, struct entry **e, struct list *l)
+{
+    enum err err = open_changing(sh, k, e, l);
+    if (err == OK) keyspace_touch(sh, *e);
+    return err;
 }
 
 static enum err find_list(struct shard *sh, const struct key *k, struct list *l)
@@ -123,7 +130,7 @@ static enum err push(struct shard *sh, struct request *rq, struct reply *out, en
     struct entry *e;
     struct list l;
     uint64_t length = 0;
-    enum err err = open_list(sh, &k, &e, &l);
+    enum err err = open_changing(sh, &k, &e, &l);
     if (err == OK) {
         err = push_args(sh, rq, 2, end, &l);
         length = list_length(&l);
@@ -704,15 +711,15 @@ static enum err cmd_lmpop(struct shard *sh, struct request *rq, struct reply *ou
 static const struct command commands[] = {
     {LIST_ROW("lpush", cmd_lpush, -3, CMD_WRITE | CMD_EFFECT | CMD_DENY_OOM | CMD_FAST), .plan = PLAN_ONE_SHARD, .keys = KEYS_FIRST(KEY_RW | KEY_INSERT),
      .since = "1.0.0", .complexity = PUSH_COST, .summary = "Puts values in front of a list, which is made if there is none"},
-    {LIST_ROW("rpush", cmd_rpush, -3, CMD_WRITE | CMD_EFFECT | CMD_DENY_OOM | CMD_FAST), .plan = PLAN_ONE_SHARD, .keys = KEYS_FIRST(KEY_RW | KEY_INSERT),
+    {LIST_ROW("rpush", cmd_rpush, -3, CMD_WRITE | CMD_EFFECT | CMD_DENY_OOM | CMD_FAST), .touches = TOUCHES_LAST, .plan = PLAN_ONE_SHARD, .keys = KEYS_FIRST(KEY_RW | KEY_INSERT),
      .since = "1.0.0", .complexity = PUSH_COST, .summary = "Puts values behind a list, which is made if there is none"},
     {LIST_ROW("lpushx", cmd_lpushx, -3, CMD_WRITE | CMD_EFFECT | CMD_DENY_OOM | CMD_FAST), .plan = PLAN_ONE_SHARD, .keys = KEYS_FIRST(KEY_RW | KEY_INSERT),
      .since = "2.2.0", .complexity = PUSH_COST, .summary = "Puts values in front of a list, if there is one"},
-    {LIST_ROW("rpushx", cmd_rpushx, -3, CMD_WRITE | CMD_EFFECT | CMD_DENY_OOM | CMD_FAST), .plan = PLAN_ONE_SHARD, .keys = KEYS_FIRST(KEY_RW | KEY_INSERT),
+    {LIST_ROW("rpushx", cmd_rpushx, -3, CMD_WRITE | CMD_EFFECT | CMD_DENY_OOM | CMD_FAST), .touches = TOUCHES_LAST, .plan = PLAN_ONE_SHARD, .keys = KEYS_FIRST(KEY_RW | KEY_INSERT),
      .since = "2.2.0", .complexity = PUSH_COST, .summary = "Puts values behind a list, if there is one"},
     {LIST_ROW("lpop", cmd_lpop, -2, CMD_WRITE | CMD_EFFECT | CMD_FAST), .plan = PLAN_ONE_SHARD, .keys = KEYS_FIRST(KEY_RW | KEY_ACCESS | KEY_DELETE),
      .since = "1.0.0", .complexity = "O(1) for each value that is taken", .summary = "Takes the first value of a list, or the first few"},
-    {LIST_ROW("rpop", cmd_rpop, -2, CMD_WRITE | CMD_EFFECT | CMD_FAST), .plan = PLAN_ONE_SHARD, .keys = KEYS_FIRST(KEY_RW | KEY_ACCESS | KEY_DELETE),
+    {LIST_ROW("rpop", cmd_rpop, -2, CMD_WRITE | CMD_EFFECT | CMD_FAST), .touches = TOUCHES_LAST, .plan = PLAN_ONE_SHARD, .keys = KEYS_FIRST(KEY_RW | KEY_ACCESS | KEY_DELETE),
      .since = "1.0.0", .complexity = "O(1) for each value that is taken", .summary = "Takes the last value of a list, or the last few"},
     {LIST_ROW("llen", cmd_llen, 2, CMD_READ | CMD_FAST), .plan = PLAN_ONE_SHARD, .keys = KEYS_FIRST(KEY_RO),
      .since = "1.0.0", .complexity = "O(1)", .summary = "Tells how many values a list has"},

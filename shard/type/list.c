@@ -124,7 +124,7 @@ bool list_try_prepare(struct mem *mem, struct list *l, int32_t limit, uint64_t v
 /* Whether one listpack holds everything. */
 static bool is_single_node(const struct quicklist *q)
 {
-    return q->node_count == 1 && q->first->plain_bytes == 0;
+    return q->node_count == 1 && !q->first->is_plain;
 }
 
 static void become_listpack(struct mem *mem, struct list *l)
@@ -321,15 +321,14 @@ static void digest(const void *root, enum encoding encoding, struct digest *out)
     }
 }
 
-/* The nodes at both ends: their headers, their listpacks, and the last elements. */
+/* The node at the end that the command is about: its header, its listpack, and, at the tail, where
+ * that ends. */
 static bool prefetch(struct value_prefetch *p, unsigned step)
 {
-    if (p->encoding == ENCODING_LISTPACK) {
-        __builtin_prefetch((const char *)p->root + listpack_bytes(p->root) - 2);
-        return false;
-    }
-    quicklist_prefetch_ends(p->root, step);
-    return step + 1 < QUICKLIST_PREFETCH_STEPS;
+    bool at_tail = p->request->command->touches == TOUCHES_LAST;
+    if (p->encoding == ENCODING_QUICKLIST) return quicklist_prefetch_end(p->root, at_tail, step);
+    __builtin_prefetch((const char *)p->root + listpack_bytes(p->root) - 2);
+    return false;
 }
 
 static void *defrag(struct defrag_walk *w, void *root, enum encoding encoding)

@@ -34,8 +34,9 @@ static inline struct list list_of(const struct entry *e)
 }
 static inline void list_store(struct entry *e, const struct list *l)
 {
-    entry_set_root(e, l->root);
-    entry_set_encoding(e, l->encoding);
+    /* The root of a quicklist seldom moves: its entry is not made dirty. */
+    if (entry_root(e) != l->root) entry_set_root(e, l->root);
+    if (entry_encoding(e) != l->encoding) entry_set_encoding(e, l->encoding);
 }
 
 /* Empty. False when there is no memory. */

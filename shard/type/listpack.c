@@ -60,12 +60,15 @@ _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "headers are read as t
 
 static inline uint32_t counted(const struct listpack *lp)
 {
-    return (uint32_t)get_number(bytes_at(lp, COUNT_AT), 2);
+    uint16_t n;
+    memcpy(&n, bytes_at(lp, COUNT_AT), sizeof n);
+    return n;
 }
 
-static void set_total(struct listpack *lp, size_t bytes)
+static inline void set_total(struct listpack *lp, size_t bytes)
 {
-    put_number(writable_at(lp, 0), bytes, 4);
+    uint32_t n = (uint32_t)bytes;
+    memcpy(lp, &n, sizeof n);
 }
 
 /* Once unknown, it stays so: what is left is not known without a walk. */
@@ -74,7 +77,8 @@ static void change_count(struct listpack *lp, uint64_t removed, uint64_t added)
     uint64_t n = counted(lp);
     if (n == COUNT_UNKNOWN) return;
     n = n - removed + added;
-    put_number(writable_at(lp, COUNT_AT), MIN(n, (uint64_t)COUNT_UNKNOWN), 2);
+    uint16_t word = (uint16_t)MIN(n, (uint64_t)COUNT_UNKNOWN);
+    memcpy(writable_at(lp, COUNT_AT), &word, sizeof word);
 }
 
 /* ---- decoding ---- */
@@ -184,7 +188,7 @@ static struct coded code_integer(int64_t n)
     return c;
 }
 
-static struct coded code_text(struct bytes text)
+static ALWAYS_INLINE struct coded code_text(struct bytes text)
 {
     struct coded c = {.text = text};
     if (text.size <= TEXT_6_BYTES_MAX) {
@@ -202,21 +206,43 @@ static struct coded code_text(struct bytes text)
     return c;
 }
 
-static struct coded code(struct bytes text)
+static ALWAYS_INLINE struct coded code(struct bytes text)
 {
     int64_t n;
     if (text.size <= TEXT_I64_BYTES_MAX && text_to_i64(text, &n)) return code_integer(n);
     return code_text(text);
 }
 
-static void write_coded(uint8_t *p, const struct coded *c)
+/* Texts of 16 to 32 bytes, the most common ones, need no call. */
+static ALWAYS_INLINE void put_text(uint8_t *p, struct bytes text)
 {
-    memcpy(p, c->head, c->head_bytes);
+    if (text.size - 16 <= 16) {
+        uint64_t words[4];
+        memcpy(words, text.data, 16);
+        memcpy(words + 2, text.data + text.size - 16, 16);
+        memcpy(p, words, 16);
+        memcpy(p + text.size - 16, words + 2, 16);
+    } else if (text.size) {
+        memcpy(p, text.data, text.size);
+    }
+}
+
+static ALWAYS_INLINE void write_coded(uint8_t *p, const struct coded *c)
+{
+    if (likely(c->head_bytes == 1)) {
+        *p = c->head[0];
+    } else {
+        memcpy(p, c->head, c->head_bytes);
+    }
     p += c->head_bytes;
-    if (c->text.size) memcpy(p, c->text.data, c->text.size);
+    put_text(p, c->text);
     p += c->text.size;
     size_t size = coded_size(c);
     unsigned n = back_bytes(size);
+    if (likely(n == 1)) {
+        *p = (uint8_t)size;
+        return;
+    }
     for (unsigned i = 0; i < n; i++) {
         p[n - 1 - i] = (uint8_t)((size & 127) | (i < n - 1 ? 128 : 0));
         size >>= 7;
@@ -231,13 +257,17 @@ static size_t block_bytes(size_t bytes)
     return mem_class_bytes(bytes);
 }
 
-struct listpack *listpack_try_create(struct mem *mem)
+static void make_empty(struct listpack *lp)
 {
-    struct listpack *lp = mem_try_alloc(mem, block_bytes(LISTPACK_EMPTY_BYTES));
-    if (!lp) return NULL;
     set_total(lp, LISTPACK_EMPTY_BYTES);
     put_number(writable_at(lp, COUNT_AT), 0, 2);
     *writable_at(lp, LISTPACK_HEADER_BYTES) = END;
+}
+
+struct listpack *listpack_try_create(struct mem *mem)
+{
+    struct listpack *lp = mem_try_alloc(mem, block_bytes(LISTPACK_EMPTY_BYTES));
+    if (lp) make_empty(lp);
     return lp;
 }
 
@@ -601,137 +631,155 @@ struct listpack *listpack_try_split(struct mem *mem, struct listpack **lp, uint3
     return other;
 }
 
-/* ---- a listpack with a gap in front ---- */
+/* ---- a listpack with room at both ends ---- */
 
-/* Of what the elements take: a gap beyond it is given back. */
-#define GAP_SHARE_MAX 4
-#define GAP_SPARED_BYTES 64 /* is never too much */
+#define GROWTH_BYTES_MAX 65536 /* at a time */
+#define SPARED_BYTES 64        /* are never too much room */
 
-/* What a gap takes of bytes that are free. */
-static uint32_t gap_size(size_t free_bytes)
+struct listpack_block listpack_block_of(struct listpack *lp)
 {
-    return (uint32_t)MIN(free_bytes, (size_t)LISTPACK_GAP_BYTES_MAX);
+    return (struct listpack_block){.lp = lp, .bytes = (uint32_t)listpack_allocated(lp)};
 }
 
-size_t listpack_gap_allocated(const struct listpack *lp, uint32_t gap)
+bool listpack_block_try_create(struct mem *mem, size_t bytes, bool at_head,
+                               struct listpack_block *out)
 {
-    return block_bytes(gap + total_bytes(lp));
+    bytes = block_bytes(MAX(bytes, (size_t)LISTPACK_EMPTY_BYTES));
+    uint8_t *start = mem_try_alloc(mem, bytes);
+    if (!start) return false;
+    size_t gap = at_head ? MIN(bytes - LISTPACK_EMPTY_BYTES, (size_t)LISTPACK_GAP_BYTES_MAX) : 0;
+    *out = (struct listpack_block){(struct listpack *)(start + gap), (uint32_t)gap,
+                                   (uint32_t)bytes};
+    make_empty(out->lp);
+    return true;
 }
 
-void listpack_gap_free(struct mem *mem, struct listpack *lp, uint32_t gap)
+static uint8_t *block_start(const struct listpack_block *b)
 {
-    if (lp) mem_free(mem, writable_at(lp, 0) - gap, listpack_gap_allocated(lp, gap));
+    return writable_at(b->lp, 0) - b->gap;
 }
 
-/* Puts the listpack behind `new_gap` bytes in a block of that size, which may be the old one. */
-static bool gap_move(struct mem *mem, struct listpack **lp, uint32_t *gap, size_t new_block,
-                     uint32_t new_gap)
+void listpack_block_free(struct mem *mem, struct listpack_block *b)
 {
-    size_t block = listpack_gap_allocated(*lp, *gap);
-    uint8_t *start = writable_at(*lp, 0) - *gap, *moved = start;
-    if (new_block != block) {
-        moved = mem_try_alloc(mem, new_block);
+    if (b->lp) mem_free(mem, block_start(b), b->bytes);
+}
+
+struct listpack *listpack_block_fit(struct mem *mem, struct listpack_block *b)
+{
+    uint8_t *start = block_start(b);
+    size_t bytes = listpack_allocated(b->lp);
+    if (b->gap > 0) memmove(start, b->lp, total_bytes(b->lp));
+    if (bytes < b->bytes) start = mem_shrink(mem, start, b->bytes, bytes);
+    *b = (struct listpack_block){.lp = (struct listpack *)start, .bytes = (uint32_t)bytes};
+    return b->lp;
+}
+
+/* Puts the listpack into a block of that size, which may be the old one. What is free beyond
+ * `extra` goes to the end where that is wanted, but if there was room at the other one, too, they
+ * share it: elements that come at both ends in turn would move it to and fro. */
+static bool block_move(struct mem *mem, struct listpack_block *b, size_t new_bytes, size_t extra,
+                       bool at_head)
+{
+    size_t total = total_bytes(b->lp), spare = new_bytes - total - extra;
+    bool is_shared = at_head ? b->bytes > b->gap + total : b->gap > 0;
+    size_t gap = at_head ? extra + (is_shared ? spare / 2 : spare) : is_shared ? spare / 2 : 0;
+    gap = MIN(gap, (size_t)LISTPACK_GAP_BYTES_MAX);
+    uint8_t *start = block_start(b), *moved = start;
+    if (new_bytes != b->bytes) {
+        moved = mem_try_alloc(mem, new_bytes);
         if (!moved) return false;
     }
-    memmove(moved + new_gap, *lp, total_bytes(*lp));
-    if (moved != start) mem_free(mem, start, block);
-    *lp = (struct listpack *)(moved + new_gap);
-    *gap = new_gap;
+    memmove(moved + gap, b->lp, total);
+    if (moved != start) mem_free(mem, start, b->bytes);
+    *b = (struct listpack_block){(struct listpack *)(moved + gap), (uint32_t)gap,
+                                 (uint32_t)new_bytes};
     return true;
 }
 
-/* `block`: what it takes until now. */
-static void close_gap(struct mem *mem, struct listpack **lp, uint32_t *gap, size_t block)
+static bool block_make_room(struct mem *mem, struct listpack_block *b, size_t extra, bool at_head,
+                            size_t bytes_max)
 {
-    size_t new_block = listpack_allocated(*lp);
-    uint8_t *start = writable_at(*lp, 0) - *gap;
-    memmove(start, *lp, total_bytes(*lp));
-    if (new_block < block) start = mem_shrink(mem, start, block, new_block);
-    *lp = (struct listpack *)start;
-    *gap = 0;
+    size_t total = total_bytes(b->lp), unused = b->bytes - total;
+    if (extra > LISTPACK_GAP_BYTES_MAX || !listpack_has_room(b->lp, extra)) return false;
+    /* It moves where it is only if the next moves are far. */
+    size_t new_bytes = b->bytes;
+    if (unused < extra || unused - extra < total / 4) {
+        size_t grown = total + extra + MIN(total, (size_t)GROWTH_BYTES_MAX);
+        new_bytes = block_bytes(MAX(MIN(grown, bytes_max), total + extra));
+    }
+    return block_move(mem, b, new_bytes, extra, at_head);
 }
 
-void listpack_gap_close(struct mem *mem, struct listpack **lp, uint32_t *gap)
+/* The header as it is once an element of `extra` bytes has come. */
+static ALWAYS_INLINE void put_header(struct listpack *lp, size_t total, uint32_t count)
 {
-    if (*gap > 0) close_gap(mem, lp, gap, listpack_gap_allocated(*lp, *gap));
+    uint32_t total_word = (uint32_t)total;
+    uint16_t count_word = (uint16_t)count;
+    memcpy(lp, &total_word, sizeof total_word);
+    memcpy(writable_at(lp, COUNT_AT), &count_word, sizeof count_word);
 }
 
-bool listpack_gap_try_prepend(struct mem *mem, struct listpack **lp, uint32_t *gap,
-                              struct bytes value)
+static ALWAYS_INLINE uint32_t count_with_one_more(const struct listpack *lp)
+{
+    uint32_t count = counted(lp);
+    return count + (count != COUNT_UNKNOWN);
+}
+
+bool listpack_block_try_prepend(struct mem *mem, struct listpack_block *b, struct bytes value,
+                                size_t bytes_max)
 {
     struct coded c = code(value);
-    size_t total = total_bytes(*lp), extra = coded_bytes(&c);
-    if (value.size > LISTPACK_BYTES_MAX || !listpack_has_room(*lp, extra)) return false;
-    if (extra > *gap) {
-        /* All that the next block has beyond the elements is for those that come at this end. */
-        size_t block = block_bytes(total + extra);
-        size_t spare = gap_size(block - total - extra);
-        if (!gap_move(mem, lp, gap, block, (uint32_t)(extra + spare))) return false;
-    }
-    uint8_t header[LISTPACK_HEADER_BYTES];
-    memcpy(header, *lp, sizeof header);
-    *lp = (struct listpack *)(writable_at(*lp, 0) - extra);
-    *gap -= (uint32_t)extra;
-    memcpy(*lp, header, sizeof header);
-    write_coded(writable_at(*lp, LISTPACK_HEADER_BYTES), &c);
-    set_total(*lp, total + extra);
-    change_count(*lp, 0, 1);
+    size_t extra = coded_bytes(&c);
+    if (unlikely(extra > b->gap) && !block_make_room(mem, b, extra, true, bytes_max)) return false;
+    size_t total = total_bytes(b->lp) + extra;
+    if (unlikely(total > LISTPACK_BYTES_MAX)) return false;
+    uint32_t count = count_with_one_more(b->lp);
+    b->lp = (struct listpack *)(writable_at(b->lp, 0) - extra);
+    b->gap -= (uint32_t)extra;
+    put_header(b->lp, total, count);
+    write_coded(writable_at(b->lp, LISTPACK_HEADER_BYTES), &c);
     return true;
 }
 
-bool listpack_gap_try_append(struct mem *mem, struct listpack **lp, uint32_t *gap,
-                             struct bytes value)
+bool listpack_block_try_append(struct mem *mem, struct listpack_block *b, struct bytes value,
+                               size_t bytes_max)
 {
     struct coded c = code(value);
-    if (*gap == 0) return insert_coded(mem, lp, 0, &c);
-    size_t total = total_bytes(*lp), extra = coded_bytes(&c);
-    if (value.size > LISTPACK_BYTES_MAX || !listpack_has_room(*lp, extra)) return false;
-    if (block_bytes(*gap + total + extra) != listpack_gap_allocated(*lp, *gap)) {
-        /* What is free is shared, so that elements that come at both ends in turn do not move it
-         * to and fro. */
-        size_t block = block_bytes(total + extra), half = (block - total - extra) / 2;
-        if (!gap_move(mem, lp, gap, block, gap_size(half))) return false;
-    }
-    size_t at = end_of(*lp);
-    *writable_at(*lp, at + extra) = END;
-    write_coded(writable_at(*lp, at), &c);
-    set_total(*lp, total + extra);
-    change_count(*lp, 0, 1);
+    size_t extra = coded_bytes(&c);
+    if (extra > b->bytes - b->gap - total_bytes(b->lp) &&
+        !block_make_room(mem, b, extra, false, bytes_max))
+        return false;
+    size_t total = total_bytes(b->lp) + extra;
+    if (unlikely(total > LISTPACK_BYTES_MAX)) return false;
+    write_coded(writable_at(b->lp, end_of(b->lp)), &c);
+    *writable_at(b->lp, total - 1) = END;
+    put_header(b->lp, total, count_with_one_more(b->lp));
     return true;
 }
 
-/* The same block or a smaller one, after the elements have become fewer. */
-static void gap_settle(struct mem *mem, struct listpack **lp, uint32_t *gap, size_t old_block)
+uint32_t listpack_block_delete(struct mem *mem, struct listpack_block *b, uint32_t at,
+                               uint64_t count)
 {
-    if (*gap > gap_size(GAP_SPARED_BYTES + total_bytes(*lp) / GAP_SHARE_MAX)) {
-        close_gap(mem, lp, gap, old_block);
-        return;
-    }
-    size_t block = listpack_gap_allocated(*lp, *gap);
-    if (block == old_block) return;
-    uint8_t *start = mem_shrink(mem, writable_at(*lp, 0) - *gap, old_block, block);
-    *lp = (struct listpack *)(start + *gap);
-}
-
-uint32_t listpack_gap_delete(struct mem *mem, struct listpack **lp, uint32_t *gap, uint32_t at,
-                             uint64_t count)
-{
-    size_t end = at, total = total_bytes(*lp), block = listpack_gap_allocated(*lp, *gap);
+    size_t end = at, total = total_bytes(b->lp);
     uint64_t removed = 0;
-    for (; removed < count && *bytes_at(*lp, end) != END; removed++) {
-        end += element_bytes(bytes_at(*lp, end));
+    for (; removed < count && *bytes_at(b->lp, end) != END; removed++) {
+        end += element_bytes(bytes_at(b->lp, end));
     }
     size_t bytes = end - at;
-    if (at == LISTPACK_HEADER_BYTES) {
-        memmove(writable_at(*lp, bytes), *lp, LISTPACK_HEADER_BYTES);
-        *lp = (struct listpack *)writable_at(*lp, bytes);
-        *gap += (uint32_t)bytes;
+    bool is_tail = *bytes_at(b->lp, end) == END;
+    if (is_tail) {
+        *writable_at(b->lp, at) = END;
+    } else if (at == LISTPACK_HEADER_BYTES) {
+        uint32_t elements = counted(b->lp);
+        b->lp = (struct listpack *)writable_at(b->lp, bytes);
+        b->gap += (uint32_t)bytes;
+        put_header(b->lp, total, elements);
     } else {
-        memmove(writable_at(*lp, at), bytes_at(*lp, end), total - end);
+        memmove(writable_at(b->lp, at), bytes_at(b->lp, end), total - end);
     }
-    set_total(*lp, total - bytes);
-    change_count(*lp, removed, 0);
-    bool is_end = *bytes_at(*lp, at) == END;
-    gap_settle(mem, lp, gap, block);
-    return is_end ? 0 : at;
+    set_total(b->lp, total - bytes);
+    change_count(b->lp, removed, 0);
+    if (unlikely(3 * (total - bytes) + SPARED_BYTES < b->bytes || b->gap > LISTPACK_GAP_BYTES_MAX))
+        listpack_block_fit(mem, b);
+    return is_tail ? 0 : at;
 }

@@ -41,7 +41,7 @@ struct listpack; /* its bytes */
 #define LISTPACK_HEADER_BYTES 6
 #define LISTPACK_EMPTY_BYTES 7
 #define LISTPACK_BYTES_MAX ((size_t)1 << 30)
-/* Of a listpack with a gap in front. */
+/* Of the gap in front of a listpack in a block with room. */
 #define LISTPACK_GAP_BYTES_MAX ((1u << 20) - 1)
 /* What an element of `size` bytes takes at most. */
 #define LISTPACK_ELEMENT_BYTES_MAX(size) ((size) + 5 + 5)
@@ -150,23 +150,35 @@ MUST_USE struct listpack *listpack_try_split(struct mem *mem, struct listpack **
 /* Whether `extra` more bytes of elements still fit. */
 bool listpack_has_room(const struct listpack *lp, size_t extra);
 
-/* ---- a listpack with a gap in front ----
+/* ---- a listpack with room at both ends ----
  *
  *     block  | gap | header | element | … | 0xff | slack |
  *
- * Its pointer is that of the header, which moves back and forth so that elements come and go at the
- * head without moving the others: O(1) amortised. The block is the size class of gap and bytes
- * together. The owner keeps the gap beside the pointer; everything above that changes or frees a
- * listpack wants one without. */
+ * Its pointer is that of the header, which moves back and forth so that elements come and go at
+ * both ends without moving the others: O(1) amortised. The owner keeps gap and size of the block
+ * beside the pointer; everything above that changes or frees a listpack wants one that fits.
+ */
 
-/* The listpack may be moved and the gap changed; positions stay valid as long as what they name. */
-MUST_USE bool listpack_gap_try_prepend(struct mem *mem, struct listpack **lp, uint32_t *gap,
-                                       struct bytes value);
-MUST_USE bool listpack_gap_try_append(struct mem *mem, struct listpack **lp, uint32_t *gap,
-                                      struct bytes value);
-/* As listpack_delete. */
-uint32_t listpack_gap_delete(struct mem *mem, struct listpack **lp, uint32_t *gap, uint32_t at,
-                             uint64_t count);
-void listpack_gap_close(struct mem *mem, struct listpack **lp, uint32_t *gap);
-void listpack_gap_free(struct mem *mem, struct listpack *lp, uint32_t gap);
-size_t listpack_gap_allocated(const struct listpack *lp, uint32_t gap);
+struct listpack_block {
+    struct listpack *lp;
+    uint32_t gap;
+    uint32_t bytes; /* of the block: a size class */
+};
+
+/* An empty one in so many bytes, which are for elements that come at that end. */
+MUST_USE bool listpack_block_try_create(struct mem *mem, size_t bytes, bool at_head,
+                                        struct listpack_block *out);
+/* Of a listpack that fits its block. */
+struct listpack_block listpack_block_of(struct listpack *lp);
+/* The listpack may be moved; positions stay valid as long as what they name. A block that is full
+ * doubles, but does not grow over `bytes_max` if it need not. */
+MUST_USE bool listpack_block_try_prepend(struct mem *mem, struct listpack_block *b,
+                                         struct bytes value, size_t bytes_max);
+MUST_USE bool listpack_block_try_append(struct mem *mem, struct listpack_block *b,
+                                        struct bytes value, size_t bytes_max);
+/* As listpack_delete; a block of which less than a third is in use is made to fit. */
+uint32_t listpack_block_delete(struct mem *mem, struct listpack_block *b, uint32_t at,
+                               uint64_t count);
+/* Without any room. Never fails. */
+struct listpack *listpack_block_fit(struct mem *mem, struct listpack_block *b);
+void listpack_block_free(struct mem *mem, struct listpack_block *b);

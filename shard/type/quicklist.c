@@ -38,7 +38,7 @@ static bool is_large(int32_t limit, struct bytes value)
 
 static bool is_plain(const struct quicklist_node *node)
 {
-    return node->plain_bytes != 0;
+    return node->is_plain;
 }
 
 static struct listpack *packed(const struct quicklist_node *node)
@@ -51,39 +51,53 @@ static uint64_t node_length(const struct quicklist_node *node)
     return is_plain(node) ? 1 : listpack_length(packed(node));
 }
 
+static struct listpack_block block_of(const struct quicklist_node *node)
+{
+    return (struct listpack_block){packed(node), node->gap, (uint32_t)node->bytes};
+}
+
+static void set_block(struct quicklist_node *node, const struct listpack_block *b)
+{
+    node->data = b->lp;
+    node->gap = b->gap & FIELD_MASK(QUICKLIST_GAP_BITS);
+    node->bytes = b->bytes;
+}
+
+/* A listpack that fits its block. */
+static void set_packed(struct quicklist_node *node, struct listpack *lp)
+{
+    struct listpack_block b = listpack_block_of(lp);
+    set_block(node, &b);
+}
+
 static void free_data(struct mem *mem, struct quicklist_node *node)
 {
     if (is_plain(node)) {
-        mem_free(mem, node->data, node->plain_bytes);
+        mem_free(mem, node->data, node->bytes);
     } else {
-        listpack_gap_free(mem, packed(node), node->gap);
+        struct listpack_block b = block_of(node);
+        listpack_block_free(mem, &b);
     }
 }
 
-static void set_packed(struct quicklist_node *node, struct listpack *lp, uint32_t gap)
-{
-    node->data = lp;
-    node->gap = gap & FIELD_MASK(QUICKLIST_GAP_BITS);
-}
-
-/* The listpack as one without a gap, which all functions take. Positions stay valid. */
+/* The listpack as one that fits, which all functions take. Positions stay valid. */
 static struct listpack *packed_whole(struct mem *mem, struct quicklist_node *node)
 {
-    struct listpack *lp = packed(node);
-    uint32_t gap = node->gap;
-    listpack_gap_close(mem, &lp, &gap);
-    set_packed(node, lp, gap);
-    return lp;
+    struct listpack_block b = block_of(node);
+    listpack_block_fit(mem, &b);
+    set_block(node, &b);
+    return b.lp;
 }
 
 /* Removes elements of a listpack; what follows stands at the position that is returned, 0: none. */
 static uint32_t delete_packed(struct mem *mem, struct quicklist_node *node, uint32_t at,
                               uint64_t count)
 {
-    struct listpack *lp = packed(node);
-    uint32_t gap = node->gap;
-    at = listpack_gap_delete(mem, &lp, &gap, at, count);
-    set_packed(node, lp, gap);
+    struct listpack_block b = block_of(node);
+    at = listpack_block_delete(mem, &b, at, count);
+    set_block(node, &b);
+    /* In the middle of the list nothing more is to be expected. */
+    if (node->prev && node->next) packed_whole(mem, node);
     return at;
 }
 
@@ -113,8 +127,10 @@ static void link_node(struct quicklist *q, struct quicklist_node *prev, struct q
 static struct quicklist_node *try_make_node(struct mem *mem, void *data, size_t plain_bytes)
 {
     struct quicklist_node *node = mem_try_alloc(mem, sizeof *node);
-    struct quicklist_node stand_in = {
-        .data = data, .plain_bytes = plain_bytes & FIELD_MASK(QUICKLIST_PLAIN_BITS)};
+    struct quicklist_node stand_in = {.data = data,
+                                      .bytes = plain_bytes & FIELD_MASK(QUICKLIST_BYTES_BITS),
+                                      .is_plain = plain_bytes > 0};
+    if (!plain_bytes) set_packed(&stand_in, data);
     if (node) {
         *node = stand_in;
     } else {
@@ -131,15 +147,31 @@ static struct quicklist_node *try_make_plain(struct mem *mem, struct bytes value
     return try_make_node(mem, data, value.size);
 }
 
+/* Where a new node goes: more elements will come at the ends of the list. */
+enum spot { SPOT_INSIDE, SPOT_HEAD, SPOT_TAIL };
+
+/* Of what a node may take, to begin with. */
+#define ROOM_SHARE 4
+
 /* A node of that one element. */
-static struct quicklist_node *try_make_single(struct mem *mem, int32_t limit, struct bytes value)
+static struct quicklist_node *try_make_single(struct mem *mem, int32_t limit, enum spot spot,
+                                              struct bytes value)
 {
     if (is_large(limit, value)) return try_make_plain(mem, value);
-    struct listpack *lp = listpack_try_create(mem);
-    if (!lp) return NULL;
-    if (listpack_try_append(mem, &lp, value)) return try_make_node(mem, lp, 0);
-    listpack_free(mem, lp);
-    return NULL;
+    size_t room = spot == SPOT_INSIDE || limit >= 0 ? 0 : limit_bytes(limit) / ROOM_SHARE;
+    struct listpack_block b;
+    if (!listpack_block_try_create(mem, room, spot == SPOT_HEAD, &b)) return NULL;
+    bool done = spot == SPOT_HEAD
+                    ? listpack_block_try_prepend(mem, &b, value, limit_bytes(limit))
+                    : listpack_block_try_append(mem, &b, value, limit_bytes(limit));
+    struct quicklist_node *node = done ? mem_try_alloc(mem, sizeof *node) : NULL;
+    if (!node) {
+        listpack_block_free(mem, &b);
+        return NULL;
+    }
+    *node = (struct quicklist_node){.prev = NULL};
+    set_block(node, &b);
+    return node;
 }
 
 /* Whether a node can take one more element. */
@@ -152,19 +184,19 @@ static bool can_take(const struct quicklist_node *node, int32_t limit, struct by
 
 /* In `node` before `at`, 0: at its end. */
 static bool insert_packed(struct mem *mem, struct quicklist *q, struct quicklist_node *node,
-                          uint32_t at, struct bytes value)
+                          int32_t limit, uint32_t at, struct bytes value)
 {
-    bool is_inside = at != 0 && at != LISTPACK_HEADER_BYTES, done;
-    struct listpack *lp = is_inside ? packed_whole(mem, node) : packed(node);
-    uint32_t gap = node->gap;
-    if (is_inside) {
+    bool done;
+    if (at != 0 && at != LISTPACK_HEADER_BYTES) {
+        struct listpack *lp = packed_whole(mem, node);
         done = listpack_try_insert(mem, &lp, at, value);
-    } else if (at == 0) {
-        done = listpack_gap_try_append(mem, &lp, &gap, value);
+        set_packed(node, lp);
     } else {
-        done = listpack_gap_try_prepend(mem, &lp, &gap, value);
+        struct listpack_block b = block_of(node);
+        done = at == 0 ? listpack_block_try_append(mem, &b, value, limit_bytes(limit))
+                       : listpack_block_try_prepend(mem, &b, value, limit_bytes(limit));
+        set_block(node, &b);
     }
-    set_packed(node, lp, gap);
     q->length += done;
     return done;
 }
@@ -172,7 +204,7 @@ static bool insert_packed(struct mem *mem, struct quicklist *q, struct quicklist
 static bool insert_node(struct mem *mem, struct quicklist *q, struct quicklist_node *prev,
                         int32_t limit, struct bytes value)
 {
-    struct quicklist_node *node = try_make_single(mem, limit, value);
+    struct quicklist_node *node = try_make_single(mem, limit, SPOT_INSIDE, value);
     if (node) link_node(q, prev, node);
     return node != NULL;
 }
@@ -184,12 +216,14 @@ static bool split_node(struct mem *mem, struct quicklist *q, struct quicklist_no
     struct quicklist_node *tail = mem_try_alloc(mem, sizeof *tail);
     if (!tail) return false;
     struct listpack *lp = packed_whole(mem, node);
-    *tail = (struct quicklist_node){.data = listpack_try_split(mem, &lp, at)};
-    if (!tail->data) {
+    struct listpack *rest = listpack_try_split(mem, &lp, at);
+    if (!rest) {
         mem_free(mem, tail, sizeof *tail);
         return false;
     }
-    node->data = lp;
+    *tail = (struct quicklist_node){.prev = NULL};
+    set_packed(tail, rest);
+    set_packed(node, lp);
     q->length -= node_length(tail);
     link_node(q, node, tail);
     return true;
@@ -212,7 +246,8 @@ struct quicklist *quicklist_try_adopt(struct mem *mem, struct listpack *lp)
         mem_free(mem, q, sizeof *q);
         return NULL;
     }
-    *node = (struct quicklist_node){.data = lp};
+    *node = (struct quicklist_node){.prev = NULL};
+    set_packed(node, lp);
     link_node(q, NULL, node);
     return q;
 }
@@ -232,7 +267,7 @@ static void free_all(struct mem *mem, struct quicklist *q)
 
 static struct quicklist_node *try_copy_node(struct mem *mem, const struct quicklist_node *node)
 {
-    if (is_plain(node)) return try_make_plain(mem, bytes_make(node->data, node->plain_bytes));
+    if (is_plain(node)) return try_make_plain(mem, bytes_make(node->data, node->bytes));
     struct listpack *lp = listpack_try_copy(mem, packed(node));
     return lp ? try_make_node(mem, lp, 0) : NULL;
 }
@@ -257,8 +292,7 @@ uint64_t quicklist_allocated(const struct quicklist *q, uint64_t node_samples)
     uint64_t data = 0, seen = 0;
     const struct quicklist_node *node = q->first;
     for (; node && (node_samples == 0 || seen < node_samples); node = node->next, seen++) {
-        data += is_plain(node) ? mem_class_bytes(node->plain_bytes)
-                               : listpack_gap_allocated(packed(node), node->gap);
+        data += mem_class_bytes(node->bytes);
     }
     if (seen) data = (uint64_t)((double)data / (double)seen * (double)q->node_count);
     return mem_class_bytes(sizeof *q) + q->node_count * mem_class_bytes(sizeof *node) + data;
@@ -270,7 +304,7 @@ bool quicklist_try_freeze(const struct quicklist *q, struct rdb_writer *out)
 {
     if (!rdb_try_append_length(out, q->node_count)) return false;
     for (const struct quicklist_node *node = q->first; node; node = node->next) {
-        struct bytes bytes = is_plain(node) ? bytes_make(node->data, node->plain_bytes)
+        struct bytes bytes = is_plain(node) ? bytes_make(node->data, node->bytes)
                                             : listpack_view(packed(node));
         if (!rdb_try_append_length(out, is_plain(node) ? CONTAINER_PLAIN : CONTAINER_PACKED) ||
             !rdb_try_append_string(out, bytes)) {
@@ -351,7 +385,9 @@ void quicklist_validate(const struct quicklist *q)
         elements += node_length(node);
         CHECK(node_length(node) > 0);
         CHECK(!is_plain(node) || node->gap == 0);
-        if (!is_plain(node)) listpack_validate(packed(node));
+        if (is_plain(node)) continue;
+        listpack_validate(packed(node));
+        CHECK(node->gap + listpack_bytes(packed(node)) <= node->bytes);
     }
     CHECK(q->last == prev);
     CHECK(q->node_count == nodes && q->length == elements);
@@ -376,6 +412,7 @@ struct quicklist_place quicklist_seek(const struct quicklist *q, int64_t index)
     int64_t length = (int64_t)q->length;
     if (index < 0) index += length;
     if (index < 0 || index >= length) return (struct quicklist_place){.node = NULL};
+    if (index == length - 1) return last_of(q->last);
     struct quicklist_node *node;
     if (index <= length / 2) {
         for (node = q->first; index >= (int64_t)node_length(node); node = node->next) {
@@ -412,7 +449,7 @@ struct quicklist_place quicklist_prev(struct quicklist_place place)
 void quicklist_get(struct quicklist_place place, struct listpack_value *out)
 {
     if (is_plain(place.node)) {
-        *out = (struct listpack_value){.text = place.node->data, .size = place.node->plain_bytes};
+        *out = (struct listpack_value){.text = place.node->data, .size = place.node->bytes};
     } else {
         listpack_get(packed(place.node), place.at, out);
     }
@@ -426,10 +463,7 @@ static struct quicklist_node *defrag_node(struct defrag_walk *w, struct quicklis
     node = defrag_block(w, node, sizeof *node);
     *(node->prev ? &node->prev->next : &q->first) = node;
     *(node->next ? &node->next->prev : &q->last) = node;
-    bool plain = is_plain(node);
-    size_t bytes =
-        plain ? node->plain_bytes : listpack_gap_allocated(packed(node), (uint32_t)node->gap);
-    char *block = defrag_block(w, (char *)node->data - node->gap, bytes);
+    char *block = defrag_block(w, (char *)node->data - node->gap, node->bytes);
     node->data = block + node->gap;
     return node;
 }
@@ -447,14 +481,26 @@ struct quicklist *quicklist_defrag(struct defrag_walk *w, struct quicklist *q)
 
 /* ---- changing ---- */
 
+/* At an end where no node can take it. */
+static bool push_node(struct mem *mem, struct quicklist *q, int32_t limit, bool at_tail,
+                      struct bytes value)
+{
+    struct quicklist_node *end = at_tail ? q->last : q->first;
+    /* Only beside others a node begins with room: a list of one node takes what it needs. */
+    enum spot spot = !end ? SPOT_INSIDE : at_tail ? SPOT_TAIL : SPOT_HEAD;
+    struct quicklist_node *node = try_make_single(mem, limit, spot, value);
+    if (!node) return false;
+    if (end && !is_plain(end)) packed_whole(mem, end); /* It is complete. */
+    link_node(q, at_tail ? end : NULL, node);
+    return true;
+}
+
 bool quicklist_try_push(struct mem *mem, struct quicklist *q, int32_t limit, bool at_tail,
                         struct bytes value)
 {
     struct quicklist_node *node = at_tail ? q->last : q->first;
-    if (!can_take(node, limit, value)) {
-        return insert_node(mem, q, at_tail ? q->last : NULL, limit, value);
-    }
-    return insert_packed(mem, q, node, at_tail ? 0 : LISTPACK_HEADER_BYTES, value);
+    if (!can_take(node, limit, value)) return push_node(mem, q, limit, at_tail, value);
+    return insert_packed(mem, q, node, limit, at_tail ? 0 : LISTPACK_HEADER_BYTES, value);
 }
 
 /* Between two nodes, the first of which may be NULL: at the start. */
@@ -462,9 +508,9 @@ static bool insert_between(struct mem *mem, struct quicklist *q, struct quicklis
                            int32_t limit, struct bytes value)
 {
     struct quicklist_node *next = prev ? prev->next : q->first;
-    if (can_take(prev, limit, value)) return insert_packed(mem, q, prev, 0, value);
+    if (can_take(prev, limit, value)) return insert_packed(mem, q, prev, limit, 0, value);
     if (can_take(next, limit, value)) {
-        return insert_packed(mem, q, next, LISTPACK_HEADER_BYTES, value);
+        return insert_packed(mem, q, next, limit, LISTPACK_HEADER_BYTES, value);
     }
     return insert_node(mem, q, prev, limit, value);
 }
@@ -475,7 +521,7 @@ bool quicklist_try_insert(struct mem *mem, struct quicklist *q, int32_t limit,
     struct quicklist_node *node = place.node;
     if (is_plain(node)) return insert_between(mem, q, after ? node : node->prev, limit, value);
     uint32_t at = after ? listpack_next(packed(node), place.at) : place.at;
-    if (can_take(node, limit, value)) return insert_packed(mem, q, node, at, value);
+    if (can_take(node, limit, value)) return insert_packed(mem, q, node, limit, at, value);
     if (at == 0) return insert_between(mem, q, node, limit, value);
     if (at == LISTPACK_HEADER_BYTES) return insert_between(mem, q, node->prev, limit, value);
     return split_node(mem, q, node, at) && insert_between(mem, q, node, limit, value);
@@ -487,7 +533,7 @@ bool quicklist_try_replace(struct mem *mem, struct quicklist *q, int32_t limit,
     if (can_take(place.node, limit, value)) {
         struct listpack *lp = packed_whole(mem, place.node);
         bool done = listpack_try_replace(mem, &lp, place.at, value);
-        place.node->data = lp;
+        set_packed(place.node, lp);
         return done;
     }
     if (!quicklist_try_insert(mem, q, limit, place, true, value)) return false;

@@ -4,8 +4,8 @@
  *              │       │
  *           listpack  one large element as it is ("plain")
  *
- * Elements come and go at the ends of a node in constant time: its listpack may have a gap in
- * front. A node that would grow over the limit of list-max-listpack-size gets a neighbour, or is
+ * Elements come and go at the ends of a node in constant time: its listpack may have room at both
+ * ends, while it is the first or last node. A node that would grow over the limit of list-max-listpack-size gets a neighbour, or is
  * split where the new element stands. An element that alone is over the limit has a plain node.
  *
  * Thread     [shard]
@@ -22,14 +22,15 @@
 #include "shard/defrag_walk.h"
 #include "shard/type/listpack.h"
 
-#define QUICKLIST_PLAIN_BITS 40
-#define QUICKLIST_GAP_BITS 24
+#define QUICKLIST_BYTES_BITS 43
+#define QUICKLIST_GAP_BITS 20
 
 struct quicklist_node {
     struct quicklist_node *prev, *next;
     void *data; /* a struct listpack, or the bytes of one element */
-    uint64_t plain_bytes : QUICKLIST_PLAIN_BITS; /* of that element; 0: it is a listpack */
-    uint64_t gap : QUICKLIST_GAP_BITS;           /* in front of the listpack (listpack.h) */
+    uint64_t bytes : QUICKLIST_BYTES_BITS; /* of that element, or of the listpack's block */
+    uint64_t gap : QUICKLIST_GAP_BITS;     /* in front of the listpack (listpack.h) */
+    uint64_t is_plain : 1;
 };
 _Static_assert(sizeof(struct quicklist_node) == 32, "a size class of jemalloc");
 _Static_assert(LISTPACK_GAP_BYTES_MAX < 1 << QUICKLIST_GAP_BITS, "a gap fits its field");
@@ -83,22 +84,25 @@ void quicklist_validate(const struct quicklist *q);
 struct quicklist_place quicklist_seek(const struct quicklist *q, int64_t index);
 struct quicklist_place quicklist_next(struct quicklist_place place);
 struct quicklist_place quicklist_prev(struct quicklist_place place);
-#define QUICKLIST_PREFETCH_STEPS 3
-/* Asks for the memory of the elements at both ends, in steps. Always inline:
+/* Asks for the memory of the elements at one end, in steps; false after the last one. Always inline:
  * gcc takes a function of prefetches for a pure one and drops the calls. */
-static ALWAYS_INLINE void quicklist_prefetch_ends(const struct quicklist *q, unsigned step)
+static ALWAYS_INLINE bool quicklist_prefetch_end(const struct quicklist *q, bool at_tail,
+                                                 unsigned step)
 {
-    const struct quicklist_node *first = q->first, *last = q->last;
-    if (!first) return;
+    const struct quicklist_node *node = at_tail ? q->last : q->first;
     if (step == 0) {
-        __builtin_prefetch(first);
-        __builtin_prefetch(last);
-    } else if (step == 1) {
-        __builtin_prefetch(first->data);
-        __builtin_prefetch(last->data);
-    } else if (!last->plain_bytes) {
-        __builtin_prefetch((const char *)last->data + listpack_bytes(last->data) - 2);
+        __builtin_prefetch(node);
+        return node != NULL;
     }
+    const char *data = node->data;
+    if (step == 1) {
+        __builtin_prefetch(data);
+        /* What comes in front is written there. */
+        if (!at_tail && node->gap >= CACHE_LINE) __builtin_prefetch(data - CACHE_LINE, 1);
+        return at_tail && !node->is_plain;
+    }
+    __builtin_prefetch(data + listpack_bytes(node->data) - 2, 1);
+    return false;
 }
 void quicklist_get(struct quicklist_place place, struct listpack_value *out);
 

@@ -34,7 +34,7 @@ static bool prefetch_range(struct value_prefetch *p, unsigned step, bool from_en
         if (p->hash) prefetch_head(t);
         return p->hash > 0;
     }
-    const struct skiplist_node *n = p->scouts[0].base;
+    const struct skiplist_node *n = step == 1 ? NULL : p->scouts[0].base;
     if (step == 1)
         n = from_end ? t->list.last : skiplist_first(&t->list);
     else
@@ -53,6 +53,7 @@ static void start_scouts(struct value_prefetch *p, struct bytes member)
     const struct zset_table *t = p->root;
     const struct entry *e = dict_find(&t->members.dict, p->hash, member);
     double old = 0, score = 0;
+    p->scouts[0] = p->scouts[1] = (struct skiplist_scout){0};
     if (e) {
         old = skiplist_node_of(e)->score;
         p->scouts[0] = skiplist_scout_start(&t->list, old, member);

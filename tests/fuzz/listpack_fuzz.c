@@ -36,20 +36,20 @@ static void change(struct mem *mem, struct listpack **lp, uint8_t choice, struct
     listpack_validate(*lp);
 }
 
-/* Elements come and go at both ends of a listpack with a gap in front. */
+/* Elements come and go at both ends of a listpack with room there. */
 static void change_ends(struct mem *mem, struct listpack **lp, uint8_t choice, struct bytes value)
 {
     uint64_t before = listpack_length(*lp);
-    uint32_t gap = 0;
-    CHECK(listpack_gap_try_prepend(mem, lp, &gap, value));
-    CHECK(choice & 1 ? listpack_gap_try_append(mem, lp, &gap, value)
-                     : listpack_gap_try_prepend(mem, lp, &gap, value));
-    listpack_validate(*lp);
-    listpack_gap_delete(mem, lp, &gap, listpack_last(*lp), 1);
-    if (choice & 2) listpack_gap_delete(mem, lp, &gap, LISTPACK_HEADER_BYTES, choice >> 4);
-    listpack_validate(*lp);
-    CHECK(choice & 2 || listpack_length(*lp) == before + 1);
-    listpack_gap_close(mem, lp, &gap);
+    struct listpack_block b = listpack_block_of(*lp);
+    CHECK(listpack_block_try_prepend(mem, &b, value, 64));
+    CHECK(choice & 1 ? listpack_block_try_append(mem, &b, value, 4096)
+                     : listpack_block_try_prepend(mem, &b, value, 4096));
+    listpack_validate(b.lp);
+    listpack_block_delete(mem, &b, listpack_last(b.lp), 1);
+    if (choice & 2) listpack_block_delete(mem, &b, LISTPACK_HEADER_BYTES, choice >> 4);
+    listpack_validate(b.lp);
+    CHECK(choice & 2 || listpack_length(b.lp) == before + 1);
+    *lp = listpack_block_fit(mem, &b);
     listpack_validate(*lp);
 }
 

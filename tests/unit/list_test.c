@@ -122,7 +122,8 @@ Test(list, a_large_element_has_a_node_of_its_own)
     push_numbers(LIMIT_8K, 1);
     struct quicklist *q = l.root;
     cr_assert_eq(q->node_count, 3);
-    cr_assert_eq(q->first->next->plain_bytes, 100000);
+    cr_assert(q->first->next->is_plain);
+    cr_assert_eq(q->first->next->bytes, 100000);
     /* In the middle of a listpack it splits it; replaced by a small one it is gone. */
     struct bytes large = bytes_make(text, 9000);
     cr_assert(list_try_insert(&mem, &l, LIMIT_8K, list_seek(&l, 1), false, large));

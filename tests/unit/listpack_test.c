@@ -312,32 +312,36 @@ static void model_remove(struct model *m, size_t index)
     memmove(&m->items[index], &m->items[index + 1], (m->count - index) * sizeof m->items[0]);
 }
 
-static uint32_t gap;
+#define BLOCK_BYTES_MAX 8192
 
-/* What may be done to a listpack that has a gap in front. */
-static void step_with_gap(struct model *m, struct random *r)
+static struct listpack_block block;
+
+/* What may be done to a listpack with room at both ends. */
+static void step_with_room(struct model *m, struct random *r)
 {
     uint64_t choice = m->count == MODEL_MAX - 1 ? 2 + random_below(r, 2) : random_below(r, 5);
     struct bytes text = random_text(r);
     if (choice == 0) {
-        cr_assert(listpack_gap_try_prepend(&mem, &lp, &gap, text));
+        cr_assert(listpack_block_try_prepend(&mem, &block, text, BLOCK_BYTES_MAX));
         model_put(m, 0, text);
     } else if (choice == 1) {
-        cr_assert(listpack_gap_try_append(&mem, &lp, &gap, text));
+        cr_assert(listpack_block_try_append(&mem, &block, text, BLOCK_BYTES_MAX));
         model_put(m, m->count, text);
     } else if (choice == 4) {
-        if (random_below(r, 16) == 0) listpack_gap_close(&mem, &lp, &gap);
+        if (random_below(r, 16) == 0) listpack_block_fit(&mem, &block);
     } else if (m->count > 0) {
         size_t places[] = {0, m->count - 1, random_below(r, m->count)};
         size_t index = places[random_below(r, ARRAY_LEN(places))];
         uint64_t count = 1 + random_below(r, 3);
-        uint32_t at = listpack_seek(lp, (int64_t)index);
-        uint32_t left = listpack_gap_delete(&mem, &lp, &gap, at, count);
+        uint32_t at = listpack_seek(block.lp, (int64_t)index);
+        uint32_t left = listpack_block_delete(&mem, &block, at, count);
         cr_assert_eq(left, index + count >= m->count ? 0 : at);
         for (; count && index < m->count; count--) model_remove(m, index);
     }
-    cr_assert_eq(mem_live_bytes(&mem), listpack_gap_allocated(lp, gap));
-    cr_assert_leq(gap, LISTPACK_GAP_BYTES_MAX);
+    lp = block.lp;
+    cr_assert_eq(mem_live_bytes(&mem), block.bytes);
+    cr_assert_leq(block.gap + listpack_bytes(lp), block.bytes);
+    cr_assert_leq(block.gap, LISTPACK_GAP_BYTES_MAX);
 }
 
 static void step(struct model *m, struct random *r)
@@ -386,45 +390,92 @@ Test(listpack, random_changes_agree_with_an_array)
     while (m.count) model_remove(&m, 0);
 }
 
-Test(listpack, random_changes_with_a_gap_agree_with_an_array)
+Test(listpack, random_changes_in_a_block_with_room_agree_with_an_array)
 {
     struct random r = random_make();
     struct model m = {.count = 0};
-    gap = 0;
+    block = listpack_block_of(lp);
     for (int i = 0; i < 10000; i++) {
-        step_with_gap(&m, &r);
+        step_with_room(&m, &r);
         expect_model(&m);
     }
     while (m.count) model_remove(&m, 0);
-    listpack_gap_close(&mem, &lp, &gap);
+    lp = listpack_block_fit(&mem, &block);
     listpack_validate(lp);
 }
 
-Test(listpack, elements_that_come_at_the_head_of_one_with_a_gap_seldom_move_the_others)
+static unsigned moves_of_pushes(int count, bool at_head)
 {
     unsigned moves = 0;
-    gap = 0;
-    for (int i = 0; i < 400; i++) {
-        const char *end = (const char *)lp + listpack_bytes(lp);
-        cr_assert(listpack_gap_try_prepend(&mem, &lp, &gap, B("0123456789abcdef")));
-        moves += (const char *)lp + listpack_bytes(lp) != end;
+    for (int i = 0; i < count; i++) {
+        const char *before = (const char *)block.lp - block.gap;
+        size_t gap = block.gap;
+        cr_assert(at_head
+                      ? listpack_block_try_prepend(&mem, &block, B("0123456789abcdef"), 8192)
+                      : listpack_block_try_append(&mem, &block, B("0123456789abcdef"), 8192));
+        bool is_still_there = (const char *)block.lp - block.gap == before;
+        moves += !is_still_there || (at_head ? block.gap > gap : block.gap != gap);
     }
+    return moves;
+}
+
+Test(listpack, elements_that_come_at_one_end_of_a_block_with_room_seldom_move_the_others)
+{
+    for (int at_head = 0; at_head < 2; at_head++) {
+        block = listpack_block_of(lp);
+        cr_assert_leq(moves_of_pushes(400, at_head), 24);
+        cr_assert_leq(block.bytes, 8192);
+        lp = listpack_block_fit(&mem, &block);
+        cr_assert_eq(mem_live_bytes(&mem), listpack_allocated(lp));
+        listpack_validate(lp);
+        listpack_delete(&mem, &lp, LISTPACK_HEADER_BYTES, UINT64_MAX);
+    }
+}
+
+Test(listpack, elements_that_come_at_both_ends_in_turn_seldom_move_the_others)
+{
+    unsigned moves = 0;
+    block = listpack_block_of(lp);
+    for (int i = 0; i < 200; i++) moves += moves_of_pushes(1, true) + moves_of_pushes(1, false);
     cr_assert_leq(moves, 40);
-    listpack_gap_close(&mem, &lp, &gap);
-    cr_assert_eq(mem_live_bytes(&mem), listpack_allocated(lp));
+    lp = listpack_block_fit(&mem, &block);
     listpack_validate(lp);
+}
+
+Test(listpack, a_queue_in_a_block_with_room_seldom_moves_and_takes_no_more_than_thrice_its_bytes)
+{
+    unsigned moves = 0;
+    block = listpack_block_of(lp);
+    moves_of_pushes(40, true);
+    for (int i = 0; i < 1000; i++) {
+        moves += moves_of_pushes(1, true);
+        listpack_block_delete(&mem, &block, listpack_last(block.lp), 1);
+        cr_assert_leq(block.bytes, 3 * listpack_bytes(block.lp));
+    }
+    cr_assert_leq(moves, 150);
+    cr_assert_eq(listpack_length(block.lp), 40);
+    lp = listpack_block_fit(&mem, &block);
+}
+
+Test(listpack, a_block_gives_back_what_is_not_used)
+{
+    block = listpack_block_of(lp);
+    moves_of_pushes(400, false);
+    while (listpack_length(block.lp) > 1)
+        listpack_block_delete(&mem, &block, listpack_last(block.lp), 1);
+    cr_assert_leq(block.bytes, 128);
+    lp = listpack_block_fit(&mem, &block);
 }
 
 Test(listpack, a_prepend_without_memory_changes_nothing)
 {
-    gap = 0;
-    cr_assert(listpack_gap_try_prepend(&mem, &lp, &gap, B("a")));
-    struct listpack *before = lp;
-    uint32_t gap_before = gap;
+    block = listpack_block_of(lp);
+    cr_assert(listpack_block_try_prepend(&mem, &block, B("a"), BLOCK_BYTES_MAX));
+    struct listpack_block before = block;
     fault_set("mem_try_alloc", 1);
     char big[5000] = {0};
-    cr_assert_not(listpack_gap_try_prepend(&mem, &lp, &gap, bytes_make(big, sizeof big)));
-    cr_assert(lp == before && gap == gap_before);
-    listpack_gap_close(&mem, &lp, &gap);
+    cr_assert_not(listpack_block_try_prepend(&mem, &block, bytes_make(big, sizeof big), 8192));
+    cr_assert(memcmp(&before, &block, sizeof before) == 0);
+    lp = listpack_block_fit(&mem, &block);
     cr_assert_str_eq(joined(), "a,");
 }
