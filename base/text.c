@@ -79,30 +79,31 @@ bool text_to_i64(struct bytes text, int64_t *out)
     return true;
 }
 
-static unsigned digit_count(uint64_t value)
+static const char digit_pairs[] = "00010203040506070809101112131415161718192021222324"
+                                  "25262728293031323334353637383940414243444546474849"
+                                  "50515253545556575859606162636465666768697071727374"
+                                  "75767778798081828384858687888990919293949596979899";
+
+/* Of a number below 100: one digit or two. */
+static inline size_t put_short(char *out, uint64_t value)
 {
-    unsigned n = 1;
-    for (; unlikely(value >= 10000); value /= 10000) n += 4;
-    return n + (value >= 10) + (value >= 100) + (value >= 1000);
+    if (value < 10) {
+        *out = (char)('0' + value);
+        return 1;
+    }
+    memcpy(out, &digit_pairs[2 * value], 2);
+    return 2;
 }
 
 size_t text_from_u64(char *out, uint64_t value)
 {
-    static const char pairs[] = "00010203040506070809101112131415161718192021222324"
-                                "25262728293031323334353637383940414243444546474849"
-                                "50515253545556575859606162636465666768697071727374"
-                                "75767778798081828384858687888990919293949596979899";
-    unsigned size = digit_count(value);
-    char *p = out + size;
-    while (value >= 100) {
+    uint64_t rest = value;
+    size_t pairs = 0;
+    for (; rest >= 100; rest /= 100) pairs++;
+    size_t size = put_short(out, rest) + 2 * pairs;
+    for (char *p = out + size; pairs > 0; pairs--, value /= 100) {
         p -= 2;
-        memcpy(p, &pairs[2 * (value % 100)], 2);
-        value /= 100;
-    }
-    if (value >= 10) {
-        memcpy(p - 2, &pairs[2 * value], 2);
-    } else {
-        p[-1] = (char)('0' + value);
+        memcpy(p, &digit_pairs[2 * (value % 100)], 2);
     }
     return size;
 }

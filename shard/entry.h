@@ -63,6 +63,7 @@ struct entry {
     char rest[];
 };
 _Static_assert(sizeof(struct entry) == 8, "header of an entry");
+_Static_assert(offsetof(struct entry, clock) == offsetof(struct entry, flags) + 1, "one word");
 
 /* A string value too big to embed. */
 struct big_string {
@@ -87,8 +88,9 @@ static inline bool entry_has_deadline(const struct entry *e)
  * minutes in 16 bits, then the counter in 8; S3-FIFO: s3fifo.h. */
 static inline uint32_t entry_clock(const struct entry *e)
 {
-    return e->clock[0] | (uint32_t)e->clock[1] << 8 | (uint32_t)e->clock[2] << 16 |
-           (uint32_t)(e->flags & 0xf0) << 20;
+    uint32_t word; /* flags and clock */
+    memcpy(&word, (const char *)e + offsetof(struct entry, flags), sizeof word);
+    return word >> 8 | (word & 0xf0) << 20;
 }
 static inline void entry_set_clock(struct entry *e, uint32_t clock)
 {

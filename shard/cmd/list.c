@@ -441,7 +441,7 @@ static enum err pop(struct shard *sh, struct request *rq, struct reply *out, enu
     struct key k = request_key(sh, rq, 1);
     struct entry *e;
     struct list l;
-    enum err err = open_list(sh, &k, &e, &l);
+    enum err err = open_changing(sh, &k, &e, &l);
     if (err != OK && err != ERR_NO_KEY) return err;
     if (err == ERR_NO_KEY && has_count) {
         reply_null_array(out);
@@ -450,6 +450,7 @@ static enum err pop(struct shard *sh, struct request *rq, struct reply *out, enu
     } else if (!has_count) {
         list_reply_pop(sh, &k, e, end, out);
     } else if (count == 0) {
+        keyspace_touch(sh, e);
         reply_array(out, 0);
     } else {
         list_reply_pop_many(sh, &k, e, end, (uint64_t)count, out);

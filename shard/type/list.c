@@ -112,10 +112,9 @@ static bool become_quicklist(struct mem *mem, struct list *l)
     return true;
 }
 
-bool list_try_prepare(struct mem *mem, struct list *l, int32_t limit, uint64_t value_count,
-                      uint64_t value_bytes)
+bool list_try_prepare_packed(struct mem *mem, struct list *l, int32_t limit, uint64_t value_count,
+                             uint64_t value_bytes)
 {
-    if (!is_packed(l)) return true;
     size_t bytes = listpack_bytes(packed(l)) + value_bytes;
     if (quicklist_limit_allows(limit, bytes, listpack_length(packed(l)) + value_count)) return true;
     return become_quicklist(mem, l);
@@ -145,10 +144,8 @@ void list_shrink(struct mem *mem, struct list *l, int32_t limit)
 
 /* ---- changing ---- */
 
-bool list_try_push(struct mem *mem, struct list *l, int32_t limit, enum list_end end,
-                   struct bytes value)
+bool list_try_push_packed(struct mem *mem, struct list *l, enum list_end end, struct bytes value)
 {
-    if (!is_packed(l)) return quicklist_try_push(mem, quick(l), limit, end == LIST_TAIL, value);
     struct listpack *lp = packed(l);
     bool done = end == LIST_TAIL ? listpack_try_append(mem, &lp, value)
                                  : listpack_try_prepend(mem, &lp, value);

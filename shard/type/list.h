@@ -59,13 +59,25 @@ struct bytes list_text(const struct list *l, struct quicklist_place place, char 
 
 /* Takes the encoding that the list needs once so many values of so many bytes together are added.
  * To be called before the functions below add something. */
-MUST_USE bool list_try_prepare(struct mem *mem, struct list *l, int32_t limit, uint64_t value_count,
-                               uint64_t value_bytes);
+MUST_USE bool list_try_prepare_packed(struct mem *mem, struct list *l, int32_t limit,
+                                      uint64_t value_count, uint64_t value_bytes);
+MUST_USE static inline bool list_try_prepare(struct mem *mem, struct list *l, int32_t limit,
+                                             uint64_t value_count, uint64_t value_bytes)
+{
+    return l->encoding != ENCODING_LISTPACK ||
+           list_try_prepare_packed(mem, l, limit, value_count, value_bytes);
+}
 /* The opposite, after something was removed or replaced. Never fails. */
 void list_shrink(struct mem *mem, struct list *l, int32_t limit);
 
-MUST_USE bool list_try_push(struct mem *mem, struct list *l, int32_t limit, enum list_end end,
-                            struct bytes value);
+MUST_USE bool list_try_push_packed(struct mem *mem, struct list *l, enum list_end end,
+                                   struct bytes value);
+MUST_USE static inline bool list_try_push(struct mem *mem, struct list *l, int32_t limit,
+                                          enum list_end end, struct bytes value)
+{
+    if (l->encoding == ENCODING_LISTPACK) return list_try_push_packed(mem, l, end, value);
+    return quicklist_try_push(mem, l->root, limit, end == LIST_TAIL, value);
+}
 MUST_USE bool list_try_insert(struct mem *mem, struct list *l, int32_t limit,
                               struct quicklist_place place, bool after, struct bytes value);
 MUST_USE bool list_try_replace(struct mem *mem, struct list *l, int32_t limit,

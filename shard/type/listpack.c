@@ -648,8 +648,8 @@ bool listpack_block_try_create(struct mem *mem, size_t bytes, bool at_head,
     uint8_t *start = mem_try_alloc(mem, bytes);
     if (!start) return false;
     size_t gap = at_head ? MIN(bytes - LISTPACK_EMPTY_BYTES, (size_t)LISTPACK_GAP_BYTES_MAX) : 0;
-    *out = (struct listpack_block){(struct listpack *)(start + gap), (uint32_t)gap,
-                                   (uint32_t)bytes};
+    *out =
+        (struct listpack_block){(struct listpack *)(start + gap), (uint32_t)gap, (uint32_t)bytes};
     make_empty(out->lp);
     return true;
 }

@@ -16,7 +16,7 @@ enum { CONTAINER_PLAIN = 1, CONTAINER_PACKED = 2 };
 
 /* ---- list-max-listpack-size ---- */
 
-static size_t limit_bytes(int32_t limit)
+static inline size_t limit_bytes(int32_t limit)
 {
     return limit < 0 ? (size_t)NODE_BYTES_MIN << (-MAX(limit, LIMIT_LOWEST) - 1)
                      : COUNTED_BYTES_MAX;
@@ -29,7 +29,7 @@ bool quicklist_limit_allows(int32_t limit, size_t bytes, uint64_t count)
 }
 
 /* Whether the value needs a node of its own. */
-static bool is_large(int32_t limit, struct bytes value)
+static inline bool is_large(int32_t limit, struct bytes value)
 {
     return value.size > limit_bytes(limit) - LISTPACK_ELEMENT_BYTES_MAX(LISTPACK_EMPTY_BYTES);
 }
@@ -161,9 +161,8 @@ static struct quicklist_node *try_make_single(struct mem *mem, int32_t limit, en
     size_t room = spot == SPOT_INSIDE || limit >= 0 ? 0 : limit_bytes(limit) / ROOM_SHARE;
     struct listpack_block b;
     if (!listpack_block_try_create(mem, room, spot == SPOT_HEAD, &b)) return NULL;
-    bool done = spot == SPOT_HEAD
-                    ? listpack_block_try_prepend(mem, &b, value, limit_bytes(limit))
-                    : listpack_block_try_append(mem, &b, value, limit_bytes(limit));
+    bool done = spot == SPOT_HEAD ? listpack_block_try_prepend(mem, &b, value, limit_bytes(limit))
+                                  : listpack_block_try_append(mem, &b, value, limit_bytes(limit));
     struct quicklist_node *node = done ? mem_try_alloc(mem, sizeof *node) : NULL;
     if (!node) {
         listpack_block_free(mem, &b);
@@ -175,11 +174,12 @@ static struct quicklist_node *try_make_single(struct mem *mem, int32_t limit, en
 }
 
 /* Whether a node can take one more element. */
-static bool can_take(const struct quicklist_node *node, int32_t limit, struct bytes value)
+static inline bool can_take(const struct quicklist_node *node, int32_t limit, struct bytes value)
 {
     if (!node || is_plain(node) || is_large(limit, value)) return false;
     size_t bytes = listpack_bytes(packed(node)) + value.size + OVERHEAD_BYTES;
-    return quicklist_limit_allows(limit, bytes, node_length(node) + 1);
+    if (bytes > limit_bytes(limit)) return false;
+    return limit < 0 || quicklist_limit_allows(limit, bytes, node_length(node) + 1);
 }
 
 /* In `node` before `at`, 0: at its end. */
@@ -304,8 +304,8 @@ bool quicklist_try_freeze(const struct quicklist *q, struct rdb_writer *out)
 {
     if (!rdb_try_append_length(out, q->node_count)) return false;
     for (const struct quicklist_node *node = q->first; node; node = node->next) {
-        struct bytes bytes = is_plain(node) ? bytes_make(node->data, node->bytes)
-                                            : listpack_view(packed(node));
+        struct bytes bytes =
+            is_plain(node) ? bytes_make(node->data, node->bytes) : listpack_view(packed(node));
         if (!rdb_try_append_length(out, is_plain(node) ? CONTAINER_PLAIN : CONTAINER_PACKED) ||
             !rdb_try_append_string(out, bytes)) {
             return false;

@@ -5,8 +5,9 @@
  *           listpack  one large element as it is ("plain")
  *
  * Elements come and go at the ends of a node in constant time: its listpack may have room at both
- * ends, while it is the first or last node. A node that would grow over the limit of list-max-listpack-size gets a neighbour, or is
- * split where the new element stands. An element that alone is over the limit has a plain node.
+ * ends, while it is the first or last node. A node that would grow over the limit of
+ * list-max-listpack-size gets a neighbour, or is split where the new element stands. An element
+ * that alone is over the limit has a plain node.
  *
  * Thread     [shard]
  * Ownership  The list owns its nodes. A place is valid until the next change, but for what
@@ -27,7 +28,7 @@
 
 struct quicklist_node {
     struct quicklist_node *prev, *next;
-    void *data; /* a struct listpack, or the bytes of one element */
+    void *data;                            /* a struct listpack, or the bytes of one element */
     uint64_t bytes : QUICKLIST_BYTES_BITS; /* of that element, or of the listpack's block */
     uint64_t gap : QUICKLIST_GAP_BITS;     /* in front of the listpack (listpack.h) */
     uint64_t is_plain : 1;
@@ -84,8 +85,8 @@ void quicklist_validate(const struct quicklist *q);
 struct quicklist_place quicklist_seek(const struct quicklist *q, int64_t index);
 struct quicklist_place quicklist_next(struct quicklist_place place);
 struct quicklist_place quicklist_prev(struct quicklist_place place);
-/* Asks for the memory of the elements at one end, in steps; false after the last one. Always inline:
- * gcc takes a function of prefetches for a pure one and drops the calls. */
+/* Asks for the memory of the elements at one end, in steps; false after the last one. Always
+ * inline: gcc takes a function of prefetches for a pure one and drops the calls. */
 static ALWAYS_INLINE bool quicklist_prefetch_end(const struct quicklist *q, bool at_tail,
                                                  unsigned step)
 {

@@ -410,9 +410,8 @@ static unsigned moves_of_pushes(int count, bool at_head)
     for (int i = 0; i < count; i++) {
         const char *before = (const char *)block.lp - block.gap;
         size_t gap = block.gap;
-        cr_assert(at_head
-                      ? listpack_block_try_prepend(&mem, &block, B("0123456789abcdef"), 8192)
-                      : listpack_block_try_append(&mem, &block, B("0123456789abcdef"), 8192));
+        cr_assert(at_head ? listpack_block_try_prepend(&mem, &block, B("0123456789abcdef"), 8192)
+                          : listpack_block_try_append(&mem, &block, B("0123456789abcdef"), 8192));
         bool is_still_there = (const char *)block.lp - block.gap == before;
         moves += !is_still_there || (at_head ? block.gap > gap : block.gap != gap);
     }
