@@ -16,8 +16,8 @@
 
 enum {
     OPCODE_SLOT_INFO = 0xf4, /* of clusters: slot, keys, expires */
-    OPCODE_FUNCTION_2,
-    OPCODE_FUNCTION_PRE_GA, /* of release candidates of Redis 7.0 */
+    OPCODE_FUNCTION_2 = RDB_OPCODE_FUNCTION_2,
+    OPCODE_FUNCTION_PRE_GA = RDB_OPCODE_FUNCTION_PRE_GA, /* of release candidates of Redis 7.0 */
     OPCODE_MODULE_AUX,
     OPCODE_IDLE,
     OPCODE_FREQUENCY,

@@ -18,6 +18,9 @@
 
 #include "persist/rdb.h"
 
+/* Before the code of a library of functions; the second in release candidates of Redis 7.0. */
+enum { RDB_OPCODE_FUNCTION_2 = 0xf5, RDB_OPCODE_FUNCTION_PRE_GA };
+
 /* ---- writing ---- */
 
 /* Takes all of the bytes; false if it cannot. */

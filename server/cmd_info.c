@@ -151,11 +151,12 @@ static void write_clients(struct info *in)
 
 static void write_scripts(struct info *in)
 {
-    static const char *const zeros[] = {"number_of_functions", "number_of_libraries",
-                                        "used_memory_vm_functions", "used_memory_functions", NULL};
+    static const char *const zeros[] = {"used_memory_vm_functions", NULL};
     const struct script_cache *cache = &in->srv->scripts.cache;
+    const struct functions *functions = &in->srv->scripts.functions;
     uint64_t vms = 0, in_place = 0, held = 0, restarted = 0,
-             scripts = atomic_load_explicit(&cache->bytes, memory_order_relaxed);
+             scripts = atomic_load_explicit(&cache->bytes, memory_order_relaxed),
+             libraries = atomic_load_explicit(&functions->bytes, memory_order_relaxed);
     for (uint16_t i = 0; i < in->srv->worker_count; i++) {
         const struct worker *w = &in->srv->workers[i];
         vms += counter_read(&w->vm.used_bytes);
@@ -166,11 +167,14 @@ static void write_scripts(struct info *in)
     NUMBERS(in, {"used_memory_lua", vms}, {"used_memory_vm_eval", vms},
             {"used_memory_scripts_eval", scripts},
             {"number_of_cached_scripts", atomic_load_explicit(&cache->count, memory_order_relaxed)},
-            {"used_memory_vm_total", vms}, {"used_memory_scripts", scripts});
+            {"number_of_functions", atomic_load(&functions->function_count)},
+            {"number_of_libraries", atomic_load(&functions->library_count)},
+            {"used_memory_functions", libraries}, {"used_memory_vm_total", vms},
+            {"used_memory_scripts", scripts + libraries});
     write_zeros(in, zeros);
     write_human(in, "used_memory_lua", vms);
     write_human(in, "used_memory_vm_total", vms);
-    write_human(in, "used_memory_scripts", scripts);
+    write_human(in, "used_memory_scripts", scripts + libraries);
     /* Ours: how scripts ran. */
     NUMBERS(in, {"scripts_in_place", in_place}, {"scripts_held", held},
             {"scripts_restarted", restarted});

@@ -44,17 +44,7 @@ static enum err cmd_script_flush(struct session *s, struct request *rq, struct r
 static enum err cmd_script_kill(struct session *s, struct request *rq, struct reply *out)
 {
     UNUSED struct request *any = rq;
-    struct scripts *all = scripts_of(s);
-    if (!scripts_are_busy(all)) {
-        reply_error(out, "NOTBUSY No scripts in execution right now.");
-    } else if (atomic_load(&all->slow_written) > 0) {
-        reply_error(out, "UNKILLABLE Sorry the script already executed write commands against the "
-                         "dataset. You can either wait the script termination or kill the server "
-                         "in a hard way using the SHUTDOWN NOSAVE command.");
-    } else {
-        atomic_store(&all->kill, true);
-        reply_ok(out);
-    }
+    scripts_kill(scripts_of(s), KIND_SCRIPT, out);
     return OK;
 }
 

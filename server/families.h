@@ -10,5 +10,6 @@ extern const struct command_family admin_family;        /* cmd_admin.c */
 extern const struct command_family transaction_family;  /* tx.c */
 extern const struct command_family save_family;         /* cmd_save.c */
 extern const struct command_family info_family;         /* cmd_info.c */
+extern const struct command_family function_family;     /* cmd_function.c */
 extern const struct command_family script_family;       /* cmd_script.c */
 extern const struct command_family pubsub_family;       /* cmd_pubsub.c */

@@ -6,6 +6,7 @@
 #include "base/log.h"
 #include "base/sha1.h"
 #include "base/text.h"
+#include "server/library.h"
 #include "server/lua_vm.h"
 #include "server/script_cache.h"
 #include "server/server.h"
@@ -18,14 +19,6 @@
 static struct lua_run *run_of(lua_State *L)
 {
     return lua_vm_of(L)->current;
-}
-
-static int raise(lua_State *L, const char *text)
-{
-    lua_createtable(L, 0, 1);
-    lua_pushstring(L, text);
-    lua_setfield(L, -2, "err");
-    return lua_error(L);
 }
 
 /* ---- redis.call ---- */
@@ -113,10 +106,10 @@ static int suspend(lua_State *L, struct lua_run *run, enum run_state state)
 {
     if (!lua_isyieldable(L)) {
         if (state == RUN_RESTART) run->state = RUN_RESTART;
-        return raise(L,
-                     "ERR This script runs over several shards, where redis.call cannot stand in "
-                     "a function that string.gsub, table.sort or table.foreach calls. Collect "
-                     "the values first, or give all keys one {tag}");
+        return lua_raise(
+            L, "ERR This script runs over several shards, where redis.call cannot stand in "
+               "a function that string.gsub, table.sort or table.foreach calls. Collect "
+               "the values first, or give all keys one {tag}");
     }
     run->state = state;
     lua_vm_of(L)->is_yielding = true;
@@ -127,7 +120,7 @@ static int call_command(lua_State *L, bool is_protected)
 {
     struct lua_vm *vm = lua_vm_of(L);
     struct lua_run *run = vm->current;
-    if (!run) return raise(L, "ERR redis.call can only be called by a script that runs");
+    if (!run) return lua_raise(L, "ERR redis.call can only be called by a script that runs");
     struct lua_call call = {0};
     const char *wrong = arguments_read(L, vm, &call);
     if (wrong) return fail(L, is_protected, bytes_of(wrong));
@@ -203,7 +196,7 @@ static int redis_status_reply(lua_State *L)
 
 static int redis_sha1hex(lua_State *L)
 {
-    if (lua_gettop(L) != 1) return raise(L, "ERR wrong number of arguments");
+    if (lua_gettop(L) != 1) return lua_raise(L, "ERR wrong number of arguments");
     size_t size = 0;
     const char *text = lua_tolstring(L, 1, &size);
     uint8_t digest[SHA1_BYTES];
@@ -218,11 +211,14 @@ static int redis_log(lua_State *L)
 {
     static const enum log_level levels[] = {LOG_DEBUG, LOG_VERBOSE, LOG_NOTICE, LOG_WARNING};
     int count = lua_gettop(L);
-    if (count < 2) return raise(L, "ERR redis.log() requires two arguments or more.");
-    if (!lua_isnumber(L, 1)) return raise(L, "ERR First argument must be a number (log level).");
+    if (count < 2) return lua_raise(L, "ERR redis.log() requires two arguments or more.");
+    if (!lua_isnumber(L, 1))
+        return lua_raise(L, "ERR First argument must be a number (log level).");
     lua_Integer level = lua_tointeger(L, 1);
     if (level < 0 || level >= (lua_Integer)ARRAY_LEN(levels))
-        return raise(L, "ERR Invalid debug level.");
+        return lua_raise(L, "ERR Invalid debug level.");
+    const struct library_draft *draft = lua_vm_of(L)->draft;
+    if (draft && draft->is_again) return 0;
     char line[1024];
     size_t size = 0;
     for (int i = 2; i <= count; i++) {
@@ -240,9 +236,9 @@ static int redis_log(lua_State *L)
 
 static int redis_setresp(lua_State *L)
 {
-    if (lua_gettop(L) != 1) return raise(L, "ERR redis.setresp() requires one argument.");
+    if (lua_gettop(L) != 1) return lua_raise(L, "ERR redis.setresp() requires one argument.");
     lua_Number version = lua_tonumber(L, 1);
-    if (version != 2 && version != 3) return raise(L, "ERR RESP version must be 2 or 3.");
+    if (version != 2 && version != 3) return lua_raise(L, "ERR RESP version must be 2 or 3.");
     run_of(L)->resp = (uint8_t)version;
     return 0;
 }
@@ -256,11 +252,12 @@ static int redis_replicate_commands(lua_State *L)
 
 static int redis_set_repl(lua_State *L)
 {
-    if (lua_gettop(L) != 1) return raise(L, "ERR redis.set_repl() requires two arguments.");
+    if (lua_gettop(L) != 1) return lua_raise(L, "ERR redis.set_repl() requires two arguments.");
     lua_Number flags = lua_tonumber(L, 1);
     if (flags < 0 || flags > 3)
-        return raise(L, "ERR Invalid replication flags. Use REPL_AOF, REPL_REPLICA, REPL_ALL or "
-                        "REPL_NONE.");
+        return lua_raise(L,
+                         "ERR Invalid replication flags. Use REPL_AOF, REPL_REPLICA, REPL_ALL or "
+                         "REPL_NONE.");
     return 0;
 }
 
@@ -326,7 +323,7 @@ static int redis_acl_check_cmd(lua_State *L)
     struct lua_vm *vm = lua_vm_of(L);
     struct lua_call call = {0};
     const char *wrong = arguments_read(L, vm, &call);
-    if (wrong) return raise(L, wrong);
+    if (wrong) return lua_raise(L, wrong);
     if (!vm->worker) return 0;
     return lua_check_command(L, &call);
 }

@@ -4,7 +4,10 @@
 #include <lua.h>
 #include <luajit.h>
 #include <lualib.h>
+#include <stdlib.h>
 
+#include "base/env.h"
+#include "server/library.h"
 #include "server/lua_prelude.h"
 #include "server/script_cache.h"
 
@@ -12,10 +15,10 @@
 /* Compiled scripts are forgotten when all that is kept exceeds this; they compile again. */
 #define KEPT_BYTES_MAX (LUA_VM_BYTES_MAX / 4)
 
-/* Keys of the registry: addresses that nobody else has. */
-static const char key_compiled, key_globals, key_sandbox;
+const char lua_key_compiled, lua_key_library_view, lua_key_set_loading;
+static const char key_globals;
 
-static void registry_get(lua_State *L, const char *key)
+void lua_registry_get(lua_State *L, const char *key)
 {
     lua_pushlightuserdata(L, (void *)(uintptr_t)key);
     lua_rawget(L, LUA_REGISTRYINDEX);
@@ -34,6 +37,14 @@ struct lua_vm *lua_vm_of(lua_State *L)
     void *vm;
     lua_getallocf(L, &vm);
     return vm;
+}
+
+int lua_raise(lua_State *L, const char *text)
+{
+    lua_createtable(L, 0, 1);
+    lua_pushstring(L, text);
+    lua_setfield(L, -2, "err");
+    return lua_error(L);
 }
 
 /* ---- memory ---- */
@@ -56,10 +67,7 @@ static void *allocate(void *context, void *p, size_t old_size, size_t size)
 
 static int die(lua_State *L)
 {
-    lua_createtable(L, 0, 1);
-    lua_pushliteral(L, "ERR Script killed by user with SCRIPT KILL.");
-    lua_setfield(L, -2, "err");
-    return lua_error(L);
+    return lua_raise(L, "ERR Script killed by user with SCRIPT KILL.");
 }
 
 static void yield_here(lua_State *L, struct lua_run *run, enum run_state state)
@@ -74,7 +82,9 @@ static void yield_here(lua_State *L, struct lua_run *run, enum run_state state)
 static void hook(lua_State *L, lua_Debug *ar)
 {
     UNUSED lua_Debug *any = ar;
-    struct lua_run *run = lua_vm_of(L)->current;
+    const struct lua_vm *vm = lua_vm_of(L);
+    if (vm->draft && env_now_ns() > vm->draft_ends_ns) lua_raise(L, "ERR FUNCTION LOAD timeout");
+    struct lua_run *run = vm->current;
     if (!run || !run->co) return;
     bool may_yield = lua_isyieldable(L);
     enum run_state state = run->state == RUN_RESTART ? RUN_RESTART : run->host->pause(run);
@@ -113,8 +123,7 @@ static int open_sandbox(lua_State *L)
     luaL_openlibs(L);
     CHECK(luaJIT_setmode(L, 0, LUAJIT_MODE_ENGINE | LUAJIT_MODE_OFF));
     lua_newtable(L);
-    registry_set(L, &key_compiled);
-    /* prelude(is_yielding, redis, cjson, cmsgpack, struct) → the real globals, what scripts see */
+    registry_set(L, &lua_key_compiled);
     const char *const *line = lua_prelude;
     CHECK(lua_load(L, read_line, &line, "=prelude") == 0);
     lua_pushcfunction(L, is_yielding);
@@ -122,9 +131,10 @@ static int open_sandbox(lua_State *L)
     lua_open_cjson(L);
     lua_open_cmsgpack(L);
     lua_open_struct(L);
-    lua_call(L, 5, 2);
-    lua_pushvalue(L, -1);
-    registry_set(L, &key_sandbox);
+    lua_pushcfunction(L, lua_register_function);
+    lua_call(L, 6, 4);
+    registry_set(L, &lua_key_set_loading);
+    registry_set(L, &lua_key_library_view);
     lua_pushvalue(L, -2);
     registry_set(L, &key_globals);
     /* New coroutines, and what is loaded by them, get the globals of this one. */
@@ -162,7 +172,7 @@ void lua_vm_deinit(struct lua_vm *vm)
 static int forget_compiled(lua_State *L)
 {
     lua_newtable(L);
-    registry_set(L, &key_compiled);
+    registry_set(L, &lua_key_compiled);
     lua_gc(L, LUA_GCCOLLECT, 0);
     return 0;
 }
@@ -184,33 +194,43 @@ struct compiling {
 static int compile(lua_State *L)
 {
     struct compiling *c = lua_touserdata(L, 1);
-    registry_get(L, &key_compiled);
-    lua_rawgeti(L, -1, (int)c->script->id);
+    lua_registry_get(L, &lua_key_compiled);
+    lua_pushnumber(L, (lua_Number)c->script->id);
+    lua_rawget(L, -2);
     c->is_there = !lua_isnil(L, -1);
-    if (c->is_there) return 0;
+    if (c->is_there || c->script->library) return 0;
     lua_pop(L, 1);
     if (load_text(L, bytes_make(c->script->text, c->script->size), c->script->has_shebang) != 0) {
         const char *text = lua_tostring(L, -1);
         buf_printf(c->error, "ERR Error compiling script (new function): %s", text ? text : "");
         return 0;
     }
-    lua_rawseti(L, -2, (int)c->script->id);
+    lua_pushnumber(L, (lua_Number)c->script->id);
+    lua_insert(L, -2);
+    lua_rawset(L, -3);
     c->is_there = true;
     return 0;
 }
 
-bool lua_vm_compile(struct lua_vm *vm, struct script *script, struct buf *error)
+void lua_vm_make_room(struct lua_vm *vm)
 {
     if (vm->runs == 0 && mem_live_bytes(&vm->mem) > KEPT_BYTES_MAX)
         (void)lua_cpcall(vm->L, forget_compiled, NULL);
+}
+
+bool lua_vm_compile(struct lua_vm *vm, struct script *script, struct buf *error)
+{
+    lua_vm_make_room(vm);
     struct compiling c = {.script = script, .error = error};
     int status = lua_cpcall(vm->L, compile, &c);
     if (status != 0) {
         const char *text = lua_tostring(vm->L, -1);
         buf_printf(error, "ERR Error compiling script (new function): %s", text ? text : "");
         lua_settop(vm->L, 0);
+        return false;
     }
-    return c.is_there;
+    if (c.is_there || !script->library) return c.is_there;
+    return lua_vm_load_again(vm, script->library, error);
 }
 
 bool lua_vm_check(struct lua_vm *vm, struct bytes text, bool has_shebang, struct buf *error)
@@ -242,17 +262,23 @@ static int begin(lua_State *L)
     run->keys_ref = luaL_ref(L, LUA_REGISTRYINDEX);
     push_strings(L, run->args, run->arg_count);
     run->args_ref = luaL_ref(L, LUA_REGISTRYINDEX);
-    registry_get(L, &key_compiled);
-    lua_rawgeti(L, -1, (int)run->script->id);
+    lua_registry_get(L, &lua_key_compiled);
+    lua_pushnumber(L, (lua_Number)run->script->id);
+    lua_rawget(L, -2);
     lua_xmove(L, co, 1);
     run->co = co;
+    if (!run->script->library) return 0;
+    /* A function gets as arguments what a script has as globals. */
+    lua_rawgeti(L, LUA_REGISTRYINDEX, run->keys_ref);
+    lua_rawgeti(L, LUA_REGISTRYINDEX, run->args_ref);
+    lua_xmove(L, co, 2);
     return 0;
 }
 
 static int make_current(lua_State *L)
 {
     struct lua_run *run = lua_touserdata(L, 1);
-    registry_get(L, &key_globals);
+    lua_registry_get(L, &key_globals);
     lua_rawgeti(L, LUA_REGISTRYINDEX, run->keys_ref);
     lua_setfield(L, -2, "KEYS");
     lua_rawgeti(L, LUA_REGISTRYINDEX, run->args_ref);
@@ -279,9 +305,11 @@ static int finish(lua_State *L)
 static int last_return_line(const struct script *s)
 {
     static const char word[] = "return";
-    int line = 1, found = 1;
+    int line = 1, found = MAX(s->first_line, 1);
     for (size_t i = 0; i < s->size; i++) {
         if (s->text[i] == '\n') line++;
+        if (line < s->first_line) continue;
+        if (s->first_line && line > s->last_line) break;
         bool is_there =
             s->size - i >= sizeof word - 1 && memcmp(s->text + i, word, sizeof word - 1) == 0;
         if (is_there) found = line;
@@ -289,16 +317,26 @@ static int last_return_line(const struct script *s)
     return found;
 }
 
-void lua_append_position(const struct lua_run *run, struct buf *text)
+/* The line that an error of the script's own begins with: "user_script:7: …". 0: none. */
+static int line_of_message(const char *message, const char *chunk)
+{
+    size_t size = strlen(chunk);
+    if (!message || strncmp(message, chunk, size) != 0 || message[size] != ':') return 0;
+    return atoi(message + size + 1);
+}
+
+/* Where it went wrong, as Redis tells it. `message`: of an error that is text; else NULL. */
+static void append_position(const struct lua_run *run, const char *message, struct buf *text)
 {
     lua_Debug ar;
-    int line = -1;
+    const char *chunk = run->script->library ? "@user_function" : "@user_script";
+    int line = line_of_message(message, chunk + 1);
     for (int level = 0; line <= 0 && lua_getstack(run->co, level, &ar); level++) {
         lua_getinfo(run->co, "Sl", &ar);
-        if (strcmp(ar.source, "@user_script") == 0) line = ar.currentline;
+        if (strcmp(ar.source, chunk) == 0) line = ar.currentline;
     }
     if (line <= 0) line = last_return_line(run->script);
-    buf_printf(text, " script: %s, on @user_script:%d.", run->script->sha, line);
+    buf_printf(text, " script: %s, on %s:%d.", run->script->label, chunk, line);
 }
 
 /* The error is on top of the coroutine. */
@@ -307,6 +345,7 @@ static void write_error(struct lua_run *run, struct reply *out)
     struct buf *text = &run->vm->text;
     text->size = 0;
     lua_State *co = run->co;
+    const char *message = NULL;
     if (run->must_die) {
         buf_append_text(text, "ERR Script killed by user with SCRIPT KILL...");
     } else if (lua_istable(co, -1)) {
@@ -315,10 +354,10 @@ static void write_error(struct lua_run *run, struct reply *out)
         const char *err = lua_isstring(co, -1) ? lua_tostring(co, -1) : "ERR unknown error";
         buf_append_text(text, err);
     } else {
-        const char *err = lua_isstring(co, -1) ? lua_tostring(co, -1) : NULL;
-        buf_printf(text, "ERR %s", err ? err : "nil");
+        message = lua_isstring(co, -1) ? lua_tostring(co, -1) : NULL;
+        buf_printf(text, "ERR %s", message ? message : "nil");
     }
-    lua_append_position(run, text);
+    append_position(run, message, text);
     reply_error(out, "%.*s", (int)MIN(text->size, (size_t)INT32_MAX), text->data);
 }
 
@@ -394,7 +433,7 @@ enum run_state lua_run_start(struct lua_run *run, struct reply *out)
         return RUN_DONE;
     }
     if (lua_cpcall(vm->L, begin, run) != 0) return out_of_memory(run, out);
-    return go_on(run, 0, out);
+    return go_on(run, run->script->library ? 2 : 0, out);
 }
 
 struct giving {

@@ -23,6 +23,8 @@
 #define LUA_VM_BYTES_MAX (UINT64_C(256) << 20)
 #define LUA_HOOK_INSTRUCTIONS 100000
 
+struct library;
+struct library_draft;
 struct lua_State;
 struct lua_run;
 struct route;
@@ -65,10 +67,12 @@ struct lua_vm {
     uint64_t generation;     /* of the cache that its compiled scripts come from */
     uint64_t call_bytes;     /* size of call_argv */
     struct bytes *call_argv;
-    struct buf text;     /* numbers among arguments, and replies in one piece */
-    struct chunk *chunk; /* where replies of commands begin */
-    uint32_t runs;       /* under way */
-    bool is_yielding;    /* a yield of ours is on its way out */
+    struct buf text;             /* numbers among arguments, and replies in one piece */
+    struct chunk *chunk;         /* where replies of commands begin */
+    uint32_t runs;               /* under way */
+    struct library_draft *draft; /* of the library that is being loaded; else NULL */
+    uint64_t draft_ends_ns;      /* it takes too long */
+    bool is_yielding;            /* a yield of ours is on its way out */
     struct counter used_bytes;
 };
 
@@ -99,6 +103,12 @@ void lua_vm_deinit(struct lua_vm *vm);
 /* False, with the text for the client in `error`: it does not compile. */
 MUST_USE bool lua_vm_compile(struct lua_vm *vm, struct script *script, struct buf *error);
 
+/* The loading phase of a library: `d` has its name and code, and gets what is registered. False,
+ * with the text for the client in `error`: the draft is clear again. */
+MUST_USE bool lua_vm_load_library(struct lua_vm *vm, struct library_draft *d, struct buf *error);
+/* A library is loaded again by each state in which one of its functions is called. */
+void lua_vm_drop_draft(struct lua_vm *vm, struct library_draft *d);
+
 /* Whether that text would compile. */
 MUST_USE bool lua_vm_check(struct lua_vm *vm, struct bytes text, bool has_shebang,
                            struct buf *error);
@@ -113,8 +123,18 @@ void lua_run_end(struct lua_run *run);
 /* ---- for the modules of the sandbox ---- */
 
 struct lua_vm *lua_vm_of(struct lua_State *L);
-/* The position of the innermost function of the script, as Redis tells it: " script: …". */
-void lua_append_position(const struct lua_run *run, struct buf *text);
+/* Raises {err = text}; returns for the sake of `return lua_raise(…)` only. */
+int lua_raise(struct lua_State *L, const char *text);
+
+/* Keys of the registry: addresses that nobody else has. */
+extern const char lua_key_compiled, lua_key_library_view, lua_key_set_loading;
+void lua_registry_get(struct lua_State *L, const char *key);
+
+/* Forgets compiled scripts if they take much memory and none runs. */
+void lua_vm_make_room(struct lua_vm *vm);
+/* lua_library.c */
+MUST_USE bool lua_vm_load_again(struct lua_vm *vm, const struct library *l, struct buf *error);
+int lua_register_function(struct lua_State *L);
 
 /* script.c: whether the user may run it: pushes a boolean. */
 int lua_check_command(struct lua_State *L, const struct lua_call *call);

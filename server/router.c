@@ -40,6 +40,7 @@ static const struct command_family *const families[] = {
     &list_blocking_family,
     &zset_blocking_family,
     &script_family,
+    &function_family,
 };
 /* clang-format on */
 

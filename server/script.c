@@ -29,9 +29,25 @@ static struct script_table *table_of(struct worker *w)
 void script_worker_deinit(struct worker *w)
 {
     if (w->vm.L) lua_vm_deinit(&w->vm);
+    if (w->libraries) library_set_unref(&w->server->scripts.functions, w->libraries);
     if (!w->script_table) return;
     script_table_deinit(w->script_table);
     mem_free(&w->net.mem, w->script_table, sizeof *w->script_table);
+}
+
+void scripts_init(struct scripts *s)
+{
+    script_cache_init(&s->cache);
+    functions_init(&s->functions);
+    pthread_mutex_init(&s->mutex, NULL);
+    dlist_init(&s->running);
+}
+
+void scripts_deinit(struct scripts *s)
+{
+    script_cache_deinit(&s->cache);
+    functions_deinit(&s->functions);
+    pthread_mutex_destroy(&s->mutex);
 }
 
 /* ---- finding the script ---- */
@@ -62,10 +78,28 @@ struct script *script_load(struct worker *w, struct bytes text, struct reply *ou
     return s;
 }
 
+static struct script *find_function(struct worker *w, struct bytes name, struct reply *out)
+{
+    functions_refresh(&w->server->scripts.functions, &w->libraries, &w->libraries_version);
+    struct function *f = library_set_find_function(w->libraries, name);
+    if (!f) {
+        reply_error(out, "ERR Function not found");
+        return NULL;
+    }
+    script_ref(&f->script);
+    return &f->script;
+}
+
+static bool is_fcall(const struct route *route)
+{
+    return route->command->name[0] == 'f';
+}
+
 /* Counted. NULL: the error has been written. */
 static struct script *find_script(struct worker *w, const struct route *route,
                                   const struct bytes *argv, struct reply *out)
 {
+    if (is_fcall(route)) return find_function(w, argv[1], out);
     bool by_sha = strncmp(route->command->name, "evalsha", 7) == 0;
     if (!by_sha) return script_load(w, argv[1], out);
     struct script *s = script_table_find_sha(table_of(w), argv[1]);
@@ -78,15 +112,13 @@ static struct script *find_script(struct worker *w, const struct route *route,
 
 /* ---- life ---- */
 
-static struct script_op *op_make(struct worker *w, const struct route *route, struct script *script)
+static struct script_op *op_make(struct worker *w, const struct route *route)
 {
     struct script_op *op = mem_alloc_zeroed(&w->net.mem, sizeof *op);
     op->worker = w;
-    op->script = script;
     op->route = route;
     op->call_copy.mem = op->reply.mem = &w->net.mem;
-    op->is_read_only =
-        route->command->flags & CMD_READ || (script && script->flags & SCRIPT_NO_WRITES);
+    op->is_read_only = route->command->flags & CMD_READ;
     op->one_shard = -1;
     return op;
 }
@@ -112,7 +144,10 @@ static bool read_keys(struct script_op *op, struct reply *out)
 {
     int64_t count;
     if (!text_to_i64(op->argv[2], &count)) {
-        reply_err(out, ERR_NOT_INT);
+        if (is_fcall(op->route))
+            reply_error(out, "ERR Bad number of keys provided");
+        else
+            reply_err(out, ERR_NOT_INT);
         return false;
     }
     if (count > (int64_t)op->argc - FIRST_KEY) {
@@ -147,9 +182,22 @@ static bool check_flags(struct script_op *op, struct reply *out)
         return false;
     }
     if (s->flags & (SCRIPT_NO_WRITES | SCRIPT_ALLOW_OOM) || !coord_is_full(op->worker)) return true;
-    reply_error(out, "OOM allow-oom flag is not set on the script, can not run it when used memory "
-                     "> 'maxmemory'");
+    reply_err(out, ERR_NO_MEM);
     return false;
+}
+
+/* Finds script and keys. False: `out` says what is wrong. As in Redis a function must be there
+ * before its keys are counted. */
+static bool prepare(struct script_op *op, struct reply *out)
+{
+    bool is_function = is_fcall(op->route);
+    if (is_function) op->script = find_script(op->worker, op->route, op->argv, out);
+    if (is_function && !op->script) return false;
+    if (!read_keys(op, out)) return false;
+    if (!is_function) op->script = find_script(op->worker, op->route, op->argv, out);
+    if (!op->script || !check_flags(op, out)) return false;
+    op->is_read_only |= (op->script->flags & SCRIPT_NO_WRITES) != 0;
+    return true;
 }
 
 /* ---- the reply ---- */
@@ -521,22 +569,19 @@ bool coord_script(struct session *s, const struct route *route)
     struct worker *w = session_worker(s);
     const struct resp_reader *r = &s->conn.reader;
     struct reply out = netloop_reply(&w->net, s->resp);
-    struct script_op *op = op_make(w, route, NULL);
+    struct script_op *op = op_make(w, route);
     op->argv = r->argv;
     op->argc = r->argc;
     op->db = (uint16_t)s->db;
     op->resp = s->resp;
     op->tracked = s->tracking.is_on ? script_tracked_flag(s) : 0;
     op->sequence = s->requests;
-    bool ok = read_keys(op, &out) && (op->script = find_script(w, route, r->argv, &out)) &&
-              check_flags(op, &out);
-    if (!ok) {
+    if (!prepare(op, &out)) {
         session_reject_with(s, route, &out);
         op_free(op);
         return true;
     }
     netloop_reply_drop(&w->net, &out);
-    op->is_read_only |= (op->script->flags & SCRIPT_NO_WRITES) != 0;
     if (dispatch_op(op, s)) return true;
     op_free(op);
     return false;
@@ -547,7 +592,7 @@ void script_run_stage(struct held_stage *stage)
     struct worker *w = stage->batch.worker;
     const struct batch_command *c = stage->batch.commands;
     struct reply out = netloop_reply(&w->net, c->resp);
-    struct script_op *op = op_make(w, c->route, NULL);
+    struct script_op *op = op_make(w, c->route);
     w->net.errands++;
     op->stage_of_exec = stage;
     op->argv = c->argv;
@@ -557,8 +602,7 @@ void script_run_stage(struct held_stage *stage)
     op->gather.conn_index = stage->batch.conn_index;
     op->gather.conn_generation = stage->batch.conn_generation;
     op->holds_all = true;
-    bool ok = read_keys(op, &out) && (op->script = find_script(w, c->route, c->argv, &out)) &&
-              check_flags(op, &out);
+    bool ok = prepare(op, &out);
     if (!ok) {
         out.last->size = (uint32_t)(out.cursor - out.last->data);
         buf_append(&op->reply, out.first->data, out.first->size);
@@ -568,6 +612,5 @@ void script_run_stage(struct held_stage *stage)
         held_done(op);
         return;
     }
-    op->is_read_only |= (op->script->flags & SCRIPT_NO_WRITES) != 0;
     begin_held(op);
 }

@@ -10,6 +10,8 @@
  * something else before it has written starts again under a holding of the whole keyspace, and
  * does so at once from then on. After it has written it gets an error.
  *
+ * Functions of libraries (library.h) are scripts to all of this: FCALL finds one by its name.
+ *
  * Thread     [net] of the connection, [shard] where the script runs in place.
  * Ownership  The operation owns the request's arguments and ends with its reply.
  * Errors     Those of the script are its reply.
@@ -18,7 +20,9 @@
  */
 #pragma once
 
+#include "base/dlist.h"
 #include "server/held.h"
+#include "server/library.h"
 #include "server/script_cache.h"
 #include "server/session.h"
 
@@ -29,17 +33,32 @@ struct lua_call;
 /* Longer than this a script does not keep a shard that it has not written to. */
 #define SCRIPT_IN_PLACE_NS 25000000
 
-/* Of the server. Counts are of runs that are beyond busy-reply-threshold. */
+/* SCRIPT KILL ends the one kind, FUNCTION KILL the other. */
+enum script_kind { KIND_SCRIPT, KIND_FUNCTION, SCRIPT_KINDS };
+
+/* Runs of one kind that are beyond busy-reply-threshold. */
+struct slow_scripts {
+    _Atomic uint32_t count, written; /* written: of them, those that have written */
+    _Atomic bool kill;
+};
+
+/* Of the server. */
 struct scripts {
     struct script_cache cache;
-    _Atomic uint32_t slow, slow_written;
-    _Atomic bool kill;
+    struct functions functions;
+    _Atomic uint32_t slow; /* of both kinds */
+    struct slow_scripts kinds[SCRIPT_KINDS];
+    pthread_mutex_t mutex;
+    struct dlist running; /* under the mutex: functions that are slow */
 };
 
 /* One writer: the net thread. */
 struct script_counters {
     struct counter in_place, held, restarted;
 };
+
+void scripts_init(struct scripts *s);
+void scripts_deinit(struct scripts *s);
 
 static inline bool scripts_are_busy(const struct scripts *s)
 {
@@ -54,6 +73,12 @@ void script_run_stage(struct held_stage *s);
 /* [net] The script of this text, made known to all threads, counted for the caller. NULL: the error
  * has been written. */
 struct script *script_load(struct worker *w, struct bytes text, struct reply *out);
+
+/* What everybody else is answered while scripts are busy, and SCRIPT KILL or FUNCTION KILL. */
+void scripts_write_busy(const struct scripts *s, struct reply *out);
+void scripts_kill(struct scripts *s, enum script_kind kind, struct reply *out);
+/* The function that has run beyond busy-reply-threshold for longest, as FUNCTION STATS tells it. */
+void scripts_write_running(struct scripts *s, struct reply *out);
 
 void script_worker_deinit(struct worker *w);
 /* The state of this thread, made when it is first needed. */

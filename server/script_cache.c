@@ -3,7 +3,11 @@
 #include <ctype.h>
 #include <stdio.h>
 
+#include "base/text.h"
+#include "server/library.h"
+
 #define BUCKETS_FIRST 64
+#define SHEBANG_WORDS_MAX 16
 
 /* ---- the cache ---- */
 
@@ -23,6 +27,10 @@ static size_t script_bytes(const struct script *s)
 
 void script_ref(struct script *s)
 {
+    if (s->library) {
+        library_ref(s->library);
+        return;
+    }
     atomic_fetch_add_explicit(&s->refs, 1, memory_order_relaxed);
 }
 
@@ -35,6 +43,10 @@ static bool script_let_go(struct script *s)
 
 void script_unref(struct script_cache *c, struct script *s)
 {
+    if (s->library) {
+        library_unref(s->library);
+        return;
+    }
     if (!script_let_go(s)) return;
     pthread_mutex_lock(&c->mutex);
     mem_free(&c->mem, s, script_bytes(s));
@@ -118,7 +130,9 @@ static struct script *add_locked(struct script_cache *c, struct bytes text, cons
     if (!s) return NULL;
     *s = (struct script){.id = ++c->ids, .size = text.size};
     memcpy(s->sha, sha, SCRIPT_SHA_BYTES);
-    if (text.size) memcpy(s->text, text.data, text.size);
+    if (text.size) memcpy(s + 1, text.data, text.size);
+    s->text = (const char *)(s + 1);
+    s->label = s->sha;
     atomic_init(&s->refs, 1);
     if (atomic_load_explicit(&c->count, memory_order_relaxed) >= c->bucket_count) buckets_grow(c);
     struct script **to = &c->buckets[sha_word(sha) & (c->bucket_count - 1)];
@@ -242,27 +256,24 @@ struct script *script_table_find_sha(struct script_table *t, struct bytes sha)
 
 /* ---- the first line ---- */
 
-static const struct {
-    const char *name;
-    uint32_t flag;
-} flag_names[] = {
-    {"no-writes", SCRIPT_NO_WRITES},
-    {"allow-oom", SCRIPT_ALLOW_OOM},
-    {"allow-stale", SCRIPT_ALLOW_STALE},
-    {"no-cluster", SCRIPT_NO_CLUSTER},
-    {"allow-cross-slot-keys", SCRIPT_ALLOW_CROSS_SLOT},
-};
+const char *const script_flag_names[SCRIPT_FLAG_COUNT] = {"no-writes", "allow-oom", "allow-stale",
+                                                          "no-cluster", "allow-cross-slot-keys"};
+
+uint32_t script_flag_of(struct bytes name)
+{
+    for (unsigned i = 0; i < SCRIPT_FLAG_COUNT; i++)
+        if (bytes_equal(name, bytes_of(script_flag_names[i]))) return 1u << i;
+    return 0;
+}
 
 static bool read_flag(struct bytes word, uint32_t *flags, struct buf *error)
 {
-    for (unsigned i = 0; i < ARRAY_LEN(flag_names); i++)
-        if (bytes_equal(word, bytes_of(flag_names[i].name))) {
-            *flags |= flag_names[i].flag;
-            return true;
-        }
-    buf_printf(error, "ERR Unexpected flag in script shebang: %.*s", (int)MIN(word.size, 128u),
-               word.data);
-    return false;
+    uint32_t flag = script_flag_of(word);
+    *flags |= flag;
+    if (!flag)
+        buf_printf(error, "ERR Unexpected flag in script shebang: %.*s", (int)MIN(word.size, 128u),
+                   word.data);
+    return flag != 0;
 }
 
 static bool read_flags(struct bytes list, uint32_t *flags, struct buf *error)
@@ -277,36 +288,10 @@ static bool read_flags(struct bytes list, uint32_t *flags, struct buf *error)
     return true;
 }
 
-/* The next word of the line; empty at its end. */
-static struct bytes next_word(struct bytes *line)
+static bool read_options(const struct bytes *words, int count, uint32_t *flags, struct buf *error)
 {
-    while (line->size && line->data[0] == ' ') *line = bytes_make(line->data + 1, line->size - 1);
-    size_t size = 0;
-    while (size < line->size && line->data[size] != ' ') size++;
-    struct bytes word = bytes_make(line->data, size);
-    *line = bytes_make(line->data + size, line->size - size);
-    return word;
-}
-
-bool script_read_shebang(struct bytes text, uint32_t *flags, bool *has_shebang, struct buf *error)
-{
-    *flags = 0;
-    *has_shebang = text.size >= 2 && memcmp(text.data, "#!", 2) == 0;
-    if (!*has_shebang) return true;
-    const char *end = memchr(text.data, '\n', text.size);
-    if (!end) {
-        buf_append_text(error, "ERR Invalid script shebang");
-        return false;
-    }
-    struct bytes line = bytes_make(text.data, (size_t)(end - text.data));
-    if (line.size && line.data[line.size - 1] == '\r') line.size--;
-    struct bytes engine = next_word(&line);
-    if (!bytes_equal(engine, BYTES_LITERAL("#!lua"))) {
-        buf_printf(error, "ERR Unexpected engine in script shebang: %.*s",
-                   (int)MIN(engine.size, 128u), engine.data);
-        return false;
-    }
-    for (struct bytes word; (word = next_word(&line)).size > 0;) {
+    for (int i = 0; i < count; i++) {
+        struct bytes word = words[i];
         if (word.size < 6 || memcmp(word.data, "flags=", 6) != 0) {
             buf_printf(error, "ERR Unknown lua shebang option: %.*s", (int)MIN(word.size, 128u),
                        word.data);
@@ -315,4 +300,36 @@ bool script_read_shebang(struct bytes text, uint32_t *flags, bool *has_shebang, 
         if (!read_flags(bytes_make(word.data + 6, word.size - 6), flags, error)) return false;
     }
     return true;
+}
+
+static bool read_line(struct bytes line, struct buf *storage, uint32_t *flags, struct buf *error)
+{
+    struct bytes words[SHEBANG_WORDS_MAX];
+    int count = text_split_words(line, storage, words, SHEBANG_WORDS_MAX);
+    if (count < 1 || count > SHEBANG_WORDS_MAX) {
+        buf_append_text(error, "ERR Invalid engine in script shebang");
+        return false;
+    }
+    if (!bytes_equal(words[0], BYTES_LITERAL("#!lua"))) {
+        buf_printf(error, "ERR Unexpected engine in script shebang: %.*s",
+                   (int)MIN(words[0].size, 128u), words[0].data);
+        return false;
+    }
+    return read_options(words + 1, count - 1, flags, error);
+}
+
+bool script_read_shebang(struct bytes text, uint32_t *flags, bool *has_shebang, struct buf *error)
+{
+    *flags = 0;
+    *has_shebang = text.size >= 2 && memcmp(text.data, "#!", 2) == 0;
+    if (!*has_shebang) return true;
+    const char *end = memchr(text.data, '\n', text.size);
+    if (!end || end - text.data > SCRIPT_SHEBANG_BYTES_MAX) {
+        buf_append_text(error, "ERR Invalid script shebang");
+        return false;
+    }
+    struct buf storage = {.mem = error->mem};
+    bool ok = read_line(bytes_make(text.data, (size_t)(end - text.data)), &storage, flags, error);
+    buf_clear(&storage);
+    return ok;
 }

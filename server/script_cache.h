@@ -16,6 +16,8 @@
 
 #define SCRIPT_SHA_BYTES (2 * SHA1_BYTES)
 
+struct library;
+
 enum script_flags {
     SCRIPT_NO_WRITES = 1 << 0,
     SCRIPT_ALLOW_OOM = 1 << 1,
@@ -23,6 +25,10 @@ enum script_flags {
     SCRIPT_NO_CLUSTER = 1 << 3,
     SCRIPT_ALLOW_CROSS_SLOT = 1 << 4,
 };
+#define SCRIPT_FLAG_COUNT 5
+extern const char *const script_flag_names[SCRIPT_FLAG_COUNT]; /* by bit */
+/* 0: there is none of that name. */
+uint32_t script_flag_of(struct bytes name);
 
 /* What is known of a script from its runs. */
 enum script_habit {
@@ -36,12 +42,14 @@ struct script {
     _Atomic uint32_t modest_runs; /* that touched only what they declared */
     uint32_t flags;               /* enum script_flags */
     bool has_shebang;
-    uint64_t id;   /* never used again */
-    uint64_t hash; /* of the text, for the tables */
+    int64_t id;              /* never used again; negative for functions */
+    struct library *library; /* of a function: counted in its stead; else NULL */
+    const char *label;       /* what errors call it: the digest, or the function's name */
     char sha[SCRIPT_SHA_BYTES + 1];
+    const char *text; /* of a function: its library's code */
     size_t size;
-    struct script *next; /* in a bucket of the cache */
-    char text[];
+    int first_line, last_line; /* of a function, in the text; else 0 */
+    struct script *next;       /* in a bucket of the cache */
 };
 
 struct script_cache {
@@ -49,7 +57,7 @@ struct script_cache {
     struct mem mem; /* under the mutex */
     struct script **buckets;
     uint32_t bucket_count;
-    uint64_t ids;
+    int64_t ids;
     _Atomic uint64_t generation;
     _Atomic uint64_t count, bytes; /* of the scripts that can be found */
 };
@@ -82,6 +90,7 @@ struct script *script_table_find_sha(struct script_table *t, struct bytes sha);
 /* Takes over the caller's count. */
 void script_table_put(struct script_table *t, struct script *s);
 
+#define SCRIPT_SHEBANG_BYTES_MAX 65536
 /* Reads "#!lua flags=…", if there is one. False: `error` says what is wrong with it. */
 MUST_USE bool script_read_shebang(struct bytes text, uint32_t *flags, bool *has_shebang,
                                   struct buf *error);

@@ -70,21 +70,91 @@ static struct scripts *scripts_of(const struct script_op *op)
     return &op->worker->server->scripts;
 }
 
+static enum script_kind kind_of(const struct script_op *op)
+{
+    return op->script->library ? KIND_FUNCTION : KIND_SCRIPT;
+}
+
 static void enter_slow(struct script_op *op)
 {
+    struct scripts *all = scripts_of(op);
+    struct slow_scripts *slow = &all->kinds[kind_of(op)];
+    if (op->has_written && !op->is_slow_written) {
+        op->is_slow_written = true;
+        atomic_fetch_add(&slow->written, 1);
+    }
     if (op->is_slow) return;
     op->is_slow = true;
-    op->is_slow_written = op->has_written;
-    if (op->has_written) atomic_fetch_add(&scripts_of(op)->slow_written, 1);
-    atomic_fetch_add(&scripts_of(op)->slow, 1);
+    if (op->script->library) {
+        pthread_mutex_lock(&all->mutex);
+        dlist_push_back(&all->running, &op->slow_link);
+        pthread_mutex_unlock(&all->mutex);
+    }
+    atomic_fetch_add(&slow->count, 1);
+    atomic_fetch_add(&all->slow, 1);
 }
 
 void script_leave_slow(struct script_op *op)
 {
     struct scripts *all = scripts_of(op);
-    if (op->is_slow_written) atomic_fetch_sub(&all->slow_written, 1);
-    if (atomic_fetch_sub(&all->slow, 1) == 1) atomic_store(&all->kill, false);
+    struct slow_scripts *slow = &all->kinds[kind_of(op)];
+    if (op->script->library) {
+        pthread_mutex_lock(&all->mutex);
+        dlist_remove(&op->slow_link);
+        pthread_mutex_unlock(&all->mutex);
+    }
+    if (op->is_slow_written) atomic_fetch_sub(&slow->written, 1);
+    if (atomic_fetch_sub(&slow->count, 1) == 1) atomic_store(&slow->kill, false);
+    atomic_fetch_sub(&all->slow, 1);
     op->is_slow = op->is_slow_written = false;
+}
+
+/* ---- what others see of them ---- */
+
+void scripts_write_busy(const struct scripts *s, struct reply *out)
+{
+    bool is_script = atomic_load(&s->kinds[KIND_SCRIPT].count) > 0;
+    reply_error(out,
+                "BUSY Redis is busy running a script. You can only call %s KILL or SHUTDOWN "
+                "NOSAVE.",
+                is_script ? "SCRIPT" : "FUNCTION");
+}
+
+void scripts_kill(struct scripts *s, enum script_kind kind, struct reply *out)
+{
+    struct slow_scripts *own = &s->kinds[kind], *other = &s->kinds[!kind];
+    bool is_own = atomic_load(&own->count) > 0;
+    if (!scripts_are_busy(s)) {
+        reply_error(out, "NOTBUSY No scripts in execution right now.");
+    } else if (atomic_load(is_own ? &own->written : &other->written) > 0) {
+        reply_error(out, "UNKILLABLE Sorry the script already executed write commands against the "
+                         "dataset. You can either wait the script termination or kill the server "
+                         "in a hard way using the SHUTDOWN NOSAVE command.");
+    } else if (!is_own) {
+        scripts_write_busy(s, out);
+    } else {
+        atomic_store(&own->kill, true);
+        reply_ok(out);
+    }
+}
+
+void scripts_write_running(struct scripts *s, struct reply *out)
+{
+    pthread_mutex_lock(&s->mutex);
+    if (dlist_is_empty(&s->running)) {
+        reply_null(out);
+    } else {
+        const struct script_op *op = container_of(s->running.next, struct script_op, slow_link);
+        reply_map(out, 3);
+        reply_bulk_text(out, "name");
+        reply_bulk_text(out, op->script->label);
+        reply_bulk_text(out, "command");
+        reply_array(out, op->argc);
+        for (uint32_t i = 0; i < op->argc; i++) reply_bulk(out, op->argv[i]);
+        reply_bulk_text(out, "duration_ms");
+        reply_i64(out, (int64_t)((env_now_ns() - op->started_ns) / 1000000));
+    }
+    pthread_mutex_unlock(&s->mutex);
 }
 
 /* True once it is beyond the limit. */
@@ -95,7 +165,8 @@ static bool check_slow(struct script_op *op)
     uint64_t elapsed_ms = (env_now_ns() - op->started_ns) / 1000000;
     if (elapsed_ms < limit_ms) return false;
     enter_slow(op);
-    if (!op->has_written && atomic_load(&scripts_of(op)->kill)) op->run.must_die = true;
+    if (!op->has_written && atomic_load(&scripts_of(op)->kinds[kind_of(op)].kill))
+        op->run.must_die = true;
     return true;
 }
 

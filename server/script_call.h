@@ -41,6 +41,7 @@ struct script_op {
     bool has_written;
     bool answers_last;             /* the reply leaves when its holding has ended */
     bool is_slow, is_slow_written; /* counted in struct scripts */
+    struct dlist slow_link;        /* of a function */
     bool is_long;
     bool touched_undeclared;
     /* ---- under a holding ---- */

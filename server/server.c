@@ -46,7 +46,8 @@ uint64_t server_live_bytes(const struct server *srv)
         n += mem_live_bytes(&srv->shard_workers[i]->shard.mem);
     for (uint16_t i = 0; i < srv->worker_count; i++)
         n += counter_read(&srv->workers[i].vm.used_bytes);
-    return n + mem_live_bytes(&srv->scripts.cache.mem);
+    return n + mem_live_bytes(&srv->scripts.cache.mem) +
+           mem_live_bytes(&srv->scripts.functions.mem);
 }
 
 /* ---- accepting ---- */
@@ -514,7 +515,7 @@ bool server_init(struct server *srv, struct config *config, char *why)
     thread_enter(&srv->thread);
     if (!durable_open(srv, why)) return false;
     if (!router_init(&srv->router, &srv->mem, config, t.shards, srv->hash_seed, why)) return false;
-    script_cache_init(&srv->scripts.cache);
+    scripts_init(&srv->scripts);
     srv->route_ticks =
         mem_alloc_zeroed(&srv->mem, srv->router.route_count * sizeof *srv->route_ticks);
     workers_init(srv, &t);
@@ -701,7 +702,7 @@ void server_deinit(struct server *srv)
     mem_free(&srv->mem, srv->shard_workers, srv->mesh.shard_count * sizeof(struct worker *));
     mem_free(&srv->mem, srv->all_shards, srv->mesh.shard_count * sizeof *srv->all_shards);
     mem_free(&srv->mem, srv->route_ticks, srv->router.route_count * sizeof *srv->route_ticks);
-    script_cache_deinit(&srv->scripts.cache);
+    scripts_deinit(&srv->scripts);
     router_deinit(&srv->router);
     mesh_deinit(&srv->mesh);
 }

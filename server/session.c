@@ -500,8 +500,7 @@ static bool check_busy(struct session *s, const struct route *route)
 {
     if (route->command->flags & CMD_ALLOW_BUSY) return true;
     struct reply out = netloop_reply(s->conn.netloop, s->resp);
-    reply_error(&out, "BUSY Redis is busy running a script. You can only call SCRIPT KILL or "
-                      "SHUTDOWN NOSAVE.");
+    scripts_write_busy(&session_worker(s)->server->scripts, &out);
     reject(s, route, &out);
     return false;
 }

@@ -75,6 +75,8 @@ struct worker {
     struct recorder *recorder;         /* NULL: the order is not recorded */
     struct lua_vm vm;                  /* L is NULL until the first script runs here */
     struct script_table *script_table; /* NULL until then */
+    struct library_set *libraries;     /* NULL until the first FCALL */
+    uint64_t libraries_version;
     struct script_counters scripts;
     struct buf scratch;       /* of whoever runs now, not across calls */
     struct buf placement;     /* of the split command being dispatched */

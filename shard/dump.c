@@ -7,7 +7,7 @@ _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "the footer is written
 
 /* ---- writing ---- */
 
-static bool append_footer(struct buf *out, size_t start, uint16_t version)
+bool dump_try_seal(struct buf *out, size_t start, uint16_t version)
 {
     char *p = buf_try_reserve(out, DUMP_FOOTER_BYTES);
     if (!p) return false;
@@ -32,7 +32,7 @@ bool dump_try_append(const struct entry *e, bool compress, struct buf *out)
     uint8_t type = object_plain_type((uint8_t)out->data[start]);
     out->data[start] = (char)type;
     bool is_new = type == RDB_TYPE_HASH_METADATA;
-    return append_footer(out, start, is_new ? RDB_VERSION_HASH_DEADLINES : RDB_VERSION);
+    return dump_try_seal(out, start, is_new ? RDB_VERSION_HASH_DEADLINES : RDB_VERSION);
 }
 
 /* ---- reading ---- */

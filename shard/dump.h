@@ -20,6 +20,9 @@
 
 /* Appends the payload of a value; false when there is no memory. `compress` as rdbcompression. */
 MUST_USE bool dump_try_append(const struct entry *e, bool compress, struct buf *out);
+/* Closes what stands in `out` from `start` on with version and checksum; false when there is no
+ * memory. */
+MUST_USE bool dump_try_seal(struct buf *out, size_t start, uint16_t version);
 /* Whether the version is one that we know and the checksum is right; `*value` is all before them.
  */
 MUST_USE bool dump_is_intact(struct bytes payload, struct bytes *value);
