@@ -361,8 +361,8 @@ Test(wait, members_of_a_group_get_entries_in_turn_and_an_error_at_its_end)
 Test(wait, a_key_that_goes_is_an_error_for_members_behind_those_who_do_not_care)
 {
     start();
-    says("XGROUP CREATE a g $ MKSTREAM", "+OK\r\n");
     waits_as(10, 0, "BLPOP a 0");
+    says("XGROUP CREATE a g $ MKSTREAM", "+OK\r\n");
     waits_as(11, 0, "XREADGROUP GROUP g x BLOCK 0 STREAMS a >");
     says("DEL a", ":1\r\n");
     late("11=-NOGROUP No such key 'a' or consumer group 'g' in XREADGROUP with GROUP option, ");
