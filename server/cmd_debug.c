@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <time.h>
 
+#include "base/text.h"
 #include "server/broadcast.h"
 #include "server/cmd_admin.h"
 #include "server/worker.h"
@@ -78,6 +79,24 @@ static enum err cmd_debug_set_active_expire(struct session *s, struct request *r
     return OK;
 }
 
+/* The n-th time from now that the code comes to the fault point, it fails: for tests of what a
+ * server does when its disk fails. */
+static enum err cmd_debug_fault(struct session *s, struct request *rq, struct reply *out)
+{
+    static const char *const points[] = {"file_open", "file_write", "file_sync", "file_truncate"};
+    UNUSED struct session *any = s;
+    uint64_t count;
+    if (rq->argc != 4 || !text_to_u64(rq->argv[3], &count) || count > UINT32_MAX)
+        return reply_unknown(rq, out);
+    for (unsigned i = 0; i < ARRAY_LEN(points); i++) {
+        if (!bytes_equal(rq->argv[2], bytes_of(points[i]))) continue;
+        fault_set(points[i], (unsigned)count);
+        reply_ok(out);
+        return OK;
+    }
+    return reply_unknown(rq, out);
+}
+
 static enum err cmd_debug_help(struct session *s, struct request *rq, struct reply *out)
 {
     static const char *const lines[] = {
@@ -86,6 +105,8 @@ static enum err cmd_debug_help(struct session *s, struct request *rq, struct rep
         "    Output a hex signature representing the current DB content.",
         "DIGEST-VALUE <key> [<key> ...]",
         "    Output a hex signature of the values of all the specified keys.",
+        "FAULT <point> <count>",
+        "    The fault point fails the count-th time from now, once; 0: not at all.",
         "OBJECT <key>",
         "    Show low level info about `key` and associated value.",
         "RELOAD [option ...]",
@@ -126,6 +147,8 @@ const struct command debug_subcommands[] = {
      .since = "1.0.0", .group = "server", .complexity = "O(N): N elements in all databases", .summary = "A digest of all keys and values."},
     {.name = "digest-value", .on_shard = cmd_debug_digest_value, .arity = -2, .plan = PLAN_FAN_OUT, .merge = MERGE_KEYS, .flags = DEBUG_FLAGS, .keys = {{.flags = KEY_RO, .begin = 2, .last = -1, .step = 1}},
      .since = "1.0.0", .group = "server", .complexity = "O(N): N elements of the values", .summary = "A digest of each value."},
+    {.name = "fault", .on_net = cmd_debug_fault, .arity = -2, .plan = PLAN_NET, .flags = DEBUG_FLAGS, .keys = KEYS_NONE,
+     .since = "1.0.0", .group = "server", .complexity = "O(1)", .summary = "Makes a fault point fail once."},
     {.name = "object", .on_shard = cmd_debug_object_checked, .arity = -2, .plan = PLAN_ONE_SHARD, .flags = DEBUG_FLAGS, .keys = {{.flags = KEY_RO, .begin = 2, .last = 0, .step = 1}},
      .since = "1.0.0", .group = "server", .complexity = "O(N): N elements of the value", .summary = "Shows how a value is stored."},
     {.name = "reload", .on_main = cmd_debug_reload, .arity = -2, .plan = PLAN_MAIN, .flags = DEBUG_FLAGS, .keys = KEYS_NONE,

@@ -236,7 +236,7 @@ static void write_memory(struct info *in)
     write_allocator(in);
     write_zeros(in, zeros);
     NUMBERS(in, {"mem_clients_normal", s->used_memory_clients}, {"mem_cluster_links", 0},
-            {"mem_aof_buffer", 0});
+            {"mem_aof_buffer", s->log_buffer_bytes});
     write_text(in, "mem_allocator", mem_allocator_name());
     NUMBERS(in, {"active_defrag_running", counter_read(&in->srv->defrag.effort_percent)},
             {"lazyfree_pending_objects", s->lazyfree_pending}, {"lazyfreed_objects", s->lazyfreed});
@@ -304,25 +304,43 @@ static void write_rdb(struct info *in)
             {"rdb_last_load_keys_loaded", counter_read(&l->keys_loaded)});
 }
 
-/* There is no append only file yet. */
+/* The log's own lines are there while it is written, as elsewhere. Nothing is ever delayed by an
+ * fsync that takes long. */
+static void write_aof_sizes(struct info *in)
+{
+    const struct server *srv = in->srv;
+    uint64_t bytes = counter_read(&srv->durable.closed_bytes), buffered = 0, syncing = 0;
+    for (uint16_t i = 0; i < srv->mesh.shard_count; i++) {
+        const struct durable_shard *d = &srv->shard_workers[i]->durable;
+        bytes += counter_read(&d->bytes);
+        buffered += counter_read(&d->buffered_bytes);
+        syncing += counter_read(&d->is_syncing);
+    }
+    NUMBERS(in, {"aof_current_size", bytes},
+            {"aof_base_size", counter_read(&srv->durable.base_bytes)}, {"aof_pending_rewrite", 0},
+            {"aof_buffer_length", buffered}, {"aof_pending_bio_fsync", syncing},
+            {"aof_delayed_fsync", 0});
+}
+
+static void write_aof(struct info *in)
+{
+    const struct durable *d = &in->srv->durable;
+    NUMBERS(in, {"aof_enabled", in->config->appendonly}, {"aof_rewrite_in_progress", 0},
+            {"aof_rewrite_scheduled", 0});
+    write_text(in, "aof_last_rewrite_time_sec", "-1");
+    write_text(in, "aof_current_rewrite_time_sec", "-1");
+    write_text(in, "aof_last_bgrewrite_status", "ok");
+    NUMBERS(in, {"aof_rewrites", 0}, {"aof_rewrites_consecutive_failures", 0});
+    write_text(in, "aof_last_write_status", counter_read(&d->failing) ? "err" : "ok");
+    NUMBERS(in, {"aof_last_cow_size", 0}, {"module_fork_in_progress", 0},
+            {"module_fork_last_cow_size", 0});
+    if (in->config->appendonly) write_aof_sizes(in);
+}
+
 static void write_persistence(struct info *in)
 {
-    static const char *const before[] = {"aof_enabled",
-                                         "aof_rewrite_in_progress",
-                                         "aof_rewrite_scheduled",
-                                         "aof_last_rewrite_time_sec",
-                                         "aof_current_rewrite_time_sec",
-                                         NULL};
-    static const char *const aof[] = {"aof_rewrites", "aof_rewrites_consecutive_failures", NULL};
-    static const char *const after[] = {"aof_last_cow_size",         "aof_delayed_fsync",
-                                        "aof_buffer_length",         "module_fork_in_progress",
-                                        "module_fork_last_cow_size", NULL};
     write_rdb(in);
-    write_zeros(in, before);
-    write_text(in, "aof_last_bgrewrite_status", "ok");
-    write_zeros(in, aof);
-    write_text(in, "aof_last_write_status", "ok");
-    write_zeros(in, after);
+    write_aof(in);
     write_loading(in);
 }
 

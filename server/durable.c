@@ -117,7 +117,13 @@ enum err durable_make_file(struct server *srv, enum segment_kind kind, uint16_t 
 
 enum err durable_write(struct server *srv)
 {
-    return manifest_write(&srv->durable.manifest, srv->durable.directory);
+    const struct manifest *m = &srv->durable.manifest;
+    enum err e = manifest_write(m, srv->durable.directory);
+    if (e != OK) return e;
+    uint64_t bytes = 0;
+    for (unsigned i = 0; i < m->file_count; i++) bytes += m->files[i].size;
+    counter_set(&srv->durable.closed_bytes, bytes);
+    return OK;
 }
 
 void durable_remove_strangers(struct server *srv)
@@ -341,6 +347,7 @@ static enum err begin_generation(struct server *srv, struct durable_round *round
     if (e == OK) e = make_files(srv, round);
     if (e == OK) e = durable_write(srv);
     if (e == OK && d->has_recovery) e = recovery_trim(&d->recovery);
+    counter_set(&d->base_bytes, counter_read(&d->closed_bytes));
     return e;
 }
 

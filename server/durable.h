@@ -73,6 +73,8 @@ struct durable {
     uint32_t *last_number;    /* of files of this generation, by shard */
     bool is_resolving;
     /* ---- any thread reads ---- */
+    struct counter closed_bytes;    /* of the files of the manifest that are not written to */
+    struct counter base_bytes;      /* of all files after the start or the last rewrite */
     struct counter failing;         /* shards whose log is not AOF_GOOD */
     _Atomic uint64_t resolved_txid; /* below it all is durable everywhere */
 };

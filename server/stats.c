@@ -39,9 +39,11 @@ static void add_net(const struct worker *w, uint64_t now_ns, struct stats *out)
     out->pubsub_clients += counter_read(&w->pubsub.clients);
 }
 
-static void add_shard(const struct shard *sh, struct stats *out)
+static void add_shard(const struct worker *w, struct stats *out)
 {
+    const struct shard *sh = &w->shard;
     const struct shard_counters *c = &sh->counters;
+    out->log_buffer_bytes += counter_read(&w->durable.buffered_bytes);
     out->blocking_keys += counter_read(&c->blocking_keys);
     out->keyspace_hits += counter_read(&c->keyspace_hits);
     out->keyspace_misses += counter_read(&c->keyspace_misses);
@@ -76,8 +78,7 @@ void stats_read(const struct server *srv, struct stats *out)
     *out = (struct stats){0};
     uint64_t now_ns = env_now_ns();
     for (uint16_t i = 0; i < srv->mesh.net_count; i++) add_net(srv->net_workers[i], now_ns, out);
-    for (uint16_t i = 0; i < srv->mesh.shard_count; i++)
-        add_shard(&srv->shard_workers[i]->shard, out);
+    for (uint16_t i = 0; i < srv->mesh.shard_count; i++) add_shard(srv->shard_workers[i], out);
     out->used_memory = server_live_bytes(srv);
     out->used_memory_peak =
         MAX(out->used_memory, counter_read(&srv->samples.used_memory_peak_bytes));

@@ -29,6 +29,7 @@ struct stats {
     uint64_t blocking_keys;
     uint64_t keyspace_hits, keyspace_misses, expired_keys, expire_slices_cut, expire_cycle_us;
     uint64_t lazyfree_pending, lazyfreed;
+    uint64_t log_buffer_bytes; /* of the append-only log */
     uint64_t evicted_keys, eviction_exceeded_us;
     uint64_t watched_keys;
     uint64_t defrag_hits, defrag_misses, defrag_key_hits, defrag_key_misses;
