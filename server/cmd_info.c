@@ -326,9 +326,8 @@ static void write_aof(struct info *in)
 {
     const struct durable *d = &in->srv->durable;
     NUMBERS(in, {"aof_enabled", in->config->appendonly}, {"aof_rewrite_in_progress", 0},
-            {"aof_rewrite_scheduled", 0});
-    write_text(in, "aof_last_rewrite_time_sec", "-1");
-    write_text(in, "aof_current_rewrite_time_sec", "-1");
+            {"aof_rewrite_scheduled", 0}, {"aof_last_rewrite_time_sec", 0},
+            {"aof_current_rewrite_time_sec", 0});
     write_text(in, "aof_last_bgrewrite_status", "ok");
     NUMBERS(in, {"aof_rewrites", 0}, {"aof_rewrites_consecutive_failures", 0});
     write_text(in, "aof_last_write_status", counter_read(&d->failing) ? "err" : "ok");
