@@ -655,8 +655,7 @@ static bool main_is_drained(const struct server *srv)
     return srv->accepted_count == 0 && !srv->change && !srv->queue_first &&
            srv->client_eviction.waiting == 0 && srv->obstacle_changes == 0 &&
            saver_is_idle(&srv->saver) && loader_is_idle(&srv->loader) &&
-           replay_is_idle(&srv->replay) && import_is_idle(&srv->import) &&
-           !srv->durable.round;
+           replay_is_idle(&srv->replay) && import_is_idle(&srv->import) && !srv->durable.round;
 }
 
 /* Nothing changes any more, so the log ends here. A disk that fails is given some time. */
