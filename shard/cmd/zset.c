@@ -641,7 +641,7 @@ static const struct command commands[] = {
     {.name = "zremrangebyscore", .on_shard = cmd_zremrangebyscore, .arity = 4, .plan = PLAN_ONE_SHARD, .flags = CMD_WRITE | CMD_EFFECT, .acl = ACL_SORTEDSET, .keys = KEYS_FIRST(KEY_RW | KEY_DELETE),
      .since = "1.2.0", .group = "sorted-set", .complexity = "O(log N + M log N) for M of N elements",
      .summary = "Takes out the elements whose scores lie in a range."},
-    {.name = "zremrangebylex", .on_shard = cmd_zremrangebylex, .arity = 4, .plan = PLAN_ONE_SHARD, .flags = CMD_WRITE | CMD_EFFECT, .acl = ACL_SORTEDSET, .keys = KEYS_FIRST(KEY_RW | KEY_DELETE),
+    {.name = "zremrangebylex", .on_shard = cmd_zremrangebylex, .arity = 4, .plan = PLAN_ONE_SHARD, .flags = CMD_WRITE, .acl = ACL_SORTEDSET, .keys = KEYS_FIRST(KEY_RW | KEY_DELETE),
      .since = "2.8.9", .group = "sorted-set", .complexity = "O(log N + M log N) for M of N elements",
      .summary = "Takes out the elements whose members lie in a range of texts."},
     {.name = "zpopmin", .on_shard = cmd_zpopmin, .arity = -2, .plan = PLAN_ONE_SHARD, .flags = CMD_WRITE | CMD_FAST, .acl = ACL_SORTEDSET, .keys = KEYS_FIRST(KEY_RW | KEY_ACCESS | KEY_DELETE),

@@ -188,6 +188,26 @@ enum err cmd_zrangestore(struct shard *sh, struct request *rq, struct reply *out
 
 /* ---- removing and counting ---- */
 
+/* Where scores differ, what lies between two texts depends on the encoding: then the journal gets
+ * the names. */
+static void remove_slice(struct shard *sh, struct zset_target *t, struct zset_slice slice,
+                         bool by_name, const char *event)
+{
+    struct buf names = {.mem = &sh->mem};
+    struct zset_iterator it;
+    struct bytes member;
+    double score;
+    bool is_told = by_name && journal_is_on(sh);
+    if (is_told) zset_iterator_init(&it, &t->zset, slice, false);
+    while (is_told && zset_iterator_next(&it, &member, &score))
+        is_told = journal_add_bulk(&names, member);
+    zset_remove_slice(&sh->mem, &t->zset, slice);
+    zset_target_store(sh, t, event);
+    if (is_told)
+        journal_describe_bulks(sh, &t->key, "ZREM", buf_view(&names), (uint32_t)slice.count);
+    buf_clear(&names);
+}
+
 static enum err remove_range(struct shard *sh, struct request *rq, struct reply *out,
                              enum range_by by, const char *event)
 {
@@ -198,10 +218,7 @@ static enum err remove_range(struct shard *sh, struct request *rq, struct reply 
     if (e != OK) return e;
     struct zset_slice slice = {0};
     if (t.e) slice = select_range(&t.zset, &r);
-    if (slice.count > 0) {
-        zset_remove_slice(&sh->mem, &t.zset, slice);
-        zset_target_store(sh, &t, event);
-    }
+    if (slice.count > 0) remove_slice(sh, &t, slice, by == BY_LEX, event);
     reply_i64(out, (int64_t)slice.count);
     return OK;
 }
