@@ -68,7 +68,7 @@ static const char *const commands[] = {
     "GEORADIUS %g 15 37 300 km STORE %g", "GEORADIUSBYMEMBER %g %f 300 km STOREDIST %z",
     /* hashes */
     "HSET %h %f %v", "HSET %h %f %v %f %i %f %v", "HMSET %h %f %i %f %v", "HSETNX %h %f %v",
-    "HDEL %h %f",
+    "HSET %h n1 1 n2 2.5", "HPEXPIRE %h 90000 FIELDS 2 n1 n2", "HDEL %h %f",
     "HDEL %h %f %f %f", "HINCRBY %h n%n %i", "HINCRBYFLOAT %h n%n %d", "HGETALL %h",
     "HGET %h %f",
     "HEXPIRE %h %E FIELDS 1 %f", "HPEXPIRE %h %P FIELDS 2 %f %f", "HEXPIREAT %h %S FIELDS 1 n%n",

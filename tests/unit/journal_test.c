@@ -22,9 +22,9 @@
 
 #define WORDS_MAX 40
 #define PATH_BYTES 128
-#define STEPS 6000
+#define STEPS 8000
 #define DATABASES 3
-#define KEYS_PER_TYPE 6
+#define KEYS_PER_TYPE 3
 #define BLOCK_REQUESTS 3
 
 static const struct command_family *const families[] = {
@@ -462,7 +462,7 @@ static void add_dump(void)
 static void add_key(char type)
 {
     static const char types[] = "slzhtxbgp";
-    if (type == 'k' || below(40) == 0) type = types[below(sizeof types - 1)];
+    if (type == 'k' || below(100) == 0) type = types[below(sizeof types - 1)];
     buf_printf(&text, "%c%u", type, (unsigned)below(KEYS_PER_TYPE));
 }
 
@@ -519,7 +519,7 @@ static void add_place(char type)
     } else if (strchr("EPSA", type)) {
         add_time(type);
     } else if (type == 'f') {
-        buf_printf(&text, "f%u", (unsigned)below(12));
+        buf_printf(&text, "f%u", (unsigned)below(6));
     } else if (type == 'v') {
         add_value();
     } else if (type == 'i') {
@@ -630,11 +630,24 @@ static void see(const struct command *row)
     seen[seen_count++] = row;
 }
 
+/* What takes keys away comes less often. */
+static const char *choose_command(void)
+{
+    static const char *const drains[] = {"DEL",    "UNLINK",  "RENAME", "MOVE",
+                                         "EXPIRE", "PEXPIRE", "GETDEL", "LTRIM",
+                                         "COPY",   "MSET",    "SORT",   "SPOP %t 1"};
+    const char *line = commands[below(ARRAY_LEN(commands))];
+    for (size_t i = 0; i < ARRAY_LEN(drains); i++)
+        if (strncmp(line, drains[i], strlen(drains[i])) == 0 && below(4))
+            return commands[below(ARRAY_LEN(commands))];
+    return line;
+}
+
 static struct request *add_random(void)
 {
     struct words w;
-    fill_in(commands[below(ARRAY_LEN(commands))], &w);
-    uint32_t db = below(6) ? 0 : (uint32_t)below(DATABASES);
+    fill_in(choose_command(), &w);
+    uint32_t db = below(12) ? 0 : (uint32_t)below(DATABASES);
     struct request *rq = turn_add(w.argv, w.argc, db);
     /* What moves asks its coordinator when the target is held: there is none here. */
     bool may_wait = kinds & WAITERS && (!(kinds & HOLDINGS) || rq->command->keys[0].last != 0);
@@ -710,7 +723,7 @@ static void evict_one(void)
 
 static void pass_time(void)
 {
-    shard_fixture_pass_ms(&p.f, (int64_t)below(800));
+    shard_fixture_pass_ms(&p.f, (int64_t)below(400));
     if (below(4) == 0) {
         shard()->expire_next_ns = 0;
         (void)shard_background(shard());
@@ -723,7 +736,7 @@ static void whole_databases(void)
                                         "SWAPDB 0 0"};
     turn_begin();
     if (below(2)) turn_mark(0, 2);
-    struct request *rq = turn_add_line(lines[below(20) ? below(2) : below(ARRAY_LEN(lines))]);
+    struct request *rq = turn_add_line(lines[below(8) ? 4 : below(12) ? below(2) : below(4)]);
     rq->db = (uint16_t)below(DATABASES);
     rq->flags |= REQUEST_PART;
     uint64_t before = shard()->journal.effect_count;
