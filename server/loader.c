@@ -70,6 +70,7 @@ static void batch_arrives(struct thread *at, struct call *c)
     struct load_batch *b = container_of(c, struct load_batch, call);
     struct bytes rest = buf_view(&b->records);
     sh->is_quiet = true; /* nobody asked for that */
+    journal_mute(sh, true);
     while (rest.size > 0 && !b->error) {
         struct load_record r;
         memcpy(&r, rest.data, sizeof r);
@@ -80,6 +81,7 @@ static void batch_arrives(struct thread *at, struct call *c)
         size_t size = sizeof r + r.name_size + r.value_size;
         rest = bytes_make(rest.data + size, rest.size - size);
     }
+    journal_mute(sh, false);
     sh->is_quiet = false;
     c->run = batch_is_back;
     thread_call(at, w->server->thread.id, c);
