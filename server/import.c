@@ -139,11 +139,15 @@ static void set_shards(struct server *srv, bool is_replaying)
 
 /* ---- commands ---- */
 
+/* Clients that come meanwhile get errors of their own. */
 static uint64_t error_count(const struct server *srv)
 {
     struct stats_error errors[STATS_ERRORS_MAX];
     uint64_t sum = 0;
-    for (uint32_t i = 0, n = stats_read_errors(srv, errors); i < n; i++) sum += errors[i].count;
+    for (uint32_t i = 0, n = stats_read_errors(srv, errors); i < n; i++) {
+        bool is_of_others = !strcmp(errors[i].name, "LOADING") || !strcmp(errors[i].name, "NOAUTH");
+        if (!is_of_others) sum += errors[i].count;
+    }
     return sum;
 }
 

@@ -156,11 +156,11 @@ class Server(Process):
             return int(f.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
-def redis_server(*arguments, wrapper=()):
+def redis_server(*arguments, wrapper=(), directory=None):
     binary = shutil.which("redis-server")
     if binary is None:
         raise StartError("redis-server is not installed")
-    return Server(binary, ["--save", "", "--appendonly", "no", *arguments], wrapper)
+    return Server(binary, ["--save", "", "--appendonly", "no", *arguments], wrapper, directory)
 
 
 def shoal_server(*arguments, wrapper=(), directory=None, may_load=False):
