@@ -77,23 +77,35 @@ static const char *take_words(struct redis_aof_manifest *m, const struct bytes *
     return add_file(m, &f, type);
 }
 
-/* A line has the form of an inline command, quotes and all. */
+/* A line has the form of an inline command, quotes and all. NULL, or what is wrong. */
+static const char *take_line(struct redis_aof_manifest *m, struct bytes line)
+{
+    struct buf text = {.mem = m->mem};
+    struct resp_reader words;
+    const char *fault = "is not valid";
+    if (line.size > 0 && line.data[0] == '#') return NULL;
+    if (line.size == 0 || line.data[0] == '*') return fault;
+    buf_append(&text, line.data, line.size);
+    buf_append_text(&text, "\n");
+    resp_reader_init(&words, m->mem);
+    resp_feed(&words, text.data, text.size);
+    if (resp_next(&words, &limits) == RESP_REQUEST) fault = take_words(m, words.argv, words.argc);
+    resp_reader_deinit(&words);
+    buf_clear(&text);
+    return fault;
+}
+
 bool redis_aof_manifest_parse(struct redis_aof_manifest *m, struct bytes text, char *why)
 {
     unsigned line = 0;
     const char *fault = NULL;
     while (text.size > 0 && !fault) {
         const char *end = memchr(text.data, '\n', text.size);
-        size_t size = end ? (size_t)(end - text.data) + 1 : text.size;
-        struct resp_reader words;
-        resp_reader_init(&words, m->mem);
-        resp_feed(&words, text.data, size);
-        line++;
-        bool is_words = text.data[0] != '*' && resp_next(&words, &limits) == RESP_REQUEST;
-        if (text.data[0] != '#')
-            fault = is_words ? take_words(m, words.argv, words.argc) : "is not valid";
-        resp_reader_deinit(&words);
+        size_t size = end ? (size_t)(end - text.data) : text.size;
+        fault = take_line(m, bytes_make(text.data, size));
+        size += end != NULL;
         text = bytes_make(text.data + size, text.size - size);
+        line++;
     }
     if (!fault && !m->has_base && m->increment_count == 0) fault = "is not valid: there is no file";
     if (fault) snprintf(why, REDIS_AOF_WHY_BYTES, "line %u %s", MAX(line, 1u), fault);
