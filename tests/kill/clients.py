@@ -158,6 +158,16 @@ def prepare(c):
         p.execute()
 
 
+def even_out(c, number):
+    """The crash may have come between an increment and its entry in the log, neither of them acknowledged: both go on from the same."""
+    count, length = int(c.get(f"count:{number}") or 0), c.llen(f"log:{number}")
+    if length < count:
+        c.rpush(f"log:{number}", *range(length + 1, count + 1))
+    elif count < length:
+        c.set(f"count:{number}", length)
+    return max(count, length)
+
+
 def check(c, clients, seen):
     """What is wrong with the data after a restart; a list of lines."""
     faults = []
