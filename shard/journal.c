@@ -194,6 +194,14 @@ static struct journal_note *note_find(const struct journal *j, const struct key 
     return NULL;
 }
 
+/* Names of notes are not copied while a request runs: they are among its arguments. */
+static bool is_argument(const struct request *rq, struct bytes name)
+{
+    for (uint32_t i = 0; i < rq->argc; i++)
+        if (rq->argv[i].data == name.data) return true;
+    return false;
+}
+
 /* NULL: no memory; the note is lost. */
 static struct journal_note *note_add(struct shard *sh, const struct key *k)
 {
@@ -211,7 +219,10 @@ static struct journal_note *note_add(struct shard *sh, const struct key *k)
     }
     struct journal_note *n = &j->notes[j->note_count++];
     *n = (struct journal_note){.key = *k, .is_owned = !j->running};
-    if (likely(!n->is_owned)) return n;
+    if (likely(!n->is_owned)) {
+        DCHECK(is_argument(j->running, k->name));
+        return n;
+    }
     char *copy = mem_alloc(&sh->mem, k->name.size + 1);
     if (k->name.size) memcpy(copy, k->name.data, k->name.size);
     n->key.name = bytes_make(copy, k->name.size);
