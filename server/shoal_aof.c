@@ -40,6 +40,9 @@ static void print_commands(struct tool *t, uint32_t db, struct bytes payload)
         t->db = db;
     }
     fwrite(payload.data, 1, payload.size, stdout);
+    /* It may have gone on in another database. */
+    static const char select[] = "$6\r\nSELECT\r\n";
+    if (memmem(payload.data, payload.size, select, sizeof select - 1)) t->db = UINT32_MAX;
 }
 
 /* ---- one segment or base ---- */

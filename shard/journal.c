@@ -294,6 +294,14 @@ void journal_mute(struct shard *sh, bool is_muted)
     sh->journal.is_muted = is_muted;
 }
 
+void journal_fall_back(struct shard *sh, const struct key *k)
+{
+    if (!sh->journal.is_open || sh->journal.is_muted || is_guest(sh, k)) return;
+    struct journal_note *n = note_find(&sh->journal, k);
+    if (!n) n = note_add(sh, k);
+    if (n) n->is_complex = true;
+}
+
 void journal_describe_nothing(struct shard *sh, const struct key *k)
 {
     (void)begin_description(sh, k);

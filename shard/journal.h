@@ -107,6 +107,8 @@ MUST_USE bool journal_take_part(struct shard *sh, uint64_t stable_lsn, struct jo
  * args …. It comes after the keyspace was told of the change. */
 void journal_describe(struct shard *sh, const struct key *k, const char *name,
                       const struct bytes *args, uint32_t count);
+/* No command could say it: what the key has become is to be told. */
+void journal_fall_back(struct shard *sh, const struct key *k);
 /* It is nothing that a log needs. */
 void journal_describe_nothing(struct shard *sh, const struct key *k);
 /* The same with `count` arguments as RESP, of journal_add_bulk. */

@@ -78,7 +78,7 @@ static inline void run_request(struct shard *sh, struct request *rq, struct repl
     const struct request *outer = sh->journal.running;
     sh->journal.running = rq;
     if (likely(shard_admits(sh, rq))) e = rq->command->on_shard(sh, rq, out);
-    if (sh->journal.note_count > 0) journal_settle(sh, rq, e != OK);
+    if (sh->journal.note_count > 0) journal_settle(sh, rq, e != OK || out->error_count != errors);
     sh->journal.running = outer;
     if (unlikely(e != OK)) reply_err(out, e);
     rq->error_count = (uint16_t)(out->error_count - errors);

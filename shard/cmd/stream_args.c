@@ -58,6 +58,10 @@ void stream_journal_pending(struct shard *sh, const struct key *k, const struct 
                             struct stream_id id, const struct stream_pending *p)
 {
     if (!journal_is_on(sh)) return;
+    if (p->delivery_count > INT64_MAX) {
+        journal_fall_back(sh, k);
+        return;
+    }
     char text[STREAM_ID_TEXT_BYTES_MAX];
     struct journal_number time, count;
     const struct bytes args[] = {
@@ -82,6 +86,10 @@ void stream_journal_acknowledged(struct shard *sh, const struct key *k,
 void stream_journal_position(struct shard *sh, const struct key *k, const struct stream_group *g)
 {
     if (!journal_is_on(sh)) return;
+    if (g->entries_read < STREAM_READ_UNKNOWN) { /* a client began near the end of numbers */
+        journal_fall_back(sh, k);
+        return;
+    }
     char text[STREAM_ID_TEXT_BYTES_MAX];
     struct journal_number read;
     const struct bytes argv[] = {BYTES_LITERAL("XGROUP"),
