@@ -36,12 +36,24 @@ static void snapshot_is_loaded(struct server *srv, bool ok)
 
 /* ---- the log ---- */
 
-static void log_has_begun(struct server *srv, bool ok)
+static void keys_are_inscribed(struct server *srv, bool ok)
 {
+    if (srv->inscribe.is_cancelled) return;
+    if (ok && srv->import.is_done) ok = import_remove_mark(srv) == OK;
     if (ok)
         serve(srv);
     else
         fail(srv);
+}
+
+static void log_has_begun(struct server *srv, bool ok)
+{
+    if (!ok)
+        fail(srv);
+    else if (srv->import.is_done || srv->replay.needs_inscribing)
+        inscribe_start(srv, keys_are_inscribed);
+    else
+        serve(srv);
 }
 
 static void begin_log(struct server *srv)
@@ -67,7 +79,7 @@ static void log_is_replayed(struct server *srv, bool ok)
 static void file_is_imported(struct server *srv, bool ok)
 {
     if (srv->import.is_cancelled) return;
-    if (ok) {
+    if (ok && import_set_mark(srv) == OK) {
         begin_log(srv);
         return;
     }

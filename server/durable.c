@@ -248,6 +248,10 @@ bool durable_open(struct server *srv, char *why)
                  d->directory);
         return false;
     }
+    if (import_undo(srv) != OK) {
+        snprintf(why, RECOVERY_WHY_BYTES, "%s: an import cannot be taken back", d->directory);
+        return false;
+    }
     return read_log(srv, why);
 }
 

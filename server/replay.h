@@ -36,9 +36,9 @@ typedef void replay_done_fn(struct server *srv, bool ok);
 struct replay {
     bool is_running, has_failed;
     bool is_cancelled; /* failed by wish */
-    /* The end of a transaction was run anew, and would not become the same the next time: a base
-     * has to be written before clients are let in. */
-    bool needs_base;
+    /* The end of a transaction was run anew, and would not become the same the next time: what has
+     * become of it has to be written into the new log before clients are let in (inscribe.h). */
+    bool needs_inscribing;
     char why[REPLAY_WHY_BYTES];
     /* ---- private ---- */
     struct recovery *recovery;

@@ -616,6 +616,7 @@ void server_step(struct server *srv, uint64_t max_sleep_ns)
     any |= loader_step(srv);
     replay_step(srv);
     import_step(srv);
+    inscribe_step(srv);
     if (now_ns >= srv->cron_next_ns) {
         sample(srv, now_ns);
         lending_update(srv, srv->config);
@@ -655,7 +656,8 @@ static bool main_is_drained(const struct server *srv)
     return srv->accepted_count == 0 && !srv->change && !srv->queue_first &&
            srv->client_eviction.waiting == 0 && srv->obstacle_changes == 0 &&
            saver_is_idle(&srv->saver) && loader_is_idle(&srv->loader) &&
-           replay_is_idle(&srv->replay) && import_is_idle(&srv->import) && !srv->durable.round;
+           replay_is_idle(&srv->replay) && import_is_idle(&srv->import) &&
+           inscribe_is_idle(&srv->inscribe) && !srv->durable.round;
 }
 
 /* Nothing changes any more, so the log ends here. A disk that fails is given some time. */
@@ -677,6 +679,7 @@ void server_stop(struct server *srv)
     loader_cancel(srv);
     replay_cancel(srv);
     import_cancel(srv);
+    inscribe_cancel(srv);
     /* Workers close the connections that they have, so those on their way must have arrived. */
     while (!main_is_drained(srv) && env_now_ns() < give_up_ns) server_step(srv, 1000000);
     for (uint16_t i = 0; i < srv->worker_count; i++) worker_ask_to_stop(&srv->workers[i]);

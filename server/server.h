@@ -21,6 +21,7 @@
 #include "server/config.h"
 #include "server/durable.h"
 #include "server/import.h"
+#include "server/inscribe.h"
 #include "server/loader.h"
 #include "server/obstacles.h"
 #include "server/replay.h"
@@ -109,6 +110,7 @@ struct server {
     struct replay replay;
     struct durable durable;
     struct import import;
+    struct inscribe inscribe;
     struct shutdown shutdown;
 
     /* ---- any thread reads ---- */

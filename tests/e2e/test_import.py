@@ -270,6 +270,47 @@ class Cut(Case):
         self.assertIn("1 commands of the append only file were answered with an error", server.output())
 
 
+class Crashes(Case):
+    def test_an_import_that_a_crash_ends_begins_again(self):
+        directory = self.directory()
+        with open(os.path.join(directory, "appendonly.aof"), "wb") as f:
+            f.write(resp("SELECT", 0))
+            for i in range(30000):
+                f.write(resp("RPUSH", f"list:{i % 5000}", i))
+        rng, marks = random.Random(SEED), 0
+        for i in range(12):
+            child = subprocess.Popen([servers.shoal_binary(), "--port", str(servers.free_port()), "--dir", directory, "--appendonly", "yes",
+                                      "--threads", str(rng.choice([1, 2, 4]))], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+                                     preexec_fn=servers.die_with_parent)
+            mark = os.path.join(directory, "appendonlydir", "shoal.import")
+            deadline = time.monotonic() + 10 * SLOW
+            if i % 2:
+                time.sleep(rng.random() * 0.3)
+            while i % 2 == 0 and time.monotonic() < deadline and not os.path.exists(mark):
+                time.sleep(0.0005)
+            child.kill()
+            child.wait()
+            marks += os.path.exists(mark)
+            if not os.path.exists(mark) and os.path.exists(os.path.join(directory, "appendonlydir", "shoal.manifest")):
+                break  # it was through
+        self.assertGreater(marks, 0)
+        server, c = self.shoal(directory)
+        self.assertFalse(os.path.exists(mark))
+        self.assertEqual(c.dbsize(), 5000)
+        self.assertEqual(c.lrange("list:7", 0, -1), [b"%d" % i for i in range(7, 30000, 5000)])
+        server.stop()
+        _, c = self.shoal(directory, threads="1")
+        self.assertEqual(c.lrange("list:4999", 0, -1), [b"%d" % i for i in range(4999, 30000, 5000)])
+        self.assertEqual(c.dbsize(), 5000)
+
+    def test_a_mark_without_the_files_ends_the_start(self):
+        directory = self.directory()
+        os.mkdir(os.path.join(directory, "appendonlydir"))
+        with open(os.path.join(directory, "appendonlydir", "shoal.import"), "wb"):
+            pass
+        self.assertIn("bring it back", self.refused(directory))
+
+
 class Meanwhile(Case):
     def test_clients_are_told_that_it_takes_a_moment(self):
         directory = self.directory()
