@@ -46,13 +46,32 @@ static void write_piece(struct rdb_thread *t, const struct rdb_piece *piece, int
     atomic_store_explicit(&t->keys_written, keys + piece->key_count, memory_order_relaxed);
 }
 
+/* Takes the oldest piece that may come now off the queue; NULL: there is none. At the end all may:
+ * when it was given up, records stay incomplete. */
+static struct rdb_piece *take_piece(struct rdb_thread *t)
+{
+    struct rdb_piece *before = NULL, *piece = t->first;
+    while (piece && t->has_open_record && !t->has_end && piece->lane != t->open_lane) {
+        before = piece;
+        piece = piece->next;
+    }
+    if (!piece) return NULL;
+    *(before ? &before->next : &t->first) = piece->next;
+    if (piece == t->last) t->last = before;
+    t->has_open_record = piece->is_open;
+    t->open_lane = piece->lane;
+    return piece;
+}
+
 /* The next piece; NULL: there is none any more. */
 static struct rdb_piece *await_piece(struct rdb_thread *t)
 {
     pthread_mutex_lock(&t->mutex);
-    while (!t->first && !t->has_end) pthread_cond_wait(&t->changed, &t->mutex);
-    struct rdb_piece *piece = t->first;
-    if (piece) t->first = piece->next;
+    struct rdb_piece *piece = take_piece(t);
+    while (!piece && !(t->has_end && !t->first)) {
+        pthread_cond_wait(&t->changed, &t->mutex);
+        piece = take_piece(t);
+    }
     pthread_mutex_unlock(&t->mutex);
     return piece;
 }

@@ -18,10 +18,13 @@
 #include "base/env.h"
 #include "persist/rdb_file.h"
 
-/* Records of one database. */
+/* Records of one database. A piece that is open ends within a record: the next one of the same lane
+ * belongs directly behind it, and pieces of other lanes wait. */
 struct rdb_piece {
     struct rdb_piece *next;
     uint32_t db;
+    uint32_t lane;
+    bool is_open;
     uint64_t key_count;
     struct bytes records;
 };
@@ -55,6 +58,8 @@ struct rdb_thread {
     pthread_cond_t changed;
     struct rdb_piece *first, *last; /* to be written; under the mutex, as is what follows */
     struct rdb_piece *done;
+    bool has_open_record; /* of `open_lane`; the writer's own */
+    uint32_t open_lane;
     bool has_end, should_keep, is_over, has_failed;
     bool is_running; /* the owner's: between start and join */
     char why[2 * ENV_NAME_BYTES_MAX];

@@ -110,14 +110,19 @@ static void chunk_arrives(struct thread *at, struct call *c)
     struct snapshot_chunk *chunk = container_of(c, struct snapshot_chunk, call);
     struct saver *s = &srv->saver;
     chunk->piece = (struct rdb_piece){
-        .db = chunk->db, .key_count = chunk->key_count, .records = buf_view(&chunk->records)};
+        .db = chunk->db,
+        .lane = (uint32_t)chunk->shard_id * SNAPSHOT_LANES + chunk->lane,
+        .is_open = chunk->is_open,
+        .key_count = chunk->key_count,
+        .records = buf_view(&chunk->records),
+    };
     if (s->state != SAVER_CUTTING) {
         rdb_thread_push(&s->thread, &chunk->piece);
         return;
     }
     /* The sizes that go before the records are known when every shard is cut. */
-    chunk->piece.next = s->early;
-    s->early = &chunk->piece;
+    *s->early_end = &chunk->piece;
+    s->early_end = &chunk->piece.next;
 }
 
 void saver_send_chunk(struct shard *sh, struct snapshot_chunk *chunk)
@@ -217,6 +222,8 @@ bool saver_start(struct server *srv, saver_done_fn *done)
         return false;
     }
     s->state = SAVER_CUTTING;
+    s->early = NULL;
+    s->early_end = &s->early;
     s->shards_left = srv->mesh.shard_count;
     s->done = done;
     counter_set(&s->is_saving, 1);

@@ -32,7 +32,8 @@ struct saver {
     char why[2 * ENV_NAME_BYTES_MAX];
     saver_done_fn *done;        /* NULL: nobody waits for the end */
     struct main_request *asker; /* BGSAVE: answered at the cut */
-    struct rdb_piece *early;    /* came before the cut was known to be complete */
+    struct rdb_piece *early;    /* came before the cut was known to be complete, oldest first */
+    struct rdb_piece **early_end;
     uint64_t started_ns;
     int64_t last_try_s;
     /* ---- any thread reads ---- */

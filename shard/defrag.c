@@ -142,7 +142,8 @@ bool defrag_step(struct shard *sh)
     struct defrag *d = &sh->defrag;
     if (sh->now_ns < defrag_next_ns(sh)) return false;
     uint64_t effort = counter_read(&d->effort_percent);
-    if (effort == 0) {
+    /* Who serialises a value in slices knows where its parts are. */
+    if (effort == 0 || big_value_is_any(&sh->snapshot.big_values)) {
         d->next_ns = sh->now_ns + TICK_NS;
         return false;
     }

@@ -437,6 +437,7 @@ enum err keyspace_edit_string(struct shard *sh, const struct key *k, size_t size
     char scratch[TEXT_I64_BYTES_MAX];
     if (e) size = MAX(size, entry_string(e, scratch).size);
     if (e && e->flags & ENTRY_POINTER) {
+        if (unlikely(big_value_is_any(&sh->snapshot.big_values))) big_value_settle(sh, e);
         if (!entry_try_grow_big_string(sh->keys.mem, e, size)) return ERR_ALLOC;
         keyspace_touch(sh, e);
         note_change(sh, k);

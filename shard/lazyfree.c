@@ -76,6 +76,7 @@ static void publish(struct shard *sh)
 
 void free_list_entry(struct shard *sh, struct entry *e)
 {
+    if (unlikely(big_value_is_any(&sh->snapshot.big_values)) && big_value_keep(sh, e)) return;
     if (likely(entry_type(e) == TYPE_STRING)) {
         entry_free_string(sh->free_list->mem, e);
     } else if (push_entry(sh->free_list, e)) {

@@ -11,6 +11,7 @@
 #pragma once
 
 #include "persist/rdb.h"
+#include "shard/big_value.h"
 #include "shard/defrag_walk.h"
 #include "shard/dict.h"
 #include "shard/digest.h"
@@ -53,6 +54,8 @@ struct type_ops {
      * value may change between two calls, and a change of place may leave some blocks out. Returns
      * the root. */
     void *(*defrag)(struct defrag_walk *w, void *root, enum encoding encoding);
+    /* How it is serialised in slices. */
+    const struct big_value_ops *big;
 };
 
 /* The first steps for a table of members; false after the last one, behind which the entry has

@@ -28,6 +28,7 @@ void shard_init(struct shard *sh, const struct shard_options *options)
     tracking_init(sh);
     waits_init(&sh->waits);
     dlist_init(&sh->late);
+    snapshot_init(sh);
     sh->free_list = free_list_create(&sh->mem);
     sh->per_command =
         mem_alloc_zeroed(&sh->mem, (options->command_count + 1u) * sizeof *sh->per_command);

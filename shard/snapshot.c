@@ -5,9 +5,6 @@
 #include "shard/object.h"
 #include "shard/shard.h"
 
-/* Values of more elements are not compressed: that would take several times as long, in one go. */
-#define COMPRESS_EFFORT_MAX 10000
-
 /* ---- chunks ---- */
 
 static void release(struct shard *sh, struct snapshot_chunk *chunk)
@@ -16,35 +13,58 @@ static void release(struct shard *sh, struct snapshot_chunk *chunk)
     mem_free(&sh->mem, chunk, sizeof *chunk);
 }
 
-static struct snapshot_chunk *make_chunk(struct shard *sh, uint32_t db)
+static struct snapshot_chunk *make_chunk(struct shard *sh, enum snapshot_lane lane, uint32_t db)
 {
     struct snapshot_chunk *chunk = mem_alloc(&sh->mem, sizeof *chunk);
-    *chunk = (struct snapshot_chunk){.shard_id = sh->id, .db = db, .records = {.mem = &sh->mem}};
+    *chunk = (struct snapshot_chunk){
+        .shard_id = sh->id, .lane = lane, .db = db, .records = {.mem = &sh->mem}};
     return chunk;
 }
 
-static void send_chunk(struct shard *sh)
+static void send_chunk(struct shard *sh, enum snapshot_lane lane, bool is_open)
 {
     struct snapshot *s = &sh->snapshot;
-    struct snapshot_chunk *chunk = s->chunk;
-    s->chunk = NULL;
-    s->chunks_away++;
+    struct snapshot_chunk *chunk = s->chunks[lane];
+    s->chunks[lane] = NULL;
+    s->away[lane]++;
+    chunk->is_open = is_open;
     sh->hooks->send_chunk(sh, chunk);
 }
 
 void snapshot_chunk_is_back(struct shard *sh, struct snapshot_chunk *chunk)
 {
-    sh->snapshot.chunks_away--;
+    sh->snapshot.away[chunk->lane]--;
     release(sh, chunk);
 }
 
 /* The chunk that takes records of that database. */
-static struct snapshot_chunk *chunk_for(struct shard *sh, uint32_t db)
+static struct snapshot_chunk *chunk_for(struct shard *sh, enum snapshot_lane lane, uint32_t db)
 {
     struct snapshot *s = &sh->snapshot;
-    if (s->chunk && s->chunk->db != db) send_chunk(sh);
-    if (!s->chunk) s->chunk = make_chunk(sh, db);
-    return s->chunk;
+    if (s->chunks[lane] && s->chunks[lane]->db != db) send_chunk(sh, lane, false);
+    if (!s->chunks[lane]) s->chunks[lane] = make_chunk(sh, lane, db);
+    return s->chunks[lane];
+}
+
+static void settle(struct shard *sh, enum snapshot_lane lane, bool is_open)
+{
+    const struct snapshot_chunk *chunk = sh->snapshot.chunks[lane];
+    if (chunk && chunk->records.size >= SNAPSHOT_CHUNK_BYTES) send_chunk(sh, lane, is_open);
+}
+
+struct buf *snapshot_main_buffer(struct shard *sh, uint32_t db)
+{
+    return &chunk_for(sh, SNAPSHOT_LANE_WALK, db)->records;
+}
+
+void snapshot_main_settle(struct shard *sh, bool is_open)
+{
+    settle(sh, SNAPSHOT_LANE_WALK, is_open);
+}
+
+void snapshot_main_count(struct shard *sh, uint32_t db)
+{
+    chunk_for(sh, SNAPSHOT_LANE_WALK, db)->key_count++;
 }
 
 void snapshot_abandon(struct shard *sh)
@@ -52,50 +72,37 @@ void snapshot_abandon(struct shard *sh)
     struct snapshot *s = &sh->snapshot;
     if (!s->is_walking) return;
     s->is_abandoned = true;
-    if (s->chunk) release(sh, s->chunk);
-    s->chunk = NULL;
+    for (unsigned lane = 0; lane < SNAPSHOT_LANES; lane++) {
+        if (s->chunks[lane]) release(sh, s->chunks[lane]);
+        s->chunks[lane] = NULL;
+    }
 }
 
 /* ---- one entry ---- */
 
-static struct rdb_file_key key_of(const struct shard *sh, const struct entry *e)
+static void save(struct shard *sh, enum snapshot_lane lane, const struct database *db,
+                 struct entry *e)
 {
-    struct rdb_file_key key = {
-        .name = entry_key(e), .deadline_ms = entry_deadline_ms(e), .idle_s = -1, .frequency = -1};
-    if (sh->config->evict_policy == EVICT_LRU)
-        key.idle_s = (int64_t)(keyspace_idle_ms(sh, e) / 1000);
-    if (sh->config->evict_policy == EVICT_LFU) key.frequency = keyspace_frequency(sh, e);
-    return key;
-}
-
-static bool try_append(struct shard *sh, const struct entry *e, struct buf *out)
-{
-    struct rdb_writer *w = &sh->snapshot.writer;
-    struct rdb_key_mark mark;
-    bool compress = sh->config->rdb_compression && object_effort(e) <= COMPRESS_EFFORT_MAX;
-    w->out = out;
-    w->packing = compress ? RDB_PACK_ALL : RDB_PACK_INTEGERS;
-    struct rdb_file_key key = key_of(sh, e);
-    if (!rdb_try_append_key(w, &key, &mark) || !object_try_freeze(e, w)) return false;
-    out->data[mark.type] = (char)object_plain_type((uint8_t)out->data[mark.type]);
-    rdb_finish_key(w, &mark);
-    return true;
-}
-
-void snapshot_save(struct shard *sh, const struct database *db, struct entry *e)
-{
-    struct snapshot *s = &sh->snapshot;
     entry_set_colour(e, sh->keys.colour);
-    if (s->is_abandoned) return;
-    struct snapshot_chunk *chunk = chunk_for(sh, db->snapshot_number);
+    if (sh->snapshot.is_abandoned) return;
+    if (unlikely(big_value_is_big(e))) {
+        big_value_begin(sh, db, e);
+        return;
+    }
+    struct snapshot_chunk *chunk = chunk_for(sh, lane, db->snapshot_number);
     size_t before = chunk->records.size;
-    if (!try_append(sh, e, &chunk->records)) {
+    if (!snapshot_form_try_append(sh, e, &chunk->records)) {
         chunk->records.size = before;
         snapshot_abandon(sh);
         return;
     }
     chunk->key_count++;
-    if (chunk->records.size >= SNAPSHOT_CHUNK_BYTES) send_chunk(sh);
+    settle(sh, lane, false);
+}
+
+void snapshot_save(struct shard *sh, const struct database *db, struct entry *e)
+{
+    save(sh, SNAPSHOT_LANE_CHANGES, db, e);
 }
 
 /* ---- before changes ---- */
@@ -108,13 +115,18 @@ struct guarded {
 static void guard_key(void *context, uint32_t index, const struct key_spec *spec)
 {
     const struct guarded *g = context;
-    if (spec->flags & (KEY_RO | KEY_NOT_KEY)) return;
+    bool is_read = spec->flags & KEY_RO && !(spec->flags & KEY_CHANGED);
+    if (is_read || spec->flags & KEY_NOT_KEY) return;
     struct key k = request_key(g->sh, g->rq, index);
     struct database *db = g->sh->keys.databases[k.db];
     struct entry *e = db ? dict_find(&db->keys, k.hash, k.name) : NULL;
-    if (!e || entry_colour(e) == g->sh->keys.colour) return;
-    counter_add(&g->sh->counters.snapshot_early, 1);
-    snapshot_save(g->sh, db, e);
+    if (!e) return;
+    if (entry_colour(e) != g->sh->keys.colour) {
+        counter_add(&g->sh->counters.snapshot_early, 1);
+        snapshot_save(g->sh, db, e);
+    }
+    if (entry_type(e) == TYPE_STREAM && big_value_is_any(&g->sh->snapshot.big_values))
+        big_value_settle(g->sh, e);
 }
 
 void snapshot_guard_request(struct shard *sh, const struct request *rq)
@@ -124,10 +136,34 @@ void snapshot_guard_request(struct shard *sh, const struct request *rq)
     (void)command_each_key(rq->command, rq->argv, rq->argc, guard_key, &g);
 }
 
+/* Values that the queue has begun may have been moved into that table. */
+static bool hold_table(struct shard *sh, struct database *db)
+{
+    struct snapshot *s = &sh->snapshot;
+    if (!big_value_is_any(&s->big_values)) return false;
+    struct snapshot_held *held = mem_alloc(&sh->mem, sizeof *held);
+    *held = (struct snapshot_held){.next = s->held, .dict = db->keys};
+    s->held = held;
+    dict_init(&db->keys, sh->keys.mem, sh->keys.seed);
+    return true;
+}
+
+void snapshot_big_values_are_through(struct shard *sh)
+{
+    struct snapshot *s = &sh->snapshot;
+    while (s->held) {
+        struct snapshot_held *held = s->held;
+        s->held = held->next;
+        free_list_dict(sh, &held->dict);
+        mem_free(&sh->mem, held, sizeof *held);
+    }
+}
+
 bool snapshot_keep_table(struct shard *sh, struct database *db)
 {
     struct snapshot *s = &sh->snapshot;
-    if (!s->is_walking || s->is_abandoned) return false;
+    if (!s->is_walking) return false;
+    if (s->is_abandoned) return hold_table(sh, db);
     for (uint32_t i = s->at; i < s->table_count; i++) {
         struct snapshot_table *t = &s->tables[i];
         if (t->database != db || t->is_kept) continue;
@@ -136,10 +172,15 @@ bool snapshot_keep_table(struct shard *sh, struct database *db)
         dict_init(&db->keys, sh->keys.mem, sh->keys.seed);
         return true;
     }
-    return false;
+    return hold_table(sh, db);
 }
 
 /* ---- the walk ---- */
+
+void snapshot_init(struct shard *sh)
+{
+    dlist_init(&sh->snapshot.big_values);
+}
 
 static void add_table(struct shard *sh, uint32_t number, struct database *db)
 {
@@ -152,13 +193,14 @@ static void add_table(struct shard *sh, uint32_t number, struct database *db)
                                                           .deadline_count = db->deadline_count};
 }
 
-void snapshot_begin(struct shard *sh)
+void snapshot_begin(struct shard *sh, enum snapshot_form form)
 {
     struct snapshot *s = &sh->snapshot;
-    CHECK(!s->is_walking && !s->chunk);
+    CHECK(!s->is_walking && !s->chunks[SNAPSHOT_LANE_WALK]);
     sh->keys.colour ^= ENTRY_COLOUR;
     s->table_count = s->at = 0;
     s->cursor = 0;
+    s->form = form;
     s->is_abandoned = false;
     s->next_ns = 0;
     s->changes = counter_read(&sh->counters.changes);
@@ -171,11 +213,26 @@ void snapshot_begin(struct shard *sh)
     s->is_walking = true;
 }
 
+static bool is_blocked(const struct snapshot *s)
+{
+    if (s->is_abandoned) return false;
+    if (s->away[SNAPSHOT_LANE_WALK] >= SNAPSHOT_CHUNKS_MAX) return true;
+    /* What changes early has to wait for the end of a record that is being written: so must not the
+     * record for that. */
+    if (big_value_is_any(&s->big_values)) return false;
+    return s->away[SNAPSHOT_LANE_WALK] + s->away[SNAPSHOT_LANE_CHANGES] >= SNAPSHOT_CHUNKS_MAX;
+}
+
+bool snapshot_slice_may_go_on(struct shard *sh)
+{
+    struct snapshot *s = &sh->snapshot;
+    s->slice_left -= s->slice_left > 0;
+    return s->slice_left > 0 && env_ticks() < s->slice_end_ticks && !is_blocked(s);
+}
+
 struct slice {
     struct shard *sh;
     const struct database *db;
-    uint64_t end_ticks;
-    unsigned left;
     bool is_cut; /* the rest of the bucket waits for the next slice */
 };
 
@@ -185,14 +242,9 @@ static void walk_entry(void *context, struct entry *e, uint64_t position)
     struct slice *slice = context;
     struct shard *sh = slice->sh;
     if (slice->is_cut || entry_colour(e) == sh->keys.colour) return;
-    snapshot_save(sh, slice->db, e);
-    slice->left -= slice->left > 0;
-    slice->is_cut = slice->left == 0 || env_ticks() >= slice->end_ticks;
-}
-
-static bool is_blocked(const struct snapshot *s)
-{
-    return !s->is_abandoned && s->chunks_away >= SNAPSHOT_CHUNKS_MAX;
+    save(sh, SNAPSHOT_LANE_WALK, slice->db, e);
+    /* A value that has been begun goes before all others. */
+    slice->is_cut = !snapshot_slice_may_go_on(sh) || big_value_is_any(&sh->snapshot.big_values);
 }
 
 uint64_t snapshot_next_ns(const struct shard *sh)
@@ -215,6 +267,7 @@ static void drop_packer(struct shard *sh)
     sh->snapshot.writer.out = &none;
     rdb_writer_deinit(&sh->snapshot.writer);
     sh->snapshot.writer = (struct rdb_writer){0};
+    buf_clear(&sh->snapshot.payload);
 }
 
 static void finish(struct shard *sh)
@@ -222,10 +275,12 @@ static void finish(struct shard *sh)
     struct snapshot *s = &sh->snapshot;
     s->is_walking = false;
     drop_packer(sh);
-    if (!s->chunk) s->chunk = make_chunk(sh, 0);
-    s->chunk->is_last = true;
-    s->chunk->has_failed = s->is_abandoned;
-    send_chunk(sh);
+    if (s->chunks[SNAPSHOT_LANE_CHANGES]) send_chunk(sh, SNAPSHOT_LANE_CHANGES, false);
+    struct snapshot_chunk **last = &s->chunks[SNAPSHOT_LANE_WALK];
+    if (!*last) *last = make_chunk(sh, SNAPSHOT_LANE_WALK, 0);
+    (*last)->is_last = true;
+    (*last)->has_failed = s->is_abandoned;
+    send_chunk(sh, SNAPSHOT_LANE_WALK, false);
 }
 
 static void finish_table(struct shard *sh)
@@ -253,33 +308,42 @@ static uint64_t rest_until_ns(struct shard *sh)
     return is_busy ? sh->now_ns + 2 * SHARD_SLICE_US * 1000 : 0;
 }
 
-static void walk_slice(struct shard *sh, struct slice *slice)
+/* The next bucket. */
+static void walk_bucket(struct shard *sh)
 {
     struct snapshot *s = &sh->snapshot;
-    /* Each round passes a bucket; buckets without an old entry count as well. */
-    unsigned buckets = slice->left;
-    for (unsigned i = 0; s->at < s->table_count && i < buckets; i++) {
-        struct snapshot_table *t = &s->tables[s->at];
-        const struct dict *d = t->is_kept ? &t->kept : &t->database->keys;
-        slice->db = t->database;
-        uint64_t next = dict_scan(d, s->cursor, walk_entry, slice);
-        if (slice->is_cut) return;
-        s->cursor = next;
-        if (next == 0) finish_table(sh);
-        if (env_ticks() >= slice->end_ticks || is_blocked(s)) return;
-    }
+    const struct snapshot_table *t = &s->tables[s->at];
+    struct slice slice = {.sh = sh, .db = t->database};
+    uint64_t next =
+        dict_scan(t->is_kept ? &t->kept : &t->database->keys, s->cursor, walk_entry, &slice);
+    if (slice.is_cut) return;
+    s->cursor = next;
+    if (next == 0) finish_table(sh);
+}
+
+/* Values that have been begun go first: a table is through when none of its own is left. */
+static void walk_slice(struct shard *sh)
+{
+    const struct snapshot *s = &sh->snapshot;
+    do {
+        if (big_value_is_any(&s->big_values))
+            big_value_step(sh);
+        else if (s->at < s->table_count)
+            walk_bucket(sh);
+        else
+            return;
+    } while (snapshot_slice_may_go_on(sh));
 }
 
 bool snapshot_step(struct shard *sh)
 {
     struct snapshot *s = &sh->snapshot;
-    struct slice slice = {.sh = sh, .left = s->slice_entries};
-    if (slice.left == 0) slice.left = SNAPSHOT_SLICE_ENTRIES_MAX;
-    if (unlikely(sh->config->snapshot_delay_us > 0)) slice.left = 1;
-    slice.end_ticks = env_ticks() + (uint64_t)(SHARD_SLICE_US * 9 / 10 * env_ticks_per_us());
-    walk_slice(sh, &slice);
+    s->slice_left = s->slice_entries ? s->slice_entries : SNAPSHOT_SLICE_ENTRIES_MAX;
+    if (unlikely(sh->config->snapshot_delay_us > 0)) s->slice_left = 1;
+    s->slice_end_ticks = env_ticks() + (uint64_t)(SHARD_SLICE_US * 9 / 10 * env_ticks_per_us());
+    walk_slice(sh);
     s->next_ns = rest_until_ns(sh);
-    if (s->at == s->table_count) finish(sh);
+    if (s->at == s->table_count && !big_value_is_any(&s->big_values)) finish(sh);
     return snapshot_can_walk(sh);
 }
 
@@ -288,13 +352,17 @@ bool snapshot_step(struct shard *sh)
 void snapshot_deinit(struct shard *sh)
 {
     struct snapshot *s = &sh->snapshot;
-    CHECK(s->chunks_away == 0);
-    if (s->chunk) release(sh, s->chunk);
+    for (unsigned lane = 0; lane < SNAPSHOT_LANES; lane++) {
+        CHECK(s->away[lane] == 0);
+        if (s->chunks[lane]) release(sh, s->chunks[lane]);
+    }
+    big_value_deinit(sh);
     drop_packer(sh);
     for (uint32_t i = s->is_walking ? s->at : s->table_count; i < s->table_count; i++)
         if (s->tables[i].is_kept) free_list_dict(sh, &s->tables[i].kept);
     if (s->tables) mem_free(&sh->mem, s->tables, s->table_capacity * sizeof *s->tables);
     *s = (struct snapshot){0};
+    dlist_init(&s->big_values);
 }
 
 static void check_colour(void *context, struct entry *e, uint64_t position)

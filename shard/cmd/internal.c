@@ -336,7 +336,7 @@ static enum err cmd_again(struct shard *sh, struct request *rq, struct reply *ou
 static enum err cmd_snapshot(struct shard *sh, struct request *rq, struct reply *out)
 {
     UNUSED const struct request *nothing = rq;
-    snapshot_begin(sh);
+    snapshot_begin(sh, SNAPSHOT_RECORDS);
     reply_ok(out);
     return OK;
 }

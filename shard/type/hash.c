@@ -191,16 +191,25 @@ void hash_insert_entry(const struct hash *h, struct entry *e)
     struct hash_table *t = table_of(h);
     struct dict *d = &t->fields.dict;
     int64_t deadline_ms = entry_deadline_ms(e);
+    big_mark_admit(&t->mark, e);
     dict_insert(d, bytes_hash(entry_key(e), d->seed), e, keyspace_deadline_mark(deadline_ms));
     note_deadline(t, deadline_ms);
 }
 
-/* `e` in place of `old`, which may be `e` itself with another deadline; not freed. */
+/* Before a field changes or goes. */
+static void guard(const struct hash *h, struct entry *e)
+{
+    big_mark_guard(&table_of(h)->mark, e);
+}
+
+/* `e` in place of `old`, which is guarded; it may be `e` itself with another deadline; not freed.
+ */
 static void replace_entry(const struct hash *h, const struct entry *old, struct entry *e)
 {
     struct hash_table *t = table_of(h);
     struct dict *d = &t->fields.dict;
     int64_t deadline_ms = entry_deadline_ms(e);
+    big_mark_admit(&t->mark, e);
     dict_replace(d, bytes_hash(entry_key(e), d->seed), old, e, keyspace_deadline_mark(deadline_ms));
     note_deadline(t, deadline_ms);
 }
@@ -218,6 +227,7 @@ static bool table_try_set(struct mem *mem, const struct hash *h, const struct ha
     *added = old == NULL;
     if (old) {
         int64_t old_ms = entry_deadline_ms(old);
+        guard(h, old);
         if (entry_overwrite_string(old, pair->value, ENCODING_RAW, pair->deadline_ms)) {
             if (old_ms != pair->deadline_ms) replace_entry(h, old, old);
             return true;
@@ -343,6 +353,7 @@ static bool table_try_set_all(struct mem *mem, const struct hash *h, const struc
         }
         if (done) {
             *added += has_passed(entry_deadline_ms(old), pairs->now_ms);
+            guard(h, old);
             replace_entry(h, old, entries[i]);
         }
         entry_free_string(mem, old);
@@ -386,8 +397,10 @@ bool hash_remove(struct mem *mem, struct hash *h, struct bytes field)
     if (!is_packed(h)) {
         struct dict *d = dict_of(h);
         struct entry *e = dict_remove(d, bytes_hash(field, d->seed), field);
-        if (e) entry_free_string(mem, e);
-        return e != NULL;
+        if (!e) return false;
+        guard(h, e);
+        entry_free_string(mem, e);
+        return true;
     }
     struct listpack *lp = packed(h);
     uint32_t at = find_packed(lp, field);
@@ -407,6 +420,7 @@ bool hash_try_change_deadline(struct mem *mem, struct hash *h, struct bytes fiel
     struct entry *e = find_entry(h, field);
     CHECK(e);
     *undo = (struct hash_undo){.entry = e, .old_ms = entry_deadline_ms(e)};
+    guard(h, e);
     if (entry_change_deadline(e, deadline_ms)) {
         replace_entry(h, e, e);
         return true;
@@ -473,12 +487,14 @@ static void sweep_entry(void *context, struct entry *e, uint64_t position)
     }
 }
 
-static void remove_due(struct mem *mem, struct dict *d, struct buf *due,
+static void remove_due(struct mem *mem, struct hash *h, struct buf *due,
                        const struct hash_drop *drop)
 {
+    struct dict *d = dict_of(h);
     for (size_t i = 0; i < due->size; i += sizeof(struct entry *)) {
         struct entry *e;
         memcpy(&e, due->data + i, sizeof(struct entry *));
+        guard(h, e);
         if (drop && drop->fn) drop->fn(drop->context, entry_key(e));
         dict_remove_entry(d, bytes_hash(entry_key(e), d->seed), e);
         entry_free_string(mem, e);
@@ -498,7 +514,7 @@ uint64_t hash_drop_some_expired(struct mem *mem, struct hash *h, int64_t now_ms,
     while (*budget > 0) {
         --*budget;
         t->sweep_cursor = dict_scan_marked(d, t->sweep_cursor, DICT_MARKS_ALL, sweep_entry, &s);
-        remove_due(mem, d, &s.due, drop);
+        remove_due(mem, h, &s.due, drop);
         if (t->sweep_cursor == 0) break;
     }
     buf_clear(&s.due);

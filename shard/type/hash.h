@@ -148,6 +148,7 @@ struct hash_table {
     int64_t marked_ms;        /* the keyspace's: what the key is marked by; 0: nothing */
     uint64_t sweep_cursor;    /* of a walk in slices; 0: at the start */
     int64_t sweep_next_ms;    /* what next_deadline_ms becomes when that walk is through */
+    struct big_mark mark;
 };
 
 MUST_USE bool hash_try_create_table(struct mem *mem, struct hash *out);

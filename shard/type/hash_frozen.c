@@ -38,6 +38,7 @@ static bool free_some(struct mem *mem, void *root, enum encoding encoding, uint6
         return true;
     }
     struct hash_table *t = root;
+    CHECK(!t->mark.value);
     if (!dict_drain_some(&t->fields, budget, free_field, mem)) return false;
     mem_free(mem, t, sizeof *t);
     return true;
@@ -172,6 +173,46 @@ static bool freeze(const void *root, enum encoding encoding, struct rdb_writer *
     uint8_t type = RDB_TYPE_HASH_LISTPACK | (fits ? 0 : OBJECT_FROZEN_COMPACT);
     return rdb_try_append_type(out, type) && rdb_try_append_string(out, listpack_view(root));
 }
+
+/* ---- writing in slices ---- */
+
+static struct big_value **big_slot(void *root, enum encoding encoding)
+{
+    return encoding == ENCODING_HASHTABLE ? &((struct hash_table *)root)->mark.value : NULL;
+}
+
+static void big_begin(struct big_value *v)
+{
+    struct hash_table *t = v->root;
+    t->mark.colour ^= ENTRY_COLOUR;
+    bool has_deadlines = t->fields.dict.marked_count > 0;
+    v->rdb_type = has_deadlines ? RDB_TYPE_HASH_METADATA : RDB_TYPE_HASH;
+    v->base_ms = has_deadlines ? t->next_deadline_ms : 0;
+    v->count = t->fields.dict.count;
+}
+
+static void big_put(struct big_value *v, const struct entry *field)
+{
+    int64_t deadline_ms = entry_deadline_ms(field);
+    bool is_command = big_value_is_command(v);
+    if (!is_command && v->base_ms)
+        big_value_put_length(v, deadline_ms ? (uint64_t)(deadline_ms - v->base_ms) + 1 : 0);
+    big_value_put(v, entry_key(field));
+    big_value_put(v, entry_string(field, NULL));
+    if (is_command && deadline_ms) big_value_put_deadline(v, entry_key(field), deadline_ms);
+}
+
+static bool big_step(struct big_value *v)
+{
+    const struct hash_table *t = v->root;
+    return big_value_step_table(v, &t->fields.dict, &t->mark);
+}
+
+static const struct big_value_ops big_ops = {.slot = big_slot,
+                                             .begin = big_begin,
+                                             .put = big_put,
+                                             .step = big_step,
+                                             .effort_max = BIG_VALUE_ELEMENTS};
 
 /* ---- reading: a field that is there twice is malformed ---- */
 
@@ -395,4 +436,5 @@ const struct type_ops hash_ops = {
     .digest = digest,
     .prefetch = prefetch,
     .defrag = defrag,
+    .big = &big_ops,
 };

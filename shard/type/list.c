@@ -335,6 +335,16 @@ static void *defrag(struct defrag_walk *w, void *root, enum encoding encoding)
     return defrag_block(w, root, listpack_allocated(root));
 }
 
+static struct big_value **big_slot(void *root, enum encoding encoding)
+{
+    return encoding == ENCODING_QUICKLIST ? &((struct quicklist *)root)->big : NULL;
+}
+
+static const struct big_value_ops big_ops = {.slot = big_slot,
+                                             .begin = quicklist_big_begin,
+                                             .step = quicklist_big_step,
+                                             .effort_max = BIG_VALUE_NODES};
+
 const struct type_ops list_ops = {
     .free_some = free_some,
     .effort = effort,
@@ -345,4 +355,5 @@ const struct type_ops list_ops = {
     .digest = digest,
     .prefetch = prefetch,
     .defrag = defrag,
+    .big = &big_ops,
 };

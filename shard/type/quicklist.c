@@ -1,5 +1,6 @@
 #include "shard/type/quicklist.h"
 
+#include "shard/big_value.h"
 #include "shard/type/ziplist.h"
 
 #define NODE_BYTES_MIN 4096    /* limit -1; each step doubles */
@@ -11,8 +12,6 @@
 #define OVERHEAD_BYTES 8
 
 #define FIELD_MASK(bits) (((uint64_t)1 << (bits)) - 1)
-
-enum { CONTAINER_PLAIN = 1, CONTAINER_PACKED = 2 };
 
 /* ---- list-max-listpack-size ---- */
 
@@ -80,6 +79,12 @@ static void free_data(struct mem *mem, struct quicklist_node *node)
     }
 }
 
+/* Before a node changes or goes. */
+static void guard(struct quicklist *q, struct quicklist_node *node)
+{
+    if (unlikely(q->big != NULL) && node->colour != q->colour) quicklist_big_save(q, node);
+}
+
 /* The listpack as one that fits, which all functions take. Positions stay valid. */
 static struct listpack *packed_whole(struct mem *mem, struct quicklist_node *node)
 {
@@ -104,6 +109,7 @@ static uint32_t delete_packed(struct mem *mem, struct quicklist_node *node, uint
 /* Takes the node out of the list. Its elements must have been counted off. */
 static void drop_node(struct mem *mem, struct quicklist *q, struct quicklist_node *node)
 {
+    guard(q, node);
     *(node->prev ? &node->prev->next : &q->first) = node->next;
     *(node->next ? &node->next->prev : &q->last) = node->prev;
     if (unlikely(q->bookmark == node)) q->bookmark = node->next;
@@ -115,6 +121,7 @@ static void drop_node(struct mem *mem, struct quicklist *q, struct quicklist_nod
 /* Puts a node behind `prev`; NULL: at the start. Its elements are counted. */
 static void link_node(struct quicklist *q, struct quicklist_node *prev, struct quicklist_node *node)
 {
+    node->colour = q->colour & 1;
     node->prev = prev;
     node->next = prev ? prev->next : q->first;
     *(node->prev ? &node->prev->next : &q->first) = node;
@@ -187,6 +194,7 @@ static bool insert_packed(struct mem *mem, struct quicklist *q, struct quicklist
                           int32_t limit, uint32_t at, struct bytes value)
 {
     bool done;
+    guard(q, node);
     if (at != 0 && at != LISTPACK_HEADER_BYTES) {
         struct listpack *lp = packed_whole(mem, node);
         done = listpack_try_insert(mem, &lp, at, value);
@@ -215,6 +223,7 @@ static bool split_node(struct mem *mem, struct quicklist *q, struct quicklist_no
 {
     struct quicklist_node *tail = mem_try_alloc(mem, sizeof *tail);
     if (!tail) return false;
+    guard(q, node);
     struct listpack *lp = packed_whole(mem, node);
     struct listpack *rest = listpack_try_split(mem, &lp, at);
     if (!rest) {
@@ -254,6 +263,7 @@ struct quicklist *quicklist_try_adopt(struct mem *mem, struct listpack *lp)
 
 bool quicklist_free_some(struct mem *mem, struct quicklist *q, uint64_t budget)
 {
+    CHECK(!q->big);
     for (; q->first && budget; budget--) drop_node(mem, q, q->first);
     if (q->first) return false;
     mem_free(mem, q, sizeof *q);
@@ -306,7 +316,7 @@ bool quicklist_try_freeze(const struct quicklist *q, struct rdb_writer *out)
     for (const struct quicklist_node *node = q->first; node; node = node->next) {
         struct bytes bytes =
             is_plain(node) ? bytes_make(node->data, node->bytes) : listpack_view(packed(node));
-        if (!rdb_try_append_length(out, is_plain(node) ? CONTAINER_PLAIN : CONTAINER_PACKED) ||
+        if (!rdb_try_append_length(out, is_plain(node) ? QUICKLIST_PLAIN : QUICKLIST_PACKED) ||
             !rdb_try_append_string(out, bytes)) {
             return false;
         }
@@ -338,13 +348,13 @@ static bool thaw_node(struct mem *mem, enum rdb_type rdb_type, struct bytes *in,
                       struct quicklist *q)
 {
     bool is_ziplist = rdb_type != RDB_TYPE_LIST_QUICKLIST_2;
-    uint64_t container = CONTAINER_PACKED;
+    uint64_t container = QUICKLIST_PACKED;
     struct rdb_string image;
     if (!is_ziplist && !rdb_take_length(in, &container)) return false;
-    if (container != CONTAINER_PLAIN && container != CONTAINER_PACKED) return false;
+    if (container != QUICKLIST_PLAIN && container != QUICKLIST_PACKED) return false;
     if (!rdb_take_string(mem, in, &image)) return false;
     bool done;
-    if (container == CONTAINER_PLAIN) {
+    if (container == QUICKLIST_PLAIN) {
         done = link_plain(mem, q, image.text);
     } else {
         done = link_packed(mem, q,
@@ -369,6 +379,7 @@ struct quicklist *quicklist_try_thaw(struct mem *mem, enum rdb_type rdb_type, st
 
 struct listpack *quicklist_take_single(struct mem *mem, struct quicklist *q)
 {
+    big_value_settle_root(q->big);
     struct listpack *lp = packed_whole(mem, q->first);
     mem_free(mem, q->first, sizeof *q->first);
     mem_free(mem, q, sizeof *q);
@@ -531,6 +542,7 @@ bool quicklist_try_replace(struct mem *mem, struct quicklist *q, int32_t limit,
                            struct quicklist_place place, struct bytes value)
 {
     if (can_take(place.node, limit, value)) {
+        guard(q, place.node);
         struct listpack *lp = packed_whole(mem, place.node);
         bool done = listpack_try_replace(mem, &lp, place.at, value);
         set_packed(place.node, lp);
@@ -546,6 +558,7 @@ struct quicklist_place quicklist_remove(struct mem *mem, struct quicklist *q,
 {
     struct quicklist_node *node = place.node;
     q->length--;
+    guard(q, node);
     if (!is_plain(node)) {
         place.at = delete_packed(mem, node, place.at, 1);
         if (place.at) return place;
@@ -566,6 +579,7 @@ void quicklist_delete_range(struct mem *mem, struct quicklist *q, uint64_t index
         uint64_t had = node_length(node);
         bool from_start = is_plain(node) || place.at == LISTPACK_HEADER_BYTES;
         uint64_t gone = had;
+        guard(q, node);
         if (from_start && had <= count) {
             drop_node(mem, q, node);
         } else {

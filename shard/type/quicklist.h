@@ -23,7 +23,9 @@
 #include "shard/defrag_walk.h"
 #include "shard/type/listpack.h"
 
-#define QUICKLIST_BYTES_BITS 43
+struct big_value;
+
+#define QUICKLIST_BYTES_BITS 42
 #define QUICKLIST_GAP_BITS 20
 
 struct quicklist_node {
@@ -32,6 +34,7 @@ struct quicklist_node {
     uint64_t bytes : QUICKLIST_BYTES_BITS; /* of that element, or of the listpack's block */
     uint64_t gap : QUICKLIST_GAP_BITS;     /* in front of the listpack (listpack.h) */
     uint64_t is_plain : 1;
+    uint64_t colour : 1; /* of quicklist_walk.c */
 };
 _Static_assert(sizeof(struct quicklist_node) == 32, "a size class of jemalloc");
 _Static_assert(LISTPACK_GAP_BYTES_MAX < 1 << QUICKLIST_GAP_BITS, "a gap fits its field");
@@ -41,6 +44,8 @@ struct quicklist {
     uint64_t length; /* elements */
     uint64_t node_count;
     struct quicklist_node *bookmark; /* where quicklist_defrag goes on; NULL: nowhere */
+    struct big_value *big;           /* that is serialised in slices; NULL: none */
+    uint64_t colour;                 /* of all nodes, at rest: 0 or 1 */
 };
 
 /* An element; `node` NULL: none. `at` counts in a listpack only. */
@@ -78,6 +83,14 @@ MUST_USE struct quicklist *quicklist_try_thaw(struct mem *mem, enum rdb_type rdb
 /* See type_ops. */
 struct quicklist *quicklist_defrag(struct defrag_walk *w, struct quicklist *q);
 void quicklist_validate(const struct quicklist *q);
+
+/* ---- quicklist_walk.c: in slices, as big_value_ops says ---- */
+
+void quicklist_big_begin(struct big_value *v);
+bool quicklist_big_step(struct big_value *v);
+/* The node is about to change, and has not been taken. */
+void quicklist_big_save(struct quicklist *q, struct quicklist_node *node);
+enum { QUICKLIST_PLAIN = 1, QUICKLIST_PACKED = 2 }; /* containers of the serialised form */
 
 /* ---- reading ---- */
 

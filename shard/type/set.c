@@ -8,12 +8,18 @@
 /* A drain that has not begun is a table: freeing in slices then needs no memory. */
 struct set_table {
     struct dict_drain members;
+    struct big_mark mark;
 };
+
+static struct set_table *set_table_of(const struct set *s)
+{
+    DCHECK(s->encoding == ENCODING_HASHTABLE);
+    return s->root;
+}
 
 static struct dict *table_of(const struct set *s)
 {
-    DCHECK(s->encoding == ENCODING_HASHTABLE);
-    return &((struct set_table *)s->root)->members.dict;
+    return &set_table_of(s)->members.dict;
 }
 
 /* What loading goes by: Redis's defaults where there is no shard. */
@@ -77,6 +83,7 @@ static bool free_some(struct mem *mem, void *root, enum encoding encoding, uint6
         listpack_free(mem, root);
     } else {
         struct set_table *t = root;
+        CHECK(!t->mark.value);
         if (!dict_drain_some(&t->members, budget, free_member, mem)) return false;
         mem_free(mem, t, sizeof *t);
     }
@@ -89,12 +96,14 @@ void set_free(struct mem *mem, struct set *s)
     s->root = NULL;
 }
 
-static bool table_try_insert(struct mem *mem, struct dict *d, uint64_t hash, struct bytes member)
+static bool table_try_insert(struct mem *mem, struct set_table *t, uint64_t hash,
+                             struct bytes member)
 {
     struct entry *e =
         entry_try_make_string(mem, member, BYTES_LITERAL(""), ENCODING_RAW, DEADLINE_NONE);
     if (!e) return false;
-    dict_insert(d, hash, e, 0);
+    big_mark_admit(&t->mark, e);
+    dict_insert(&t->members.dict, hash, e, 0);
     return true;
 }
 
@@ -107,8 +116,8 @@ static bool append(struct mem *mem, struct set *s, struct bytes member)
         s->root = lp;
         return true;
     }
-    struct dict *d = table_of(s);
-    return table_try_insert(mem, d, bytes_hash(member, d->seed), member);
+    struct set_table *t = set_table_of(s);
+    return table_try_insert(mem, t, bytes_hash(member, t->members.dict.seed), member);
 }
 
 struct copying {
@@ -214,7 +223,7 @@ bool set_try_add(struct mem *mem, const struct shard_config *c, struct set *s, s
     struct dict *d = table_of(s);
     uint64_t hash = bytes_hash(member, d->seed);
     *added = !dict_find(d, hash, member);
-    return !*added || table_try_insert(mem, d, hash, member);
+    return !*added || table_try_insert(mem, set_table_of(s), hash, member);
 }
 
 bool set_try_expect(struct mem *mem, const struct shard_config *c, struct set *s, uint64_t expected)
@@ -244,6 +253,7 @@ bool set_remove(struct mem *mem, struct set *s, struct bytes member)
     struct dict *d = table_of(s);
     struct entry *e = dict_remove(d, bytes_hash(member, d->seed), member);
     if (!e) return false;
+    big_mark_guard(&set_table_of(s)->mark, e);
     entry_free_string(mem, e);
     return true;
 }
@@ -549,6 +559,38 @@ static void *defrag(struct defrag_walk *w, void *root, enum encoding encoding)
     return t;
 }
 
+/* ---- in slices ---- */
+
+static struct big_value **big_slot(void *root, enum encoding encoding)
+{
+    return encoding == ENCODING_HASHTABLE ? &((struct set_table *)root)->mark.value : NULL;
+}
+
+static void big_begin(struct big_value *v)
+{
+    struct set_table *t = v->root;
+    t->mark.colour ^= ENTRY_COLOUR;
+    v->rdb_type = RDB_TYPE_SET;
+    v->count = t->members.dict.count;
+}
+
+static void big_put(struct big_value *v, const struct entry *member)
+{
+    big_value_put(v, entry_key(member));
+}
+
+static bool big_step(struct big_value *v)
+{
+    const struct set_table *t = v->root;
+    return big_value_step_table(v, &t->members.dict, &t->mark);
+}
+
+static const struct big_value_ops big_ops = {.slot = big_slot,
+                                             .begin = big_begin,
+                                             .put = big_put,
+                                             .step = big_step,
+                                             .effort_max = BIG_VALUE_ELEMENTS};
+
 const struct type_ops set_ops = {
     .free_some = free_some,
     .effort = effort,
@@ -559,6 +601,7 @@ const struct type_ops set_ops = {
     .digest = digest,
     .prefetch = prefetch,
     .defrag = defrag,
+    .big = &big_ops,
 };
 
 /* ---- invariants ---- */

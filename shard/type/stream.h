@@ -39,6 +39,7 @@ struct stream {
     struct stream_group **groups; /* by name: stream_group.h */
     uint32_t group_count, group_capacity;
     struct stream_id defrag_next; /* stream_defrag.c */
+    struct big_value *big;        /* that is serialised in slices; NULL: none */
 };
 
 static inline struct stream *stream_of(const struct entry *e)

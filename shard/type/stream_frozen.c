@@ -21,6 +21,7 @@ static bool free_some(struct mem *mem, void *root, enum encoding encoding, uint6
 {
     (void)encoding;
     struct stream *s = root;
+    CHECK(!s->big);
     for (; s->nodes.count > 0 && budget > 0; budget--)
         listpack_free(mem, idtree_pop(mem, &s->nodes));
     if (s->nodes.count > 0 || budget == 0) return false;
@@ -93,16 +94,20 @@ static bool put_raw_id(struct rdb_writer *out, struct stream_id id)
     return rdb_try_append_raw(out, raw, sizeof raw);
 }
 
+static bool put_node(struct rdb_writer *out, struct idtree_place place)
+{
+    uint8_t raw[STREAM_ID_BYTES];
+    stream_id_to_bytes(idtree_id(place), raw);
+    return rdb_try_append_string(out, bytes_make(raw, sizeof raw)) &&
+           rdb_try_append_string(out, listpack_view(idtree_item(place)));
+}
+
 static bool put_nodes(struct rdb_writer *out, const struct stream *s)
 {
     if (!rdb_try_append_length(out, s->nodes.count)) return false;
     struct idtree_place place = idtree_first(&s->nodes);
-    for (; idtree_place_exists(place); place = idtree_next(place)) {
-        uint8_t raw[STREAM_ID_BYTES];
-        stream_id_to_bytes(idtree_id(place), raw);
-        if (!rdb_try_append_string(out, bytes_make(raw, sizeof raw))) return false;
-        if (!rdb_try_append_string(out, listpack_view(idtree_item(place)))) return false;
-    }
+    for (; idtree_place_exists(place); place = idtree_next(place))
+        if (!put_node(out, place)) return false;
     return true;
 }
 
@@ -141,20 +146,64 @@ static bool put_group(struct rdb_writer *out, const struct stream_group *g)
     return done;
 }
 
-static bool freeze(const void *root, enum encoding encoding, struct rdb_writer *out)
+/* What stands behind the nodes. */
+static bool put_rest(struct rdb_writer *out, const struct stream *s)
 {
-    (void)encoding;
-    const struct stream *s = root;
-    enum rdb_type type =
-        is_between_shards(out) ? RDB_TYPE_STREAM_LISTPACKS_3 : RDB_TYPE_STREAM_LISTPACKS_2;
-    bool done = rdb_try_append_type(out, (uint8_t)type) && put_nodes(out, s) &&
-                rdb_try_append_length(out, s->length) && put_id(out, s->last_id) &&
+    bool done = rdb_try_append_length(out, s->length) && put_id(out, s->last_id) &&
                 put_id(out, s->first_id) && put_id(out, s->max_deleted_id) &&
                 rdb_try_append_length(out, s->entries_added) &&
                 rdb_try_append_length(out, s->group_count);
     for (uint32_t i = 0; done && i < s->group_count; i++) done = put_group(out, s->groups[i]);
     return done;
 }
+
+static bool freeze(const void *root, enum encoding encoding, struct rdb_writer *out)
+{
+    (void)encoding;
+    const struct stream *s = root;
+    enum rdb_type type =
+        is_between_shards(out) ? RDB_TYPE_STREAM_LISTPACKS_3 : RDB_TYPE_STREAM_LISTPACKS_2;
+    return rdb_try_append_type(out, (uint8_t)type) && put_nodes(out, s) && put_rest(out, s);
+}
+
+/* ---- writing in slices: nodes, then the rest ---- */
+
+static struct big_value **big_slot(void *root, enum encoding encoding)
+{
+    UNUSED enum encoding any = encoding;
+    return &((struct stream *)root)->big;
+}
+
+static void big_begin(struct big_value *v)
+{
+    const struct stream *s = v->root;
+    v->rdb_type = RDB_TYPE_STREAM_LISTPACKS_2;
+    v->count = s->nodes.count;
+}
+
+/* Changes wait for the end, so nothing is but the walk's place to keep. A node at a time: its id is
+ * where the next one is looked for. */
+static bool big_step(struct big_value *v)
+{
+    const struct stream *s = v->root;
+    struct idtree_place place = idtree_seek(&s->nodes, v->next_id);
+    while (idtree_place_exists(place)) {
+        struct rdb_writer *out = big_value_writer(v);
+        if (!out) return true;
+        if (!put_node(out, place)) snapshot_abandon(v->sh);
+        big_value_end_element(v);
+        place = idtree_next(place);
+        if (!idtree_place_exists(place)) break;
+        v->next_id = idtree_id(place);
+        if (!big_value_may_go_on(v)) return false;
+    }
+    struct rdb_writer *out = big_value_writer(v);
+    if (out && !put_rest(out, s)) snapshot_abandon(v->sh);
+    return true;
+}
+
+static const struct big_value_ops big_ops = {
+    .slot = big_slot, .begin = big_begin, .step = big_step, .effort_max = BIG_VALUE_NODES};
 
 /* ---- reading ---- */
 
@@ -387,4 +436,5 @@ const struct type_ops stream_ops = {
     .thaw = thaw,
     .digest = digest,
     .defrag = stream_defrag,
+    .big = &big_ops,
 };

@@ -126,6 +126,7 @@ static uint32_t pair_seek(const struct listpack *lp, struct bytes member, double
 static void table_insert(struct zset_table *t, struct skiplist_node *n)
 {
     struct dict *d = &t->members.dict;
+    big_mark_admit(&t->mark, skiplist_entry(n));
     skiplist_insert(&t->list, n);
     dict_insert(d, bytes_hash(skiplist_member(n), d->seed), skiplist_entry(n), 0);
 }
@@ -140,6 +141,7 @@ static bool table_try_add(struct mem *mem, struct zset_table *t, struct bytes me
 static void table_remove(struct mem *mem, struct zset_table *t, struct skiplist_node *n)
 {
     struct dict *d = &t->members.dict;
+    big_mark_guard(&t->mark, skiplist_entry(n));
     dict_remove_entry(d, bytes_hash(skiplist_member(n), d->seed), skiplist_entry(n));
     skiplist_remove(&t->list, n);
     skiplist_free_node(mem, n);
@@ -257,6 +259,7 @@ bool zset_try_move(struct mem *mem, struct zset *z, const struct zset_place *pla
 {
     DCHECK(!isnan(score));
     if (z->encoding == ENCODING_LISTPACK) return pair_try_move(mem, z, place->at, score);
+    big_mark_guard(&zset_table_of(z)->mark, skiplist_entry(place->node));
     skiplist_move(&zset_table_of(z)->list, place->node, score);
     return true;
 }

@@ -35,6 +35,7 @@ struct zset {
 struct zset_table {
     struct dict_drain members; /* of the entries in the nodes of the list */
     struct skiplist list;
+    struct big_mark mark;
 };
 
 extern const struct type_ops zset_ops;

@@ -36,6 +36,7 @@ static bool free_some(struct mem *mem, void *root, enum encoding encoding, uint6
         return true;
     }
     struct zset_table *t = root;
+    CHECK(!t->mark.value);
     if (!dict_drain_some(&t->members, budget, free_element, mem)) return false;
     mem_free(mem, t, sizeof *t);
     return true;
@@ -109,6 +110,46 @@ static bool freeze(const void *root, enum encoding encoding, struct rdb_writer *
     }
     return true;
 }
+
+/* ---- writing in slices, in the order of the table ---- */
+
+static struct big_value **big_slot(void *root, enum encoding encoding)
+{
+    return encoding == ENCODING_SKIPLIST ? &((struct zset_table *)root)->mark.value : NULL;
+}
+
+static void big_begin(struct big_value *v)
+{
+    struct zset_table *t = v->root;
+    t->mark.colour ^= ENTRY_COLOUR;
+    v->rdb_type = RDB_TYPE_ZSET_2;
+    v->count = t->list.count;
+}
+
+static void big_put(struct big_value *v, const struct entry *element)
+{
+    double score = skiplist_node_of(element)->score;
+    if (!big_value_is_command(v)) {
+        big_value_put(v, entry_key(element));
+        big_value_put_raw(v, &score, sizeof score);
+        return;
+    }
+    char text[TEXT_DOUBLE_BYTES_MAX];
+    big_value_put(v, bytes_make(text, text_from_double(text, score)));
+    big_value_put(v, entry_key(element));
+}
+
+static bool big_step(struct big_value *v)
+{
+    const struct zset_table *t = v->root;
+    return big_value_step_table(v, &t->members.dict, &t->mark);
+}
+
+static const struct big_value_ops big_ops = {.slot = big_slot,
+                                             .begin = big_begin,
+                                             .put = big_put,
+                                             .step = big_step,
+                                             .effort_max = BIG_VALUE_ELEMENTS};
 
 /* ---- reading ---- */
 
@@ -286,4 +327,5 @@ const struct type_ops zset_ops = {
     .digest = digest,
     .prefetch = zset_prefetch,
     .defrag = defrag,
+    .big = &big_ops,
 };

@@ -5,6 +5,8 @@
 #include <stdlib.h>
 
 #include "base/env.h"
+#include "base/resp.h"
+#include "base/text.h"
 #include "shard/cmd/families.h"
 #include "shard/digest.h"
 #include "shard/dump.h"
@@ -26,6 +28,12 @@ static struct rdb_file_writer writer;
 static struct snapshot_chunk *away[CHUNKS_MAX];
 static unsigned away_count, chunk_count;
 static bool is_done, has_failed;
+static struct snapshot_chunk *waiting[CHUNKS_MAX]; /* until the record that is open has ended */
+static unsigned waiting_count, open_chunks;
+static enum snapshot_lane open_lane;
+static bool is_open;
+static enum snapshot_form form; /* of the next snapshot */
+static uint64_t keys_counted;
 
 static bool append_to_file(void *context, struct bytes bytes)
 {
@@ -33,18 +41,53 @@ static bool append_to_file(void *context, struct bytes bytes)
     return true;
 }
 
+/* Of commands the database stands before each chunk, in a SELECT. */
+static void write_commands(const struct snapshot_chunk *chunk)
+{
+    char number[16];
+    int digits = snprintf(number, sizeof number, "%u", chunk->db);
+    buf_printf(&file, "*2\r\n$6\r\nSELECT\r\n$%d\r\n%s\r\n", digits, number);
+    buf_append(&file, chunk->records.data, chunk->records.size);
+}
+
+static void write_chunk(const struct snapshot_chunk *chunk)
+{
+    keys_counted += chunk->key_count;
+    if (chunk->records.size > 0 && form == SNAPSHOT_COMMANDS) {
+        cr_assert_not(chunk->is_open);
+        write_commands(chunk);
+    } else if (chunk->records.size > 0) {
+        if (!is_open) rdb_file_put_database(&writer, chunk->db, 0, 0);
+        rdb_file_put_records(&writer, buf_view(&chunk->records));
+    }
+    is_open = chunk->is_open;
+    open_lane = chunk->lane;
+    open_chunks += is_open;
+    is_done = chunk->is_last;
+    has_failed = chunk->has_failed;
+}
+
+static void write_what_may_go(void)
+{
+    for (unsigned i = 0; i < waiting_count;) {
+        if (is_open && waiting[i]->lane != open_lane) {
+            i++;
+            continue;
+        }
+        write_chunk(waiting[i]);
+        away[away_count++] = waiting[i];
+        memmove(&waiting[i], &waiting[i + 1], (--waiting_count - i) * sizeof waiting[0]);
+        i = 0;
+    }
+}
+
 static void take_chunk(struct shard *sh, struct snapshot_chunk *chunk)
 {
     (void)sh;
-    cr_assert_lt(away_count, CHUNKS_MAX);
-    away[away_count++] = chunk;
+    cr_assert_lt(away_count + waiting_count, CHUNKS_MAX);
+    waiting[waiting_count++] = chunk;
     chunk_count++;
-    if (chunk->records.size > 0) {
-        rdb_file_put_database(&writer, chunk->db, 0, 0);
-        rdb_file_put_records(&writer, buf_view(&chunk->records));
-    }
-    is_done = chunk->is_last;
-    has_failed = chunk->has_failed;
+    write_what_may_go();
 }
 
 static void drop_late(struct shard *sh, struct late_reply *late)
@@ -61,7 +104,8 @@ static struct shard_fixture make(void)
     struct shard_fixture f = shard_fixture_make();
     const struct command_family *more[] = {&list_family,        &set_family,  &zset_family,
                                            &hash_family,        &sort_family, &bits_family,
-                                           &hash_expire_family, &geo_family,  &hyperloglog_family};
+                                           &hash_expire_family, &geo_family,  &hyperloglog_family,
+                                           &stream_family,      &dump_family};
     for (size_t i = 0; i < ARRAY_LEN(more); i++) shard_fixture_add_family(&f, more[i]);
     f.shard->hooks = &hooks;
     f.config->set_max_intset_entries = 16;
@@ -84,12 +128,13 @@ static void give_back(struct shard_fixture *f)
 static void begin(struct shard_fixture *f)
 {
     file.size = 0;
-    is_done = has_failed = false;
+    keys_counted = 0;
+    is_done = has_failed = is_open = false;
     chunk_count = 0;
     rdb_file_writer_init(&writer, &mem, append_to_file, &file,
                          &(struct rdb_file_options){.with_checksum = true, .compress = true});
-    rdb_file_begin(&writer);
-    snapshot_begin(f->shard);
+    if (form == SNAPSHOT_RECORDS) rdb_file_begin(&writer);
+    snapshot_begin(f->shard, form);
 }
 
 static void walk_to_the_end(struct shard_fixture *f)
@@ -105,7 +150,7 @@ static void finish(struct shard_fixture *f)
     walk_to_the_end(f);
     cr_assert(is_done);
     give_back(f);
-    cr_assert(rdb_file_end(&writer));
+    if (form == SNAPSHOT_RECORDS) cr_assert(rdb_file_end(&writer));
     rdb_file_writer_deinit(&writer);
     snapshot_validate(f->shard);
     keyspace_validate(f->shard);
@@ -177,12 +222,37 @@ static void load_file(struct shard_fixture *f)
     rdb_file_reader_deinit(&r);
 }
 
+/* Runs the commands. */
+static void load_commands(struct shard_fixture *f)
+{
+    static const struct resp_limits limits = {
+        .bulk_bytes_max = UINT32_MAX, .args_max = RESP_ARGS_MAX, .authenticated = true};
+    struct resp_reader r;
+    resp_reader_init(&r, &mem);
+    resp_feed(&r, file.data, file.size);
+    while (resp_next(&r, &limits) == RESP_REQUEST) {
+        int64_t db;
+        if (bytes_equal(r.argv[0], BYTES_LITERAL("SELECT"))) {
+            cr_assert(text_to_i64(r.argv[1], &db));
+            f->db = (uint32_t)db;
+            continue;
+        }
+        struct bytes reply = shard_fixture_run(f, r.argc, r.argv);
+        cr_assert_neq(reply.data[0], '-', "%.*s", (int)reply.size, reply.data);
+    }
+    resp_reader_deinit(&r);
+}
+
 /* The file holds what was there at that time. */
 static void assert_file_is(const struct summary *wanted, int64_t at_ms)
 {
     struct shard_fixture f = make();
-    shard_set_now(f.shard, f.shard->now_ns, at_ms);
-    load_file(&f);
+    /* A command deletes a key that is due just now, a search still finds it. */
+    shard_set_now(f.shard, f.shard->now_ns, at_ms - (form == SNAPSHOT_COMMANDS));
+    if (form == SNAPSHOT_COMMANDS)
+        load_commands(&f);
+    else
+        load_file(&f);
     struct summary got = summary_of(&f);
     cr_assert_eq(got.keys, wanted->keys, "%llu keys in the file, %llu were there",
                  (unsigned long long)got.keys, (unsigned long long)wanted->keys);
@@ -274,6 +344,106 @@ static void run_random(struct shard_fixture *f)
     if (below(50) == 0) (void)shard_background(f->shard);
 }
 
+/* ---- values that take several slices ---- */
+
+#define BIG_KEYS 3
+#define BIG_MEMBERS 400
+
+/* '%' becomes a number of its own each time, '&' that of a key. */
+static size_t append_filled(char *line, size_t size, size_t room, const char *pattern)
+{
+    for (; *pattern && size + 12 < room; pattern++) {
+        unsigned limit = *pattern == '%' ? BIG_MEMBERS : BIG_KEYS;
+        if (*pattern == '%' || *pattern == '&')
+            size += (size_t)snprintf(line + size, room - size, "%u", below(limit));
+        else
+            line[size++] = *pattern;
+    }
+    line[size] = '\0';
+    return size;
+}
+
+static void run_big_line(struct shard_fixture *f, const char *start, const char *pattern,
+                         unsigned count)
+{
+    char line[4096];
+    size_t size = append_filled(line, 0, sizeof line, start);
+    for (unsigned i = 0; i < count; i++) size = append_filled(line, size, sizeof line, pattern);
+    shard_fixture_run_line(f, line);
+}
+
+struct big_line {
+    const char *start, *pattern;
+    unsigned count;
+};
+
+static void run_random_big(struct shard_fixture *f)
+{
+    static const struct big_line lines[] = {
+        {"SADD S&", " m%", 30},
+        {"SADD S&", " longer-than-it-was-%", 3},
+        {"SREM S&", " m%", 8},
+        {"SPOP S&", " %", 0},
+        {"ZADD Z&", " % m%", 30},
+        {"ZREM Z&", " m%", 8},
+        {"ZPOPMIN Z&", "", 0},
+        {"ZREMRANGEBYRANK Z&", " 5 9", 1},
+        {"HSET H&", " f% v%", 30},
+        {"HSET H&", " f% a-value-that-needs-another-size-class-%", 5},
+        {"HDEL H&", " f%", 8},
+        {"HPEXPIRE H& 500000 FIELDS 1", " f%", 1},
+        {"HINCRBY H&", " f% 1", 1},
+        {"RPUSH L&", " e%", 12},
+        {"LPUSH L&", " e%", 12},
+        {"RPOP L&", " %", 1},
+        {"LPOP L&", " 3", 1},
+        {"RPOP L&", " 2", 1},
+        {"LSET L&", " % new", 1},
+        {"LREM L& 1", " e%", 1},
+        {"LINSERT L& BEFORE", " e% between", 1},
+        {"LTRIM L& 1", " 300", 1},
+        {"XADD X& *", " f % g %", 1},
+        {"XADD X& MAXLEN 150 *", " f %", 1},
+        {"XTRIM X& MAXLEN 100", "", 0},
+        {"SETRANGE T&", " 7%000 text", 1},
+        {"SETRANGE T& 90000", " %", 1},
+        {"APPEND T&", " more%", 1},
+        {"SET T&", " short%", 1},
+        {"RENAME S&", " S%", 1},
+        {"RENAME Z&", " Z1", 1},
+        {"RENAME L&", " L2", 1},
+        {"COPY H&", " H1 REPLACE", 1},
+        {"PEXPIRE H&", " 5%000", 1},
+        {"PERSIST H&", "", 0},
+        {"MOVE S&", " 1", 1},
+        {"GETDEL T&", "", 0},
+    };
+    static const char *const rare[] = {
+        "DEL S&", "DEL Z&", "DEL H&", "DEL L&", "DEL X&", "SET L& x", "SUNIONSTORE S& S0 S1",
+        "DEL T&"};
+    f->db = below(2);
+    const struct big_line *l = &lines[below(ARRAY_LEN(lines))];
+    if (below(60) == 0)
+        run_big_line(f, rare[below(ARRAY_LEN(rare))], "", 0);
+    else
+        run_big_line(f, l->start, l->pattern, l->count);
+    if (below(4000) == 0) shard_fixture_run_line(f, "FLUSHDB");
+    if (below(300) == 0) shard_fixture_run_line(f, "SWAPDB 0 1");
+    if (below(20) == 0) shard_fixture_pass_ms(f, below(5));
+    if (below(50) == 0) (void)shard_background(f->shard);
+}
+
+/* A summary counts them, a file does not. */
+static void drop_expired_fields(struct shard_fixture *f)
+{
+    shard_fixture_pass_ms(f, 10);
+    for (f->db = 0; f->db < 2; f->db++) {
+        shard_fixture_run_line(f, "HSET H0 f1 x");
+        shard_fixture_run_line(f, "HSET H1 f1 x");
+        shard_fixture_run_line(f, "HSET H2 f1 x");
+    }
+}
+
 static void seed_from_environment(void)
 {
     const char *given = getenv("SHOAL_SEED");
@@ -305,6 +475,71 @@ Test(snapshot, file_is_the_state_at_the_beginning_whatever_happens_meanwhile)
         assert_file_is(&wanted, at_ms);
     }
     cr_assert_gt(counter_read(&f.shard->counters.snapshot_early), 100);
+    shard_fixture_free(&f);
+}
+
+static void run_big_rounds(void)
+{
+    seed_from_environment();
+    struct shard_fixture f = make();
+    f.config->list_max_listpack_size = 6;
+    f.config->stream_node_max_entries = 5;
+    for (unsigned round = 0; round < 3 * ROUNDS; round++) {
+        drop_expired_fields(&f);
+        for (unsigned i = 0; i < COMMANDS / 2; i++) run_random_big(&f);
+        struct summary wanted = summary_of(&f);
+        int64_t at_ms = f.shard->now_ms;
+        begin(&f);
+        snapshot_slice_entries(f.shard, 1 + below(4));
+        unsigned commands = below(COMMANDS);
+        bool is_abandoned = false;
+        for (unsigned i = 0; i < commands; i++) {
+            run_random_big(&f);
+            if (below(50) == 0) run_big_line(&f, "HPEXPIRE H& 3 FIELDS 1", " f%", 1);
+            if (below(4) == 0 && snapshot_can_walk(f.shard)) (void)snapshot_step(f.shard);
+            if (below(100) == 0) give_back(&f);
+            is_abandoned = is_abandoned || below(20000) == 0;
+            if (is_abandoned) snapshot_abandon(f.shard);
+        }
+        finish(&f);
+        if (!has_failed) assert_file_is(&wanted, at_ms);
+    }
+    cr_assert_eq(open_chunks > 0, form == SNAPSHOT_RECORDS);
+    shard_fixture_free(&f);
+}
+
+Test(snapshot, big_values_are_what_they_were_whatever_happens_between_slices)
+{
+    run_big_rounds();
+}
+
+Test(snapshot, commands_make_big_values_what_they_were)
+{
+    form = SNAPSHOT_COMMANDS;
+    run_big_rounds();
+}
+
+Test(snapshot, commands_make_the_state_at_the_beginning)
+{
+    seed_from_environment();
+    struct shard_fixture f = make();
+    form = SNAPSHOT_COMMANDS;
+    for (unsigned round = 0; round < ROUNDS; round++) {
+        for (unsigned i = 0; i < COMMANDS; i++) run_random(&f);
+        struct summary wanted = summary_of(&f);
+        int64_t at_ms = f.shard->now_ms;
+        begin(&f);
+        snapshot_slice_entries(f.shard, 1 + below(8));
+        unsigned commands = below(3 * COMMANDS);
+        for (unsigned i = 0; i < commands; i++) {
+            run_random(&f);
+            if (below(8) == 0 && snapshot_can_walk(f.shard)) (void)snapshot_step(f.shard);
+            if (below(100) == 0) give_back(&f);
+        }
+        finish(&f);
+        cr_assert_geq(keys_counted, wanted.keys); /* those that have expired count as well */
+        assert_file_is(&wanted, at_ms);
+    }
     shard_fixture_free(&f);
 }
 
