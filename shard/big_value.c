@@ -17,7 +17,8 @@
 static const struct big_value_ops *ops_of(const struct big_value *v)
 {
     const struct type_ops *ops = object_ops(v->type);
-    return ops ? ops->big : NULL;
+    CHECK(ops);
+    return ops->big;
 }
 
 bool big_value_is_command(const struct big_value *v)
@@ -154,6 +155,7 @@ bool big_value_is_big(const struct entry *e)
     if (likely(entry_type(e) == TYPE_STRING))
         return e->flags & ENTRY_POINTER && entry_big_string(e).size > BIG_VALUE_STRING_BYTES;
     const struct type_ops *ops = object_ops(entry_type(e));
+    CHECK(ops);
     return ops->big->slot(entry_root(e), entry_encoding(e)) &&
            ops->effort(entry_root(e), entry_encoding(e)) > ops->big->effort_max;
 }
@@ -179,11 +181,26 @@ static void begin_string(struct big_value *v, const struct entry *e)
     v->count = v->text.size;
 }
 
+/* Where the root notes its walk; NULL: nowhere. */
+static struct big_value **slot_of(void *root, enum type type, enum encoding encoding)
+{
+    const struct type_ops *ops = object_ops(type);
+    CHECK(ops);
+    return ops->big->slot(root, encoding);
+}
+
+static void note_walk(const struct big_value *v, struct big_value *walk)
+{
+    struct big_value **slot = slot_of(v->root, v->type, v->encoding);
+    CHECK(slot);
+    *slot = walk;
+}
+
 static void begin_collection(struct big_value *v, const struct entry *e)
 {
     v->root = entry_root(e);
     ops_of(v)->begin(v);
-    *ops_of(v)->slot(v->root, v->encoding) = v;
+    note_walk(v, v);
 }
 
 void big_value_begin(struct shard *sh, const struct database *db, const struct entry *e)
@@ -283,7 +300,7 @@ static void drop_buffers(struct big_value *v)
 
 static void detach(struct big_value *v)
 {
-    if (!v->is_through && v->root) *ops_of(v)->slot(v->root, v->encoding) = NULL;
+    if (!v->is_through && v->root) note_walk(v, NULL);
     v->is_through = true;
     v->text = (struct bytes){0};
 }
@@ -396,8 +413,7 @@ static struct big_value *value_of(const struct shard *sh, const struct entry *e)
 {
     if (entry_type(e) == TYPE_STRING)
         return e->flags & ENTRY_POINTER ? find_text(sh, entry_string(e, NULL)) : NULL;
-    struct big_value **slot =
-        object_ops(entry_type(e))->big->slot(entry_root(e), entry_encoding(e));
+    struct big_value **slot = slot_of(entry_root(e), entry_type(e), entry_encoding(e));
     return slot ? *slot : NULL;
 }
 
