@@ -153,7 +153,8 @@ static bool release(struct worker *w)
 bool durable_has_news(struct worker *w)
 {
     struct durable_shard *d = &w->durable;
-    return d->log && d->is_waiting && may_leave(w, first_waiting(d));
+    const struct durable_waiting *item = first_waiting(d);
+    return item && d->is_waiting && may_leave(w, item);
 }
 
 /* ---- transactions ---- */

@@ -356,7 +356,7 @@ void worker_close(struct worker *w)
 
 /* ---- one step ---- */
 
-static bool run_shard(struct worker *w)
+bool worker_run_shard(struct worker *w)
 {
     struct parcel *pc;
     unsigned n = 0;
@@ -466,7 +466,7 @@ bool worker_step(struct worker *w, uint64_t max_sleep_ns)
         any |= run_net_input(w);
     else
         drop_events(w);
-    if (w->has_shard) any |= run_shard(w);
+    if (w->has_shard) any |= worker_run_shard(w);
     wake_homeward(w);
     if (w->has_net) any |= run_net_output(w);
     if (w->has_shard) {

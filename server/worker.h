@@ -122,6 +122,9 @@ MUST_USE bool worker_start(struct worker *w, bool pin, char *why);
 void worker_ask_to_stop(struct worker *w);
 void worker_join(struct worker *w);
 
+/* [shard] Runs the parcels that are due, up to a limit, and sends home what may leave. True if
+ * there was anything. A part of worker_step. */
+bool worker_run_shard(struct worker *w);
 /* [shard] A parcel that has run goes home, and what it has released behind it. */
 void worker_send_home(struct worker *w, struct parcel *pc);
 

@@ -264,7 +264,7 @@ class DiskFailure(Case):
                 for i in range(10000):
                     stuck.set(f"k{i}", "v" * 1000)
                     result["written"] = i + 1
-            except redis.ResponseError as e:
+            except (redis.ResponseError, redis.ConnectionError) as e:
                 result["error"] = str(e)
 
         t = threading.Thread(target=write)
@@ -309,6 +309,19 @@ class DiskFailure(Case):
 
     def test_the_same_without_fsync(self):
         self.run_policy("no")
+
+    def test_what_was_acknowledged_survives_a_kill_while_the_disk_fails(self):
+        for policy in POLICIES:
+            with self.subTest(policy=policy):
+                server, c = self.start(policy=policy)
+                c.flushall()
+                t, result = self.fill_the_disk(server, c)
+                self.kill(server)
+                t.join(30)
+                _, c = self.start()
+                for i in range(result["written"]):
+                    self.assertEqual(c.strlen(f"k{i}"), 1000, f"k{i} of {result['written']}")
+                self.kill(_)
 
     def test_a_failed_fsync_ends_a_server_that_syncs_always(self):
         server, c = self.start("--io-backend", "epoll", policy="always")

@@ -46,9 +46,17 @@ static void lines_free(struct server_fixture *f)
 
 /* ---- life ---- */
 
-struct server_fixture server_fixture_make(uint32_t threads)
+static void log_wanted(struct config *config, const char *directory)
 {
-    char why[2 * ENV_NAME_BYTES_MAX];
+    char text[256];
+    struct buf why = {.mem = config->mem};
+    int size = snprintf(text, sizeof text, "appendonly yes\ndir %s\n", directory);
+    cr_assert(config_read_text(config, bytes_make(text, (size_t)size), "test", &why) == OK);
+}
+
+static struct server_fixture make(uint32_t threads, const char *log_directory)
+{
+    char why[SERVER_WHY_BYTES];
     struct server *srv = calloc(1, sizeof *srv);
     cr_assert_not_null(srv);
     mem_init(&srv->mem, "server_fixture");
@@ -57,6 +65,7 @@ struct server_fixture server_fixture_make(uint32_t threads)
     config->threads = threads;
     config->io_backend = ENV_EPOLL; /* its loops need no thread of their own */
     config->loglevel = LOG_WARNING;
+    if (log_directory) log_wanted(config, log_directory);
     log_set_level(config->loglevel);
     cr_assert(server_init(srv, config, why), "%s", why);
     for (uint16_t i = 0; i < srv->worker_count; i++) {
@@ -66,6 +75,46 @@ struct server_fixture server_fixture_make(uint32_t threads)
     }
     return (struct server_fixture){
         .server = srv, .input = {.refs = UINT32_MAX / 2}, .sent = {.mem = &srv->mem}};
+}
+
+struct server_fixture server_fixture_make(uint32_t threads)
+{
+    return make(threads, NULL);
+}
+
+static void log_has_begun(struct server *srv, bool ok)
+{
+    cr_assert(ok);
+    srv->is_loaded = true;
+}
+
+struct server_fixture server_fixture_make_logging(uint32_t threads, const char *directory)
+{
+    struct server_fixture f = make(threads, directory);
+    cr_assert(durable_begin(f.server, log_has_begun));
+    server_fixture_settle(&f);
+    cr_assert(f.server->is_loaded);
+    return f;
+}
+
+static void log_is_closed(struct server *srv, bool ok)
+{
+    cr_assert(ok && !srv->durable.is_on);
+}
+
+/* A log is closed by way of the disk, which takes the time that it takes. */
+static void close_logs(struct server_fixture *f)
+{
+    if (!f->server->durable.is_on) return;
+    durable_seal(f->server, log_is_closed);
+    while (f->server->durable.is_on) {
+        server_fixture_settle(f);
+        for (uint16_t i = 0; i < f->server->worker_count; i++) {
+            struct env_event event;
+            env_wait(f->server->workers[i].thread.loop, 1000000);
+            while (env_next(f->server->workers[i].thread.loop, &event)) continue;
+        }
+    }
 }
 
 static void disconnect(struct session *s)
@@ -94,6 +143,7 @@ void server_fixture_free(struct server_fixture *f)
         turn_publish(nl);
     }
     server_fixture_settle(f); /* what they subscribed to goes */
+    close_logs(f);
     for (uint16_t i = 0; i < srv->worker_count; i++) worker_close(&srv->workers[i]);
     struct config *config = (struct config *)(uintptr_t)srv->config;
     lines_free(f);
@@ -141,22 +191,15 @@ struct session *server_fixture_connect(struct server_fixture *f, uint16_t net_id
 /* Parcels of other threads, and what the shard has to say. */
 static bool step_shard(struct worker *w)
 {
-    struct mesh *mesh = &w->server->mesh;
-    struct parcel *pc;
-    bool any = false;
-    while ((pc = merge_next(&w->merge))) {
-        shard_run_parcel(&w->shard, pc);
-        cr_assert(mailbox_push(mesh_to_net(mesh, w->shard.id, pc->net_id), pc));
-        shard_send_late(&w->shard);
-        any = true;
-    }
+    bool any = worker_run_shard(w);
     any |= w->shard.channels.has_news;
     channels_flush(&w->shard, &w->thread);
     return any;
 }
 
-static bool step_worker(struct worker *w)
+bool server_fixture_step(struct server_fixture *f, uint16_t worker)
 {
+    struct worker *w = &f->server->workers[worker];
     thread_here = &w->thread;
     shard_set_now(&w->shard, w->thread.now_ns, w->thread.wall_ms);
     bool any = thread_run_calls(&w->thread);
@@ -185,7 +228,7 @@ void server_fixture_settle(struct server_fixture *f)
     for (unsigned round = 0; any; round++) {
         cr_assert_lt(round, SETTLE_ROUNDS_MAX, "the server does not come to rest");
         any = false;
-        for (uint16_t i = 0; i < srv->worker_count; i++) any |= step_worker(&srv->workers[i]);
+        for (uint16_t i = 0; i < srv->worker_count; i++) any |= server_fixture_step(f, i);
         thread_here = &srv->thread;
         any |= thread_run_calls(&srv->thread);
     }

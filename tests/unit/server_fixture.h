@@ -23,6 +23,9 @@ struct server_fixture {
 /* One thread, or more that carry both roles. */
 struct server_fixture server_fixture_make(uint32_t threads);
 void server_fixture_free(struct server_fixture *f);
+/* The same with an append-only log (appendfsync everysec) in directory/appendonlydir, which holds
+ * none yet. */
+struct server_fixture server_fixture_make_logging(uint32_t threads, const char *directory);
 
 /* A connection on that net thread. */
 struct session *server_fixture_connect(struct server_fixture *f, uint16_t net_id);
@@ -30,6 +33,8 @@ struct session *server_fixture_connect(struct server_fixture *f, uint16_t net_id
 void server_fixture_send(struct server_fixture *f, struct session *s, const char *line);
 /* Runs all threads until nothing happens any more. */
 void server_fixture_settle(struct server_fixture *f);
+/* One step of one thread alone; true if it did anything. */
+bool server_fixture_step(struct server_fixture *f, uint16_t worker);
 /* What was sent to the connection since the last call. */
 struct bytes server_fixture_take(struct server_fixture *f, struct session *s);
 /* Lets the clocks go on, and runs. */
