@@ -30,6 +30,8 @@ static void write_head(struct rdb_thread *t)
     put_number(w, "ctime", (uint64_t)t->options.time_s);
     put_number(w, "used-mem", t->options.used_memory_bytes);
     put_number(w, "aof-base", 0);
+    for (uint32_t i = 0; i < t->options.function_count; i++)
+        rdb_file_put_function(w, t->options.functions[i]);
 }
 
 /* The database is named when it changes. */

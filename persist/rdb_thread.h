@@ -41,6 +41,8 @@ struct rdb_thread_options {
     uint64_t used_memory_bytes;
     uint64_t sync_bytes; /* 0: only at the end */
     struct rdb_file_options file;
+    const struct bytes *functions; /* the codes of libraries */
+    uint32_t function_count;
     const struct rdb_sizes *sizes; /* by database */
     void (*wake)(void *context);   /* there is something to take, or it is over */
     void *context;

@@ -163,6 +163,45 @@ static void add_key(struct server *srv, const struct rdb_item *item)
     if (b->records.size >= LOADER_BATCH_BYTES) load_batch_send(srv, shard);
 }
 
+/* ---- libraries of functions ---- */
+
+/* The text without its code, "ERR". */
+static void fail_library(struct loader *l, struct buf *error, uint64_t offset)
+{
+    buf_append(error, "", 1);
+    fail(l, error->data + 4, offset);
+}
+
+static void add_library(struct server *srv, const struct rdb_item *item)
+{
+    struct loader *l = &srv->loader;
+    struct buf error = {.mem = &srv->mem};
+    if (!l->has_vm) {
+        l->vm = (struct lua_vm){0};
+        lua_vm_init(&l->vm, NULL);
+        l->has_vm = true;
+        l->libraries = (struct library_batch){.functions = &srv->scripts.functions, .vm = &l->vm};
+    }
+    if (!library_batch_add(&l->libraries, item->value, &error))
+        fail_library(l, &error, item->offset);
+    buf_clear(&error);
+}
+
+static void publish_libraries(struct server *srv)
+{
+    struct loader *l = &srv->loader;
+    struct buf error = {.mem = &srv->mem};
+    enum functions_policy policy = l->may_replace ? FUNCTIONS_REPLACE : FUNCTIONS_ADD;
+    bool has_any = l->has_vm;
+    if (!l->has_failed && has_any && !library_batch_publish(&l->libraries, policy, &error))
+        fail_library(l, &error, l->read_bytes);
+    buf_clear(&error);
+    if (!has_any) return;
+    library_batch_deinit(&l->libraries);
+    lua_vm_deinit(&l->vm);
+    l->has_vm = false;
+}
+
 /* ---- reading ---- */
 
 static bool read_bytes(void *context, char *to, size_t room, size_t *size)
@@ -187,9 +226,7 @@ static void take_item(struct server *srv, const struct rdb_item *item)
         l->db = (uint32_t)item->db;
         return;
     case RDB_ITEM_FUNCTION:
-        if (!l->has_told_functions)
-            log_warning("%s holds functions, which this version skips", l->path);
-        l->has_told_functions = true;
+        add_library(srv, item);
         return;
     case RDB_ITEM_END:
         l->has_read_all = true;
@@ -235,6 +272,7 @@ static void tell(const struct loader *l)
 static void finish(struct server *srv)
 {
     struct loader *l = &srv->loader;
+    publish_libraries(srv);
     uint16_t shard_count = srv->mesh.shard_count;
     for (uint16_t i = 0; i < shard_count; i++)
         if (l->filling[i]) load_batch_free(srv, l->filling[i]);
@@ -300,7 +338,7 @@ static enum loader_begin start(struct server *srv, const char *path, bool may_re
     *l->input = input;
     rdb_file_reader_init(&l->reader, &srv->mem, read_bytes, l);
     l->filling = mem_alloc_zeroed(&srv->mem, srv->mesh.shard_count * sizeof(struct load_batch *));
-    l->is_cancelled = l->has_failed = l->has_read_all = l->has_told_functions = false;
+    l->is_cancelled = l->has_failed = l->has_read_all = false;
     l->is_loading = true;
     l->may_replace = may_replace;
     l->done = done;

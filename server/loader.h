@@ -8,7 +8,8 @@
  * Limits     LOADER_AWAY_BYTES_MAX under way. A slice of reading takes about LOADER_SLICE_US, as
  *            the main thread has clients to accept meanwhile.
  * Errors     A file that is truncated, malformed, or holds what we do not know ends the loading: a
- *            line names file and offset. Keys that came before it are in the keyspace.
+ *            line names file and offset. Keys that came before it are in the keyspace; libraries of
+ *            functions come all together, at the end.
  */
 #pragma once
 
@@ -16,6 +17,8 @@
 
 #include "base/counter.h"
 #include "persist/rdb_file.h"
+#include "server/library_load.h"
+#include "server/lua_vm.h"
 
 #define LOADER_BATCH_BYTES (256 * 1024)
 #define LOADER_AWAY_BYTES_MAX (16 * 1024 * 1024)
@@ -30,9 +33,11 @@ typedef void loader_done_fn(struct server *srv, bool ok);
 struct loader {
     bool is_loading, has_failed;
     bool is_cancelled; /* failed by wish */
-    bool may_replace;  /* keys that are there: DEBUG RELOAD MERGE */
+    bool may_replace;  /* keys and libraries that are there: DEBUG RELOAD MERGE */
     bool has_read_all;
-    bool has_told_functions;
+    bool has_vm;
+    struct lua_vm vm; /* once there is a library */
+    struct library_batch libraries;
     struct env_input *input;
     struct rdb_file_reader reader;
     uint64_t read_bytes, next_ns;

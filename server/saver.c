@@ -23,7 +23,7 @@ const char *saver_path(const struct server *srv)
 
 static uint64_t changes_so_far(const struct server *srv)
 {
-    uint64_t n = 0;
+    uint64_t n = atomic_load_explicit(&srv->scripts.functions.version, memory_order_relaxed);
     for (uint16_t i = 0; i < srv->mesh.shard_count; i++)
         n += counter_read(&srv->shard_workers[i]->shard.counters.changes);
     return n;
@@ -40,6 +40,30 @@ void saver_forget_changes(struct server *srv)
     counter_set(&srv->saver.changes_saved, changes_so_far(srv));
 }
 
+/* ---- functions ---- */
+
+static void take_functions(struct server *srv, struct rdb_thread_options *options)
+{
+    struct saver *s = &srv->saver;
+    struct functions *f = &srv->scripts.functions;
+    functions_refresh(f, &s->libraries, &s->functions_version);
+    uint32_t count = s->libraries->library_count;
+    s->codes = mem_alloc(&srv->mem, (count + 1) * sizeof *s->codes);
+    for (uint32_t i = 0; i < count; i++) s->codes[i] = s->libraries->libraries[i]->code;
+    options->functions = s->codes;
+    options->function_count = count;
+}
+
+static void drop_functions(struct server *srv)
+{
+    struct saver *s = &srv->saver;
+    if (!s->libraries) return;
+    mem_free(&srv->mem, s->codes, (s->libraries->library_count + 1) * sizeof *s->codes);
+    library_set_unref(&srv->scripts.functions, s->libraries);
+    s->libraries = NULL;
+    s->codes = NULL;
+}
+
 /* ---- the end of a save ---- */
 
 static void note_result(struct server *srv, bool ok)
@@ -53,7 +77,7 @@ static void note_result(struct server *srv, bool ok)
         obstacles_change(srv, OBSTACLE_MISCONF, 0, NULL);
         return;
     }
-    uint64_t saved = 0;
+    uint64_t saved = s->functions_version;
     for (uint16_t i = 0; i < srv->mesh.shard_count; i++)
         saved += srv->shard_workers[i]->shard.snapshot.changes;
     counter_set(&s->changes_saved, saved);
@@ -73,6 +97,7 @@ static void finish(struct server *srv)
     const char *error = rdb_thread_error(&s->thread);
     if (error && s->why[0] == '\0') snprintf(s->why, sizeof s->why, "%s", error);
     rdb_thread_join(&s->thread);
+    drop_functions(srv);
     s->state = SAVER_IDLE;
     counter_set(&s->is_saving, 0);
     note_result(srv, !error);
@@ -217,7 +242,9 @@ bool saver_start(struct server *srv, saver_done_fn *done)
         .wake = wake_main,
         .context = srv,
     };
+    take_functions(srv, &options);
     if (!rdb_thread_start(&s->thread, &options, s->why)) {
+        drop_functions(srv);
         note_result(srv, false);
         return false;
     }
@@ -266,4 +293,5 @@ void saver_give_up(struct server *srv)
 {
     rdb_thread_end(&srv->saver.thread, false);
     rdb_thread_join(&srv->saver.thread);
+    drop_functions(srv);
 }

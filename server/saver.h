@@ -15,6 +15,7 @@
 #include "persist/rdb_thread.h"
 #include "server/everywhere.h"
 
+struct library_set;
 struct main_request;
 struct snapshot_chunk;
 
@@ -26,8 +27,11 @@ struct saver {
     enum saver_state state;
     struct rdb_thread thread;
     struct everywhere cut;
-    struct rdb_sizes *sizes; /* by database */
-    uint16_t shards_left;    /* whose last chunk has not been written */
+    struct rdb_sizes *sizes;       /* by database */
+    struct library_set *libraries; /* that are saved: of the moment when the save began */
+    struct bytes *codes;           /* of them */
+    uint64_t functions_version;    /* of them */
+    uint16_t shards_left;          /* whose last chunk has not been written */
     bool has_failed, is_cancelled;
     char why[2 * ENV_NAME_BYTES_MAX];
     saver_done_fn *done;        /* NULL: nobody waits for the end */

@@ -67,6 +67,16 @@ static void reload_is_empty(struct server *srv)
     fail(srv);
 }
 
+static void reload_is_flushed(struct server *srv)
+{
+    if (functions_flush(&srv->scripts.functions)) {
+        reload_is_empty(srv);
+        return;
+    }
+    log_warning("DEBUG RELOAD: there is no memory");
+    fail(srv);
+}
+
 static void reload_load(struct server *srv)
 {
     struct shutdown *s = &srv->shutdown;
@@ -74,7 +84,7 @@ static void reload_load(struct server *srv)
     if (s->words & RELOAD_NOFLUSH)
         reload_is_empty(srv);
     else
-        everywhere_run(&s->emptying, srv, INTERNAL_EMPTY, reload_is_empty);
+        everywhere_run(&s->emptying, srv, INTERNAL_EMPTY, reload_is_flushed);
 }
 
 /* ---- saving ---- */
