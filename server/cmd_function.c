@@ -40,7 +40,7 @@ static enum err cmd_function_load(struct session *s, struct request *rq, struct 
     if (coord_is_full(w)) return ERR_NO_MEM;
     for (uint32_t i = 2; i < last; i++) {
         if (!bytes_equal_nocase(rq->argv[i], "replace")) {
-            reply_error(out, "ERR Unknown option given: %.*s", (int)MIN(rq->argv[i].size, 512u),
+            reply_error(out, "ERR Unknown option given: %.*s", (int)MIN(rq->argv[i].size, (size_t)INT32_MAX),
                         rq->argv[i].data);
             return OK;
         }
@@ -66,7 +66,7 @@ static void reply_arguments(struct request *rq, struct reply *out)
     reply_error(out,
                 "ERR unknown subcommand or wrong number of arguments for '%.*s'. Try FUNCTION "
                 "HELP.",
-                (int)MIN(rq->argv[1].size, 128u), rq->argv[1].data);
+                (int)MIN(rq->argv[1].size, (size_t)INT32_MAX), rq->argv[1].data);
 }
 
 static enum err cmd_function_flush(struct session *s, struct request *rq, struct reply *out)
@@ -141,7 +141,7 @@ static bool read_listing(const struct request *rq, struct listing *l, struct rep
             l->has_pattern = true;
             l->pattern = rq->argv[i];
         } else {
-            reply_error(out, "ERR Unknown argument %.*s", (int)MIN(word.size, 512u), word.data);
+            reply_error(out, "ERR Unknown argument %.*s", (int)MIN(word.size, (size_t)INT32_MAX), word.data);
             return false;
         }
     }

@@ -2,15 +2,17 @@
 
 #include "server/lua_vm.h"
 
-/* `existing`: NULL, or libraries that it must not be one of. NULL: `error` says why. */
+typedef bool is_there_fn(const void *libraries, struct bytes name);
+
+/* A library that `is_there` among `libraries` is not loaded. NULL: `error` says why. */
 static struct library *load(struct functions *f, struct lua_vm *vm, struct bytes code,
-                            const struct library_set *existing, struct buf *error)
+                            is_there_fn *is_there, const void *libraries, struct buf *error)
 {
     struct buf words = {.mem = &vm->mem};
     struct library_draft d = {.code = code};
     struct library *l = NULL;
     bool ok = library_read_metadata(code, &words, &d.name, error);
-    if (ok && existing && library_set_find(existing, d.name)) {
+    if (ok && libraries && is_there(libraries, d.name)) {
         buf_printf(error, "ERR Library '%.*s' already exists", (int)d.name.size, d.name.data);
         ok = false;
     }
@@ -23,11 +25,16 @@ static struct library *load(struct functions *f, struct lua_vm *vm, struct bytes
     return l;
 }
 
+static bool is_in_set(const void *set, struct bytes name)
+{
+    return library_set_find(set, name) != NULL;
+}
+
 bool functions_load(struct functions *f, struct lua_vm *vm, struct bytes code, bool may_replace,
                     struct library **library, struct buf *error)
 {
     struct library_set *existing = may_replace ? NULL : functions_take(f);
-    struct library *l = load(f, vm, code, existing, error);
+    struct library *l = load(f, vm, code, is_in_set, existing, error);
     if (existing) library_set_unref(f, existing);
     if (!l) return false;
     enum functions_policy policy = may_replace ? FUNCTIONS_REPLACE : FUNCTIONS_ADD;
@@ -53,10 +60,6 @@ static uint32_t count_of(const struct library_batch *b)
 
 static bool check_pair(const struct library *a, const struct library *b, struct buf *error)
 {
-    if (bytes_equal(a->name, b->name)) {
-        buf_printf(error, "ERR Library '%.*s' already exists", (int)b->name.size, b->name.data);
-        return false;
-    }
     for (uint32_t i = 0; i < b->function_count; i++)
         for (uint32_t j = 0; j < a->function_count; j++) {
             const char *name = b->functions[i].script.label;
@@ -67,10 +70,18 @@ static bool check_pair(const struct library *a, const struct library *b, struct 
     return true;
 }
 
+static bool is_in_batch(const void *batch, struct bytes name)
+{
+    const struct library_batch *b = batch;
+    for (uint32_t i = 0; i < count_of(b); i++)
+        if (bytes_equal(libraries_of(b)[i]->name, name)) return true;
+    return false;
+}
+
 bool library_batch_add(struct library_batch *b, struct bytes code, struct buf *error)
 {
     b->libraries.mem = &b->vm->mem;
-    struct library *l = load(b->functions, b->vm, code, NULL, error);
+    struct library *l = load(b->functions, b->vm, code, is_in_batch, b, error);
     if (!l) return false;
     bool ok = true;
     for (uint32_t i = 0; ok && i < count_of(b); i++) ok = check_pair(libraries_of(b)[i], l, error);

@@ -23,11 +23,12 @@ static void write_string(lua_State *L, struct reply *out)
     reply_bulk(out, bytes_make(text, size));
 }
 
-/* A status or an error: one line. */
+/* A status or an error: one line. As in Redis the end of an error loses its line ends. */
 static void write_line(lua_State *L, char type, struct reply *out)
 {
     size_t size;
     const char *text = lua_tolstring(L, -1, &size);
+    while (type == '-' && size && (text[size - 1] == '\r' || text[size - 1] == '\n')) size--;
     char *at = reply_try_reserve(out, size + 3);
     if (!at) luaL_error(L, "not enough memory");
     *at++ = type;

@@ -14,7 +14,7 @@ const char *const lua_prelude[] = {
 "-- What scripts may not change.\n",
 "local frozen = real_setmetatable({}, {__mode = 'k'})\n",
 "local function refuse() error('Attempt to modify a readonly table', 2) end\n",
-"local function refuse_flatly() error({err = 'ERR Attempt to modify a readonly table'}) end\n",
+"local function refuse_flatly() error('Attempt to modify a readonly table', 0) end\n",
 "local function freeze(t)\n",
 "  local view = real_setmetatable({}, {__index = t, __newindex = refuse})\n",
 "  frozen[view] = t\n",

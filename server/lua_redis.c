@@ -176,12 +176,11 @@ static int redis_error_reply(lua_State *L)
     if (lua_gettop(L) == 1 && lua_type(L, 1) == LUA_TSTRING) {
         size_t size;
         const char *text = lua_tolstring(L, 1, &size);
-        if (size && text[0] == '-')
-            lua_pushlstring(L, text + 1, size - 1);
-        else if (!memchr(text, ' ', size))
-            lua_pushfstring(L, "ERR %s", text);
+        bool is_marked = size && text[0] == '-';
+        if (!memchr(text, ' ', size))
+            lua_pushfstring(L, "ERR %s", text + is_marked);
         else
-            lua_pushvalue(L, 1);
+            lua_pushlstring(L, text + is_marked, size - is_marked);
         lua_replace(L, 1);
     }
     return one_field(L, "err");

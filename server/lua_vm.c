@@ -329,6 +329,8 @@ static int line_of_message(const char *message, const char *chunk)
 static void append_position(const struct lua_run *run, const char *message, struct buf *text)
 {
     lua_Debug ar;
+    /* One that is written in C has no place. */
+    if (run->script->library && run->script->first_line == 0) return;
     const char *chunk = run->script->library ? "@user_function" : "@user_script";
     int line = line_of_message(message, chunk + 1);
     for (int level = 0; line <= 0 && lua_getstack(run->co, level, &ar); level++) {

@@ -95,13 +95,17 @@ static bool is_fcall(const struct route *route)
     return route->command->name[0] == 'f';
 }
 
+static bool is_by_sha(const struct route *route)
+{
+    return strncmp(route->command->name, "evalsha", 7) == 0;
+}
+
 /* Counted. NULL: the error has been written. */
 static struct script *find_script(struct worker *w, const struct route *route,
                                   const struct bytes *argv, struct reply *out)
 {
     if (is_fcall(route)) return find_function(w, argv[1], out);
-    bool by_sha = strncmp(route->command->name, "evalsha", 7) == 0;
-    if (!by_sha) return script_load(w, argv[1], out);
+    if (!is_by_sha(route)) return script_load(w, argv[1], out);
     struct script *s = script_table_find_sha(table_of(w), argv[1]);
     if (s)
         script_ref(s);
@@ -177,22 +181,28 @@ static bool check_flags(struct script_op *op, struct reply *out)
 {
     const struct script *s = op->script;
     if (likely(!s->has_shebang)) return true;
+    if (!(s->flags & (SCRIPT_NO_WRITES | SCRIPT_ALLOW_OOM)) && coord_is_full(op->worker)) {
+        reply_err(out, ERR_NO_MEM);
+        return false;
+    }
     if (op->route->command->flags & CMD_READ && !(s->flags & SCRIPT_NO_WRITES)) {
         reply_error(out, "ERR Can not execute a script with write flag using *_ro command.");
         return false;
     }
-    if (s->flags & (SCRIPT_NO_WRITES | SCRIPT_ALLOW_OOM) || !coord_is_full(op->worker)) return true;
-    reply_err(out, ERR_NO_MEM);
-    return false;
+    return true;
 }
 
 /* Finds script and keys. False: `out` says what is wrong. As in Redis a function must be there
- * before its keys are counted. */
+ * before its keys are counted, and what is no digest is not looked for. */
 static bool prepare(struct script_op *op, struct reply *out)
 {
     bool is_function = is_fcall(op->route);
     if (is_function) op->script = find_script(op->worker, op->route, op->argv, out);
     if (is_function && !op->script) return false;
+    if (is_by_sha(op->route) && op->argv[1].size != SCRIPT_SHA_BYTES) {
+        reply_error(out, "NOSCRIPT No matching script. Please use EVAL.");
+        return false;
+    }
     if (!read_keys(op, out)) return false;
     if (!is_function) op->script = find_script(op->worker, op->route, op->argv, out);
     if (!op->script || !check_flags(op, out)) return false;

@@ -206,7 +206,7 @@ static enum call_state check_write(struct script_op *op, struct lua_call *call)
 {
     uint32_t flags = call->route->command->flags;
     if (!(flags & (CMD_WRITE | CMD_MAY_REPLICATE))) return CALL_DONE;
-    if (op->is_read_only && flags & CMD_WRITE)
+    if (op->is_read_only)
         return refuse(call, "ERR Write commands are not allowed from read-only scripts.");
     return CALL_DONE;
 }

@@ -209,7 +209,7 @@ static const struct command commands[] = {
     {.name = "pfadd", .on_shard = cmd_pfadd, .arity = -2, .plan = PLAN_ONE_SHARD, .flags = CMD_WRITE | CMD_EFFECT | CMD_DENY_OOM | CMD_FAST, .acl = ACL_HYPERLOGLOG, .keys = KEYS_FIRST(KEY_RW | KEY_INSERT),
      .since = "2.8.9", .group = "hyperloglog", .complexity = "O(1) for each element",
      .summary = "Adds elements to a HyperLogLog."},
-    {.name = "pfcount", .on_shard = cmd_pfcount, .arity = -2, .plan = PLAN_LOCKED, .flags = CMD_READ | CMD_EFFECT, .acl = ACL_HYPERLOGLOG, .keys = KEYS_ALL(KEY_RW | KEY_ACCESS),
+    {.name = "pfcount", .on_shard = cmd_pfcount, .arity = -2, .plan = PLAN_LOCKED, .flags = CMD_READ | CMD_EFFECT | CMD_MAY_REPLICATE, .acl = ACL_HYPERLOGLOG, .keys = KEYS_ALL(KEY_RW | KEY_ACCESS),
      .since = "2.8.9", .group = "hyperloglog", .complexity = "O(1) for one key whose count is known, else O(n) for n keys of 16,384 registers",
      .summary = "About how many different elements one or several HyperLogLogs have seen."},
     {.name = "pfmerge", .on_shard = cmd_pfmerge, .arity = -2, .plan = PLAN_LOCKED, .flags = CMD_WRITE | CMD_DENY_OOM, .acl = ACL_HYPERLOGLOG,

@@ -145,9 +145,9 @@ static const struct command pubsub_subcommands[] = {
     {.name = NULL},
 };
 static const struct command commands[] = {
-    {.name = "publish", .on_shard = cmd_publish, .arity = 3, .plan = PLAN_ONE_SHARD, .flags = OF_CHANNELS | CMD_FAST, .keys = KEYS_NONE,
+    {.name = "publish", .on_shard = cmd_publish, .arity = 3, .plan = PLAN_ONE_SHARD, .flags = OF_CHANNELS | CMD_FAST | CMD_MAY_REPLICATE, .keys = KEYS_NONE,
      .since = "2.0.0", .group = "pubsub", .complexity = "O(n + m) for n receivers and m patterns", .summary = "Sends a message to the subscribers of a channel."},
-    {.name = "spublish", .on_shard = cmd_spublish, .arity = 3, .plan = PLAN_ONE_SHARD, .flags = OF_CHANNELS | CMD_FAST, .keys = KEYS_FIRST(KEY_NOT_KEY),
+    {.name = "spublish", .on_shard = cmd_spublish, .arity = 3, .plan = PLAN_ONE_SHARD, .flags = OF_CHANNELS | CMD_FAST | CMD_MAY_REPLICATE, .keys = KEYS_FIRST(KEY_NOT_KEY),
      .since = "7.0.0", .group = "pubsub", .complexity = "O(n) for n receivers", .summary = "Sends a message to the subscribers of a sharded channel."},
     {.name = "pubsub", .arity = -2, .plan = PLAN_ONE_SHARD, .keys = KEYS_NONE,
      .since = "2.8.0", .group = "pubsub", .complexity = "That of the subcommand", .summary = "Commands about channels and their subscribers.", .subcommands = pubsub_subcommands},

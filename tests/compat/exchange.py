@@ -145,7 +145,7 @@ class Room:
         """An empty keyspace and the RESP version of each connection."""
         for i, version in enumerate(self.versions):
             start = [[b"HELLO", b"3"]] if version == 3 else [[b"PING"]]
-            self.run(-1, i, ([[b"FLUSHALL"]] if i == 0 else []) + start)
+            self.run(-1, i, ([[b"FLUSHALL"], [b"FUNCTION", b"FLUSH"], [b"SCRIPT", b"FLUSH"]] if i == 0 else []) + start)
 
     def run(self, batch_index, connection_index, commands):
         """Sends one batch to all; raises Difference. Returns the reference's raw replies, without the mark."""

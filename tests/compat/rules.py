@@ -115,6 +115,26 @@ def payload(_argv, expected, actual):
     return expected[:1] == actual[:1] and parts(expected) == parts(actual)
 
 
+def libraries(argv, expected, actual):
+    """FUNCTION LIST: libraries, and the functions of each, in any order."""
+    def canonical(raw):
+        if raw[:1] == b"*" and resp.children(raw)[:1] != [b"$12\r\nlibrary_name\r\n"] and resp.children(raw)[:1] != [b"$4\r\nname\r\n"]:
+            return sorted(map(str, map(canonical, resp.children(raw))))
+        return list(map(canonical, resp.children(raw))) if raw[:1] in (b"*", b"%") else raw
+    return resp.head(expected) == resp.head(actual) and canonical(expected) == canonical(actual)
+
+
+def libraries_payload(_argv, expected, actual):
+    def parts(raw):
+        data, at, codes = resp.text(raw), 0, []
+        while data[at] == 0xF5:
+            end = rdb.skip_string(data, at + 1)
+            codes.append(data[at:end])
+            at = end
+        return sorted(codes), data[at:at + 2]
+    return expected[:1] == actual[:1] == b"$" and parts(expected) == parts(actual)
+
+
 def hello(_argv, expected, actual):
     left, right = resp.children(expected), resp.children(actual)
     if resp.head(expected) != resp.head(actual) or len(left) != len(right):
@@ -247,6 +267,8 @@ RULES = {
     "geo-area": (geo_area, "with ANY how many there are; without ASC, DESC and COUNT the elements, in any order", "the order follows the cells into which an area is cut, and any element will do"),
     "sort-set": (sort_set, "of a set that is not sorted (BY without an asterisk) the elements in any order; with LIMIT how many there are", "the order follows the hash table, whose seed is random in every server"),
     "pairs": (pairs, "the fields with their values, in any order", "the order follows the hash table, whose seed is random in every server"),
+    "libraries": (libraries, "libraries, and functions of each, in any order", "the order follows the hash table, whose seed is random in every server"),
+    "libraries-payload": (libraries_payload, "the libraries, in any order", "the order follows the hash table, whose seed is random in every server"),
     "payload": (payload, "sets and hashes that are hash tables: the elements, in any order; streams: all but the groups; all others byte for byte",
                 "the order follows the hash table, whose seed is random in every server; groups have times in them"),
     "deadline": (deadline, "the number, ± 1 second", "the two servers execute a command at slightly different times"),
@@ -293,6 +315,10 @@ BY_COMMAND = {
     (b"HSCAN",): "scan-collection",
     (b"HRANDFIELD",): "as-many",
     (b"DUMP",): "payload",
+    (b"FUNCTION", b"LIST"): "libraries",
+    (b"FUNCTION", b"DUMP"): "libraries-payload",
+    (b"FUNCTION", b"HELP"): "help",
+    (b"SCRIPT", b"HELP"): "help",
     (b"RANDOMKEY",): "any-key",
     (b"XADD",): "auto-id",
     (b"XRANGE",): "auto-range",
