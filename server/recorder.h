@@ -1,7 +1,8 @@
 /* recorder.h: writes down the turn order, so that a run can be replayed on a single-threaded
  * reference and every reply compared.
  *
- * A record a command: where it stands in the one order, whose it is, and which of that client's
+ * A record a command, and one more for each time that a script has started again; the last one of a
+ * command counts. It says where it stands in the one order, whose it is, and which of that client's
  * commands it is. Who made the run knows the commands and the replies.
  *
  * Thread     One recorder per net thread, on that thread.

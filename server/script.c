@@ -417,13 +417,23 @@ static bool holding_plan(struct script_op *op, bool everything)
     return held_plan(&op->held, op->holds_all ? NULL : op->keys, op->key_count);
 }
 
+/* It has started again: here is its place in the order, and not where it came. */
+static void record_again(const struct script_op *op)
+{
+    struct worker *w = op->worker;
+    if (w->recorder)
+        recorder_add(w->recorder, op->client_id, op->sequence, w->net.turn.request_index++);
+}
+
 static void hold_resume(struct stuck *stuck)
 {
     struct script_op *op = container_of(stuck, struct script_op, stuck);
-    if (held_reserve(&op->held))
-        held_begin(&op->held);
-    else
+    if (!held_reserve(&op->held)) {
         stuck_wait(op->worker, &op->stuck, hold_resume);
+        return;
+    }
+    held_begin(&op->held);
+    record_again(op);
 }
 
 void script_hold(struct script_op *op, bool everything)
@@ -586,6 +596,7 @@ bool coord_script(struct session *s, const struct route *route)
     op->resp = s->resp;
     op->tracked = s->tracking.is_on ? script_tracked_flag(s) : 0;
     op->sequence = s->requests;
+    op->client_id = s->conn.id;
     if (!prepare(op, &out)) {
         session_reject_with(s, route, &out);
         op_free(op);

@@ -30,6 +30,7 @@ struct script_op {
     bool is_read_only;
     bool is_attached;  /* the connection waits for it */
     uint64_t sequence; /* of the request on its connection */
+    uint64_t client_id;
     /* ---- in place ---- */
     struct script_op *pointer; /* what travels */
     struct bytes *shard_argv;

@@ -10,7 +10,9 @@ The record holds (order, client id, number of the client's command); the clients
 A transaction is recorded at its EXEC, and replayed there as a whole; a WATCH at its place. Both need a connection of their own on the
 reference for each client; everything else shares one.
 
-In the second mix some of the clients wait for lists and sorted sets (BLPOP and its like) which the others fill. The reference gets such a
+A script that has to start again, because it needs keys that it does not declare, is recorded once more; the last record is its place.
+
+In the second mix some of the clients wait for lists, sorted sets and streams (BLPOP and its like, XREAD) which the others fill. The reference gets such a
 command on the client's own connection, at its place in the order; whoever is served there must have been served here.
 """
 
@@ -83,6 +85,35 @@ def xread(rng, block, most):
     return [b"XREADGROUP", *group, *limit, *rng.choice([[], [], [b"NOACK"]]), *block, b"STREAMS", *names, *ids]
 
 
+# What scripts do: how many keys they declare, and more words for them.
+SCRIPTS = [
+    (b"return redis.call('INCR', KEYS[1])", 1, 0),
+    (b"local v = redis.call('GET', KEYS[1]) redis.call('SET', KEYS[1], (v or '') .. ARGV[1]) return v", 1, 1),
+    (b"local a, b = redis.call('GET', KEYS[1]), redis.call('GET', KEYS[2]) "
+     b"redis.call('SET', KEYS[1], b or '-') redis.call('SET', KEYS[2], a or '-') return {a, b}", 2, 0),
+    (b"return redis.call('MGET', unpack(KEYS))", 3, 0),
+    (b"redis.call('MSET', KEYS[1], ARGV[1], KEYS[2], ARGV[1]) return redis.call('RENAME', KEYS[1], KEYS[2])", 2, 1),
+    (b"return redis.call('LMOVE', 'l0', 'l1', 'LEFT', 'RIGHT')", 0, 0),  # keys that are not declared
+    (b"local v = redis.call('GET', ARGV[1]) if v then redis.call('SET', ARGV[2], v) end return v", 0, 2),
+    (b"return {redis.call('GET', KEYS[1]), redis.call('EXISTS', ARGV[1]), redis.call('DBSIZE')}", 1, 1),
+    # Sometimes: it starts again before it has written anything.
+    (b"local v = redis.call('GET', KEYS[1]) if v and #v % 5 == 0 then redis.call('APPEND', ARGV[1], 'x') end return redis.call('SET', KEYS[1], ARGV[2], 'GET')", 1, 2),
+    (b"local r = redis.pcall('INCR', KEYS[1]) if type(r) == 'table' then return redis.call('DEL', KEYS[1]) end return r", 1, 0),
+]
+READING = {3, 7}
+REFUSED = b"-ERR The script needs keys that it does not declare, and commands that follow"  # and nothing has been done
+
+
+def script(rng, names):
+    """Some texts are known and have shown their habits, others are new."""
+    number = rng.randrange(len(SCRIPTS))
+    text, key_count, word_count = SCRIPTS[number]
+    if rng.random() < 0.5:
+        text = b"-- %d\n" % rng.randrange(50) + text
+    name = b"EVAL_RO" if number in READING and rng.random() < 0.5 else b"EVAL"
+    return [name, text, b"%d" % key_count] + [rng.choice(names) for _ in range(key_count + word_count)]
+
+
 STREAM_COMMANDS = [
     (6, xadd),
     (5, lambda r: xread(r, [], 4)),
@@ -95,6 +126,8 @@ STREAM_COMMANDS = [
 
 
 COMMANDS = STREAM_COMMANDS + [
+    (8, lambda r: script(r, KEYS)),
+    (3, lambda r: script(r, TAGGED)),
     (20, lambda r: [b"SET", key(r), value(r)]),
     (20, lambda r: [b"GET", key(r)]),
     (10, lambda r: [b"INCR", key(r)]),
@@ -136,6 +169,7 @@ WEIGHTS = [w for w, _ in COMMANDS]
 
 
 TAGGED_COMMANDS = [
+    lambda r: script(r, TAGGED),
     lambda r: [b"SET", r.choice(TAGGED), value(r)],
     lambda r: [b"GET", r.choice(TAGGED)],
     lambda r: [b"MGET"] + r.sample(TAGGED, 2),
@@ -203,11 +237,21 @@ def may_wait(command):
     return command[0] in BLOCKING or (command[0] in (b"XREAD", b"XREADGROUP") and b"BLOCK" in command)
 
 
+def push_by_script(rng):
+    """One push, to a key that is declared or not; and a look at others, which makes it wait for them."""
+    line = rng.choice([[b"RPUSH", lst(rng), value(rng)], [b"ZADD", rng.choice(ZSETS)] + scores(rng), xadd(rng)])
+    text = b"redis.call('EXISTS', KEYS[1], KEYS[2]) return redis.call(unpack(ARGV))"
+    if rng.random() < 0.5:
+        text = b"-- %d\n" % rng.randrange(50) + text
+    return [b"EVAL", text, b"2", rng.choice([line[1], lst(rng)]), lst(rng), *line]
+
+
 MOVING = [b"{m}%d" % i for i in range(4)]
 
 
 FILLING = STREAM_COMMANDS + [
     (5, xadd),
+    (3, lambda r: push_by_script(r)),
     (1, lambda r: [b"RENAME", stream(r), stream(r)]),
     (1, lambda r: [b"COPY", stream(r), stream(r)] + r.choice([[], [b"REPLACE"], [b"DB", b"1", b"REPLACE"]])),
     (1, lambda r: [b"MOVE", stream(r), b"%d" % r.randrange(2)]),
@@ -366,14 +410,15 @@ def drive(clients):
 
 
 def read_order(path, clients):
+    """Commands in their order, and how many scripts have started again."""
     by_id = {c.id: c for c in clients}
     with open(path, "rb") as f:
         data = f.read()
     records = []
     for order, client, request, turn, index, thread in RECORD.iter_unpack(data):
         records.append((order, thread, turn, index, client, request))
-    records.sort()
-    return [(by_id[r[4]], r[5]) for r in records if r[4] in by_id]
+    last = {r[4:]: r for r in sorted(records)}
+    return [(by_id[r[4]], r[5]) for r in sorted(last.values()) if r[4] in by_id], len(records) - len(last)
 
 
 def is_local(command):
@@ -539,6 +584,8 @@ class Replay:
 
     def run(self, order):
         for client, number in order:
+            if client.replies[number].startswith(REFUSED):
+                continue
             if client.sent[number][0] in (b"WATCH", b"EXEC"):
                 self.alone(client, number)
             elif may_wait(client.sent[number]):
@@ -564,7 +611,7 @@ def replay(port, order, clients):
 
 
 def check_complete(order, clients):
-    """Every command that a shard ran is in the record, each client's in its order. A transaction that needs no shard may be left out;
+    """Every command that a shard ran is in the record (the last place of a script that started again), each client's in its order. A transaction that needs no shard may be left out;
     so may a WATCH of what is watched already."""
     seen = {c: [] for c in clients}
     for client, number in order:
@@ -619,7 +666,7 @@ def run(arguments, mix, seed):
             raise
         finally:
             server.stop(signal.SIGTERM)
-        order = read_order(record, clients)
+        order, restarts = read_order(record, clients)
     check_complete(order, clients)
     redis = servers.redis_server()
     try:
@@ -628,8 +675,9 @@ def run(arguments, mix, seed):
         redis.stop(signal.SIGTERM)
     blocks = sum(c.sent[n][0] == b"EXEC" for c, n in order)
     refused = sum(reply == b"*-1\r\n" for c in clients for command, reply in zip(c.sent, c.replies) if command[0] == b"EXEC")
+    scripts = sum(c.sent[n][0].startswith(b"EVAL") for c, n in order)
     print(f"oracle [{arguments}] {mix} seed {seed}: {len(order)} commands of {len(clients)} clients replayed, {blocks} transactions among them "
-          f"({refused} refused by a watch), {len(differences)} differences")
+          f"({refused} refused by a watch), {scripts} scripts ({restarts} started again), {len(differences)} differences")
     if differences and options.history:
         show_history(order, differences)
     for d in differences[:5]:
