@@ -40,8 +40,8 @@ static enum err cmd_function_load(struct session *s, struct request *rq, struct 
     if (coord_is_full(w)) return ERR_NO_MEM;
     for (uint32_t i = 2; i < last; i++) {
         if (!bytes_equal_nocase(rq->argv[i], "replace")) {
-            reply_error(out, "ERR Unknown option given: %.*s", (int)MIN(rq->argv[i].size, (size_t)INT32_MAX),
-                        rq->argv[i].data);
+            reply_error(out, "ERR Unknown option given: %.*s",
+                        (int)MIN(rq->argv[i].size, (size_t)INT32_MAX), rq->argv[i].data);
             return OK;
         }
         may_replace = true;
@@ -141,7 +141,8 @@ static bool read_listing(const struct request *rq, struct listing *l, struct rep
             l->has_pattern = true;
             l->pattern = rq->argv[i];
         } else {
-            reply_error(out, "ERR Unknown argument %.*s", (int)MIN(word.size, (size_t)INT32_MAX), word.data);
+            reply_error(out, "ERR Unknown argument %.*s", (int)MIN(word.size, (size_t)INT32_MAX),
+                        word.data);
             return false;
         }
     }

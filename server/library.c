@@ -40,8 +40,8 @@ static bool read_options(const struct bytes *words, int count, struct bytes *nam
         struct bytes word = words[i];
         bool is_name = word.size >= 5 && bytes_equal_nocase(bytes_make(word.data, 5), "name=");
         if (!is_name) {
-            buf_printf(error, "ERR Invalid metadata value given: %.*s", (int)MIN(word.size, (size_t)INT32_MAX),
-                       word.data);
+            buf_printf(error, "ERR Invalid metadata value given: %.*s",
+                       (int)MIN(word.size, (size_t)INT32_MAX), word.data);
             return false;
         }
         if (has_name)
@@ -71,7 +71,8 @@ bool library_read_metadata(struct bytes code, struct buf *words, struct bytes *n
     if (!read_options(word + 1, count - 1, name, error)) return false;
     struct bytes engine = bytes_make(word[0].data + 2, word[0].size - 2);
     if (bytes_equal_nocase(engine, "lua")) return true;
-    buf_printf(error, "ERR Engine '%.*s' not found", (int)MIN(engine.size, (size_t)INT32_MAX), engine.data);
+    buf_printf(error, "ERR Engine '%.*s' not found", (int)MIN(engine.size, (size_t)INT32_MAX),
+               engine.data);
     return false;
 }
 
