@@ -109,7 +109,7 @@ LOADING = [
     b"redis.register_function{callback=function() end}", b"redis.register_function{function_name='x', callback=function() end}", b"redis.register_function{function_name='x', callback=function() end, foo=1}", b"redis.register_function{function_name='x', callback=function() end, flags=1}",
     b"redis.register_function{function_name='x', callback=function() end, flags={'foo'}}", b"redis.register_function{function_name='x', callback=function() end, flags={}}", b"redis.register_function{function_name='x', callback=1}", b"redis.register_function{function_name={}, callback=function() end}",
     b"redis.register_function{FUNCTION_NAME='x', Callback=function() return 'upper' end, DESCRIPTION='d', Flags={'no-writes'}}", b"redis.register_function{function_name='x', callback=function() end, description={}}", b"redis.register_function('x', function() return 1 end) redis.register_function('x', function() end)",
-    b"redis.register_function('x', function(k, a) return #k + #a end) redis.register_function('y', function() return {double=1.5} end)", b"redis.register_function('x', redis.log)", b"redis.register_function('x', redis.register_function)", b"local r = redis redis.register_function('x', function() return r.register_function('z', function() end) end)",
+    b"redis.register_function('x', function(k, a) return #k + #a end)", b"redis.register_function('y', function() return {double=1.5} end)", b"redis.register_function('x', redis.log)", b"redis.register_function('x', redis.register_function)", b"local r = redis redis.register_function('x', function() return r.register_function('z', function() end) end)",
     b"redis.register_function('sum', function() return 'mine' end)", b"redis.register_function('SUM', function() return 'MINE' end)", b"redis.register_function('x', function() return redis.call('get', 'nokey') end)", b"local n = 0 redis.register_function('x', function() return n end) n = 7", b"redis.log(redis.LOG_DEBUG, 'x') redis.register_function('x', function() return type(_G) end)",
     b"redis.log(1)", b"local s = ('x'):rep(3) redis.register_function(s, function() return s end)", b"redis.register_function('x', function() return loadstring('return type(redis)')() end)",
 ]
@@ -189,6 +189,10 @@ def faultscript(rng):
     return b"redis.call('set', KEYS[1], 'before') " + fault
 
 
+CALL_FORMS = (b"r[#r + 1] = %b", b"r[#r + 1] = %b", b"local ok, e = pcall(function() return %b end) r[#r + 1] = type(e)",
+              b"r[#r + 1] = type(%b)")
+
+
 def call(rng, keys):
     """Of keys that are declared, or not."""
     text = re.sub(rb"\bK\b", lambda _: rng.choice(keys), rng.choice(CALLS).encode())
@@ -204,7 +208,8 @@ def callscript(rng):
         lines.append(b"redis.setresp(3)")
     for _ in range(rng.choice((1, 1, 2, 3, 6))):
         one = call(rng, keys)
-        lines.append(rng.choice((b"r[#r + 1] = %b", b"r[#r + 1] = %b", b"local ok, e = pcall(function() return %b end) r[#r + 1] = type(e)", b"r[#r + 1] = type(%b)")) % one)
+        form = rng.choice(CALL_FORMS)
+        lines.append(form % one)
     return b"\n".join(lines) + b"\nreturn r"
 
 
@@ -242,7 +247,7 @@ ARGUMENTS = {
     "librarypattern": lambda rng: rng.choice((b"*", b"n*", b"N[12]", b"fixed", b"", b"?1")),
     "functionpayload": functionpayload,
     "bigpayload": bigpayload,
-    "function": lambda rng: rng.choice((b"echo_all", b"get_ro", b"put", b"bad_ro", b"fault", b"glob", b"err", b"sum", b"SUM", b"oom", b"x", b"X", b"y", b"5", b"xxx", b"nosuch", b"")),
+    "function": lambda rng: rng.choice(b"echo_all get_ro put bad_ro fault glob err sum SUM oom x X y 5 xxx nosuch".split(b" ") + [b""]),
 }
 
 PRELUDE = [[b"FUNCTION", b"LOAD", b"REPLACE", code] for code in LIBRARIES] + [[b"SCRIPT", b"LOAD", s] for s in FIXED[:-1]]
@@ -256,8 +261,8 @@ def is_unsafe(argv):
     return is_loose or is_script and any(c > 126 for a in argv[1:3] for c in a)
 
 
-FULL = "#!lua name=full\\nredis.register_function('wr', function(k) return redis.call('set', k[1], 1) end) redis.register_function{function_name='ao', callback=function(k) return redis.call('set', k[1], 1) end, flags={'allow-oom'}}"
 # fmt: off
+FULL = "#!lua name=full\\nredis.register_function('wr', function(k) return redis.call('set', k[1], 1) end) redis.register_function{function_name='ao', callback=function(k) return redis.call('set', k[1], 1) end, flags={'allow-oom'}}"
 SCRIPTS = [
     (version, [f'FUNCTION LOAD REPLACE "{FULL}"', "CONFIG SET maxmemory 1", "EVAL \"return redis.call('set', 'a', 1)\" 0", "EVAL \"return redis.pcall('set', 'a', 1)\" 0", "EVAL \"return redis.call('get', 'a')\" 0", "EVAL \"redis.call('del', 'a') return redis.call('set', 'a', 1)\" 0",
                "EVAL \"#!lua\\nreturn 1\" 0", "EVAL \"#!lua flags=allow-oom\\nreturn redis.call('set', 'a', 1)\" 0", "EVAL \"#!lua flags=no-writes\\nreturn redis.call('get', 'a')\" 0", "FCALL wr 1 a", "FCALL ao 1 a", "FCALL_RO wr 1 a", "FUNCTION LOAD \"#!lua name=q\\nreturn 1\"", "FUNCTION RESTORE x",
