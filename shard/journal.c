@@ -540,6 +540,20 @@ static const struct block *block_of(const struct request *rq)
     return b;
 }
 
+/* What concerns each key for itself (MSET, DEL) a key at a time: they may live on different shards
+ * when it is run. */
+static void announce_request(struct shard *sh, const struct request *rq, uint64_t number)
+{
+    if (!(rq->command->flags & CMD_WRITE)) return;
+    uint32_t each = rq->command->plan == PLAN_FAN_OUT ? (uint32_t)rq->command->keys[0].step : 0;
+    if (each == 0) announce(sh, rq->db, rq->argv, rq->argc, number);
+    for (uint32_t i = 1; each && i + each <= rq->argc; i += each) {
+        struct bytes argv[3] = {rq->argv[0], rq->argv[i]};
+        if (each == 2) argv[2] = rq->argv[i + 1];
+        announce(sh, rq->db, argv, 1 + each, number);
+    }
+}
+
 uint64_t journal_announce(struct shard *sh, const struct request *rq)
 {
     struct journal *j = &sh->journal;
@@ -550,11 +564,8 @@ uint64_t journal_announce(struct shard *sh, const struct request *rq)
     if (!b && !is_part) return 0;
     uint64_t number = ++j->later_number;
     j->later_count++;
-    if (!b) announce(sh, rq->db, rq->argv, rq->argc, number);
-    for (uint32_t i = 0; b && i < b->count; i++) {
-        const struct request *one = &b->requests[i];
-        if (one->command->flags & CMD_WRITE) announce(sh, one->db, one->argv, one->argc, number);
-    }
+    if (!b) announce_request(sh, rq, number);
+    for (uint32_t i = 0; b && i < b->count; i++) announce_request(sh, &b->requests[i], number);
     return number;
 }
 

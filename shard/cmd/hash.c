@@ -93,11 +93,12 @@ void hash_journal_deadline(struct shard *sh, const struct key *k, int64_t deadli
     if (!journal_is_on(sh)) return;
     struct journal_number time, number;
     struct buf bulks = {.mem = &sh->mem};
-    bool fits = journal_add_bulk(&bulks, journal_i64(&time, deadline_ms)) &&
-                journal_add_bulk(&bulks, BYTES_LITERAL("FIELDS")) &&
-                journal_add_bulk(&bulks, journal_i64(&number, count));
+    bool fits = deadline_ms == 0 || journal_add_bulk(&bulks, journal_i64(&time, deadline_ms));
+    fits = fits && journal_add_bulk(&bulks, BYTES_LITERAL("FIELDS")) &&
+           journal_add_bulk(&bulks, journal_i64(&number, count));
     for (uint32_t i = 0; i < count; i++) fits = fits && journal_add_bulk(&bulks, fields[i]);
-    if (fits) journal_describe_bulks(sh, k, "HPEXPIREAT", buf_view(&bulks), count + 3);
+    const char *name = deadline_ms ? "HPEXPIREAT" : "HPERSIST";
+    if (fits) journal_describe_bulks(sh, k, name, buf_view(&bulks), count + 2 + (deadline_ms != 0));
     buf_clear(&bulks);
 }
 

@@ -32,7 +32,7 @@ MUST_USE enum err hash_open_entry(struct shard *sh, enum hash_sweep sweep, struc
 /* After a change: back into its entry, or under its key; away with it if it is empty. `event` is
  * what happened, as keyspace events have it; NULL: nothing. */
 MUST_USE enum err hash_commit(struct shard *sh, struct hash_target *t, const char *event);
-/* For the journal: these fields have got that deadline. */
+/* For the journal: these fields have got that deadline, or lost theirs (0). */
 void hash_journal_deadline(struct shard *sh, const struct key *k, int64_t deadline_ms,
                            const struct bytes *fields, uint32_t count);
 /* After a failure: what is there stays, a new hash goes. */

@@ -273,6 +273,7 @@ static enum err cmd_hpersist(struct shard *sh, struct request *rq, struct reply 
     if (err == OK) {
         reply_changes(&changes, out);
         err = hash_commit(sh, &t, expire_event(&changes) ? "hpersist" : NULL);
+        if (journal_is_on(sh)) describe_changes(sh, &t.key, rq, &x, &changes);
     } else {
         hash_abandon(sh, &t);
     }
@@ -346,7 +347,7 @@ static const struct command commands[] = {
     {EXPIRE_ROW("hpexpire", cmd_hpexpire, -6, CMD_WRITE | CMD_DENY_OOM | CMD_FAST, KEY_RW | KEY_UPDATE), .summary = "Lets fields of a hash go after some milliseconds"},
     {EXPIRE_ROW("hexpireat", cmd_hexpireat, -6, CMD_WRITE | CMD_DENY_OOM | CMD_FAST, KEY_RW | KEY_UPDATE), .summary = "Lets fields of a hash go at a Unix time in seconds"},
     {EXPIRE_ROW("hpexpireat", cmd_hpexpireat, -6, CMD_WRITE | CMD_DENY_OOM | CMD_FAST, KEY_RW | KEY_UPDATE), .summary = "Lets fields of a hash go at a Unix time in milliseconds"},
-    {EXPIRE_ROW("hpersist", cmd_hpersist, -5, CMD_WRITE | CMD_EFFECT | CMD_FAST, KEY_RW | KEY_UPDATE), .summary = "Takes the deadline off fields of a hash"},
+    {EXPIRE_ROW("hpersist", cmd_hpersist, -5, CMD_WRITE | CMD_FAST, KEY_RW | KEY_UPDATE), .summary = "Takes the deadline off fields of a hash"},
     {EXPIRE_ROW("httl", cmd_httl, -5, CMD_READ | CMD_FAST, KEY_RO | KEY_ACCESS), .summary = "Tells how many seconds fields of a hash have left", .tips = tips_random},
     {EXPIRE_ROW("hpttl", cmd_hpttl, -5, CMD_READ | CMD_FAST, KEY_RO | KEY_ACCESS), .summary = "Tells how many milliseconds fields of a hash have left", .tips = tips_random},
     {EXPIRE_ROW("hexpiretime", cmd_hexpiretime, -5, CMD_READ | CMD_FAST, KEY_RO | KEY_ACCESS), .summary = "Tells the Unix time, in seconds, when fields of a hash go"},

@@ -554,6 +554,40 @@ Test(journal, what_expires_goes_before_what_comes_instead)
     finish();
 }
 
+/* So many that commands about single fields leave those which have expired where they are. */
+#define MANY_FIELDS 300
+
+Test(journal, fields_that_have_expired_and_are_still_there_are_as_good_as_gone)
+{
+    static char names[MANY_FIELDS][8];
+    struct bytes set[2 + 2 * MANY_FIELDS] = {BYTES_LITERAL("HSET"), BYTES_LITERAL("h")};
+    struct bytes expire[5 + MANY_FIELDS] = {BYTES_LITERAL("HPEXPIRE"), BYTES_LITERAL("h"),
+                                            BYTES_LITERAL("10"), BYTES_LITERAL("FIELDS"),
+                                            BYTES_LITERAL("300")};
+    for (unsigned i = 0; i < MANY_FIELDS; i++) {
+        snprintf(names[i], sizeof names[i], "f%u", i);
+        set[2 + 2 * i] = expire[5 + i] = bytes_of(names[i]);
+        set[3 + 2 * i] = BYTES_LITERAL("5");
+    }
+    start();
+    turn_begin();
+    turn_add(set, ARRAY_LEN(set), 0);
+    turn_add(expire, ARRAY_LEN(expire), 0);
+    turn_run();
+    run_line("HSET h here 1 g 1");
+    run_line("HPEXPIRE h 90000 FIELDS 1 here");
+    shard_fixture_pass_ms(&p.f, 100);
+    run_line("HPERSIST h FIELDS 3 f0 here f1");
+    run_line("HINCRBY h f2 1");
+    run_line("HINCRBYFLOAT h f3 1.5");
+    run_line("HSETNX h f4 x");
+    run_line("HSET h f5 x f6 y");
+    run_line("HDEL h f7 g");
+    run_line("HPEXPIRE h 50000 FIELDS 2 f8 f4");
+    replay_and_compare();
+    finish();
+}
+
 static void hold_line(const char *line)
 {
     turn_begin();
@@ -603,7 +637,7 @@ Test(journal, a_part_that_must_wait_is_announced_in_its_turn)
     run_held("SET s 1");
     turn_begin();
     turn_mark(0, 2);
-    turn_add_line("MSET s 2")->flags |= REQUEST_PART;
+    turn_add_line("MSET s 2 t 2")->flags |= REQUEST_PART;
     turn_add_line("MSET other 2")->flags |= REQUEST_PART;
     turn_run();
     cr_assert_not(journal_is_flushed(shard()));
@@ -613,7 +647,8 @@ Test(journal, a_part_that_must_wait_is_announced_in_its_turn)
     cr_assert_eq(part.lsn, 1);
     cr_assert_not(journal_take_part(shard(), 9, &part));
     close_log();
-    expect_log("13:SHOAL.LATER 1 MSET s 2 ; SET other 2 ; 0:SET s 1 ; SET s 2 ; SHOAL.DONE 1 ; ");
+    expect_log("13:SHOAL.LATER 1 MSET s 2 ; SHOAL.LATER 1 MSET t 2 ; SET other 2 ; "
+               "0:SET s 1 ; SET s 2 ; SET t 2 ; SHOAL.DONE 1 ; ");
     finish();
 }
 
