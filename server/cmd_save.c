@@ -121,6 +121,20 @@ enum err cmd_debug_reload(struct server *srv, struct request *rq, struct reply *
     return OK;
 }
 
+enum err cmd_debug_loadaof(struct server *srv, struct request *rq, struct reply *out)
+{
+    if (rq->argc != 2) {
+        reply_error(out,
+                    "ERR unknown subcommand or wrong number of arguments for '%.*s'. Try DEBUG "
+                    "HELP.",
+                    (int)MIN(rq->argv[1].size, (size_t)128), rq->argv[1].data);
+        return OK;
+    }
+    request_of(rq)->is_deferred = true;
+    reload_begin(srv, RELOAD_LOG, request_of(rq));
+    return OK;
+}
+
 /* clang-format off */
 #define SAVE_FLAGS (CMD_ADMIN | CMD_NO_SCRIPT | CMD_NO_ASYNC_LOADING)
 static const char *const tips_lastsave[] = {"nondeterministic_output", NULL};

@@ -494,6 +494,7 @@ static void arrives(struct thread *at, struct call *c)
     switch (r->phase) {
     case REPLAY_BEGIN:
         shard_set_replaying(sh, true);
+        journal_mute(sh, true); /* DEBUG LOADAOF: the log has it */
         resp_reader_init(&r->resp, &sh->mem);
         dlist_init(&r->later);
         r->filling = mem_alloc_zeroed(&sh->mem, filling_bytes);
@@ -506,6 +507,7 @@ static void arrives(struct thread *at, struct call *c)
     case REPLAY_END:
         mem_free(&sh->mem, r->filling, filling_bytes);
         resp_reader_deinit(&r->resp);
+        journal_mute(sh, false);
         shard_set_replaying(sh, false);
         break;
     }

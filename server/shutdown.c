@@ -1,7 +1,10 @@
 #include "server/shutdown.h"
 
+#include <stdio.h>
+
 #include "base/log.h"
 #include "server/server.h"
+#include "server/worker.h"
 
 /* ---- ends ---- */
 
@@ -32,7 +35,9 @@ static void fail(struct server *srv)
         log_warning("Errors trying to shut down the server: see above. It goes on.");
         answer(srv, "ERR Errors trying to SHUTDOWN. Check logs.");
     } else {
-        answer(srv, "ERR Error trying to load the RDB dump, check server logs.");
+        answer(srv, srv->shutdown.words & RELOAD_LOG
+                        ? "ERR Error trying to load the AOF files, check server logs."
+                        : "ERR Error trying to load the RDB dump, check server logs.");
     }
 }
 
@@ -87,6 +92,94 @@ static void reload_load(struct server *srv)
         everywhere_run(&s->emptying, srv, INTERNAL_EMPTY, reload_is_flushed);
 }
 
+/* ---- DEBUG LOADAOF ---- */
+
+static void log_free(struct server *srv)
+{
+    struct shutdown *s = &srv->shutdown;
+    if (s->log) recovery_close(s->log);
+    mem_free(&srv->mem, s->log, sizeof *s->log);
+    mem_free(&srv->mem, s->steps_at_rest, srv->mesh.shard_count * sizeof *s->steps_at_rest);
+    s->log = NULL;
+    s->steps_at_rest = NULL;
+}
+
+static void log_is_replayed(struct server *srv, bool ok)
+{
+    log_free(srv);
+    reload_is_loaded(srv, ok);
+}
+
+static void log_is_to_be_replayed(struct server *srv)
+{
+    srv->shutdown.state = SHUTDOWN_LOADING;
+    replay_start(srv, srv->shutdown.log, log_is_replayed);
+}
+
+/* False: a line has been logged. */
+static bool log_scan(struct server *srv)
+{
+    struct shutdown *s = &srv->shutdown;
+    char why[RECOVERY_WHY_BYTES];
+    struct recovery_options options = {.mem = &srv->mem, .directory = srv->durable.directory};
+    s->log = mem_alloc(&srv->mem, sizeof *s->log);
+    enum err e = recovery_open(s->log, &options, why);
+    for (unsigned i = 0; e == OK && i < s->log->stream_count; i++) {
+        e = recovery_scan(s->log, i, &srv->mem);
+        snprintf(why, sizeof why, "%s", s->log->streams[i].why);
+    }
+    if (e == OK)
+        recovery_resolve(s->log);
+    else
+        log_warning("DEBUG LOADAOF: %s", why);
+    return e == OK;
+}
+
+/* Two steps after everything has run, what the shards tell of their logs is true. */
+static bool logs_are_written(struct server *srv)
+{
+    bool ok = true;
+    for (uint16_t i = 0; i < srv->mesh.shard_count; i++) {
+        const struct worker *w = srv->shard_workers[i];
+        bool is_known = counter_read(&w->steps) >= srv->shutdown.steps_at_rest[i] + 2;
+        if (!is_known) env_wake(srv->thread.loop, w->thread.loop);
+        ok = ok && is_known && counter_read(&w->durable.buffered_bytes) == 0 &&
+             counter_read(&w->durable.is_syncing) == 0;
+    }
+    return ok;
+}
+
+static void log_step(struct server *srv)
+{
+    struct shutdown *s = &srv->shutdown;
+    if (!logs_are_written(srv)) return;
+    s->state = SHUTDOWN_EMPTYING;
+    if (log_scan(srv)) {
+        everywhere_run(&s->emptying, srv, INTERNAL_EMPTY, log_is_to_be_replayed);
+    } else {
+        log_free(srv);
+        fail(srv);
+    }
+}
+
+static void shards_are_at_rest(struct server *srv)
+{
+    struct shutdown *s = &srv->shutdown;
+    s->steps_at_rest = mem_alloc(&srv->mem, srv->mesh.shard_count * sizeof *s->steps_at_rest);
+    for (uint16_t i = 0; i < srv->mesh.shard_count; i++)
+        s->steps_at_rest[i] = counter_read(&srv->shard_workers[i]->steps);
+    s->state = SHUTDOWN_SYNCING;
+}
+
+static void log_reload(struct server *srv)
+{
+    srv->shutdown.state = SHUTDOWN_RESTING;
+    if (srv->durable.is_on)
+        everywhere_run(&srv->shutdown.emptying, srv, INTERNAL_REST, shards_are_at_rest);
+    else
+        fail(srv);
+}
+
 /* ---- saving ---- */
 
 static void is_saved(struct server *srv, bool ok)
@@ -106,7 +199,12 @@ static void is_saved(struct server *srv, bool ok)
 void shutdown_step(struct server *srv)
 {
     struct shutdown *s = &srv->shutdown;
+    if (s->state == SHUTDOWN_SYNCING) log_step(srv);
     if (s->state != SHUTDOWN_WAITING || !saver_is_idle(&srv->saver)) return;
+    if (s->is_reload && s->words & RELOAD_LOG) {
+        log_reload(srv);
+        return;
+    }
     if (s->is_reload && s->words & RELOAD_NOSAVE) {
         reload_load(srv);
         return;
@@ -148,7 +246,7 @@ void shutdown_begin(struct server *srv, unsigned words, struct main_request *ask
         if (!s->asker) s->asker = asker;
         stop(srv);
     } else if (s->is_reload) { /* what it does to the data is soon over */
-        log_warning("DEBUG RELOAD is under way: ask again");
+        log_warning("DEBUG RELOAD or LOADAOF is under way: ask again");
         if (asker) {
             reply_error(&asker->reply, "ERR Errors trying to SHUTDOWN. Check logs.");
             server_answer(srv, asker);

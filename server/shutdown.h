@@ -1,8 +1,9 @@
 /* shutdown.h: the end of the server, which comes after a last save when save points ask for one;
- * and DEBUG RELOAD, which goes through the same steps but comes back.
+ * and DEBUG RELOAD and LOADAOF, which go through the same steps but come back.
  *
  *     SHUTDOWN      hold all commands ─▶ save ─▶ stop          failed: let go again, say so
  *     DEBUG RELOAD  hold all commands ─▶ save ─▶ empty ─▶ load ─▶ let go
+ *     DEBUG LOADAOF hold all commands ─▶ rest ─▶ logs are written ─▶ empty ─▶ replay ─▶ let go
  *
  * What is acknowledged is in the file: no command runs between the cut and the end.
  *
@@ -27,13 +28,15 @@ enum shutdown_word {
     SHUTDOWN_ABORT = 16
 };
 
-enum reload_word { RELOAD_NOSAVE = 1, RELOAD_NOFLUSH = 2, RELOAD_MERGE = 4 };
+enum reload_word { RELOAD_NOSAVE = 1, RELOAD_NOFLUSH = 2, RELOAD_MERGE = 4, RELOAD_LOG = 8 };
 
 enum shutdown_state {
     SHUTDOWN_IDLE,
     SHUTDOWN_HOLDING, /* commands come to rest */
     SHUTDOWN_WAITING, /* for a save that is under way */
     SHUTDOWN_SAVING,
+    SHUTDOWN_RESTING, /* what holds keys ends */
+    SHUTDOWN_SYNCING, /* all logs are written */
     SHUTDOWN_EMPTYING,
     SHUTDOWN_LOADING
 };
@@ -44,6 +47,8 @@ struct shutdown {
     unsigned words;
     struct main_request *asker; /* NULL: a signal */
     struct everywhere emptying;
+    struct recovery *log;    /* of LOADAOF */
+    uint64_t *steps_at_rest; /* by shard */
 };
 
 /* Words of enum shutdown_word. `asker` has been deferred, and is answered if it fails. */
