@@ -97,7 +97,8 @@ SCRIPTS = [
     (b"local v = redis.call('GET', ARGV[1]) if v then redis.call('SET', ARGV[2], v) end return v", 0, 2),
     (b"return {redis.call('GET', KEYS[1]), redis.call('EXISTS', ARGV[1]), redis.call('DBSIZE')}", 1, 1),
     # Sometimes: it starts again before it has written anything.
-    (b"local v = redis.call('GET', KEYS[1]) if v and #v % 5 == 0 then redis.call('APPEND', ARGV[1], 'x') end return redis.call('SET', KEYS[1], ARGV[2], 'GET')", 1, 2),
+    (b"local v = redis.call('GET', KEYS[1]) if v and #v % 5 == 0 then redis.call('APPEND', ARGV[1], 'x') end "
+     b"return redis.call('SET', KEYS[1], ARGV[2], 'GET')", 1, 2),
     (b"local r = redis.pcall('INCR', KEYS[1]) if type(r) == 'table' then return redis.call('DEL', KEYS[1]) end return r", 1, 0),
 ]
 READING = {3, 7}
@@ -611,7 +612,8 @@ def replay(port, order, clients):
 
 
 def check_complete(order, clients):
-    """Every command that a shard ran is in the record (the last place of a script that started again), each client's in its order. A transaction that needs no shard may be left out;
+    """Every command that a shard ran is in the record (the last place of a script that started again), each client's
+    in its order. A transaction that needs no shard may be left out;
     so may a WATCH of what is watched already."""
     seen = {c: [] for c in clients}
     for client, number in order:
