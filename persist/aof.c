@@ -37,7 +37,7 @@ struct aof {
     uint64_t offset;       /* in the file, behind its last good record */
     uint64_t preallocated; /* zeros are written up to here */
     bool must_cut;         /* something may stand behind `offset` */
-    bool wants_rotation, wants_seal, is_end_written;
+    bool wants_rotation, wants_seal, wants_sync, is_end_written;
     uint64_t next_lsn, written_lsn, durable_lsn, marked_lsn;
     uint64_t uncovered_lsn; /* of aof_abandon: nothing behind it is stable; UINT64_MAX: no such */
     uint64_t resolved_txid;
@@ -123,6 +123,12 @@ enum err aof_append(struct aof *a, const struct aof_record *record, uint64_t *ls
     put(a, at, &r, record->payload);
     *lsn = a->next_lsn - 1;
     return OK;
+}
+
+/* A base is believed as a whole or not at all, and ends with its SEGMENT_END. */
+static bool must_mark(const struct aof *a)
+{
+    return a->durable_lsn > a->marked_lsn && a->header.kind != SEGMENT_KIND_BASE;
 }
 
 static void append_mark(struct aof *a)
@@ -227,7 +233,7 @@ static void start_batch(struct aof *a, uint64_t now_ns)
 {
     if (!cut(a, now_ns)) return;
     if (a->flying.size == 0) {
-        if (a->durable_lsn > a->marked_lsn) append_mark(a);
+        if (must_mark(a)) append_mark(a);
         struct buf swapped = a->flying;
         a->flying = a->active;
         a->active = swapped;
@@ -244,7 +250,7 @@ static bool write_out(struct aof *a, uint64_t now_ns)
     struct buf *b = a->flying.size > 0 ? &a->flying : &a->active;
     if (b->size == 0) return true;
     if (!cut(a, now_ns)) return false;
-    if (b == &a->active && a->durable_lsn > a->marked_lsn) append_mark(a);
+    if (b == &a->active && must_mark(a)) append_mark(a);
     uint64_t lsn = checksum(a, b);
     if (env_file_write(&a->file, a->offset, buf_view(b)) != OK) {
         on_write_failed(a, now_ns);
@@ -321,8 +327,10 @@ static void step_always(struct aof *a, uint64_t now_ns)
 static void step_buffered(struct aof *a, uint64_t now_ns)
 {
     if (!write_out(a, now_ns) && a->state == AOF_RETRYING) return;
-    if (a->policy != AOF_EVERYSEC || a->commit != COMMIT_NONE) return;
-    if (a->written_lsn <= a->durable_lsn || now_ns < a->sync_ns) return;
+    if (a->commit != COMMIT_NONE || a->written_lsn <= a->durable_lsn) return;
+    bool is_due = a->policy == AOF_EVERYSEC && now_ns >= a->sync_ns;
+    if (!is_due && !a->wants_sync) return;
+    a->wants_sync = false;
     a->sync_ns = now_ns + SECOND_NS;
     start_commit(a, COMMIT_SYNC, a->written_lsn, (struct bytes){0});
 }
@@ -439,6 +447,16 @@ bool aof_try_rotate(struct aof *a, const char *path, const struct segment_uuid *
     *closed_size = size;
     start_commit(a, COMMIT_ROTATE, a->written_lsn, (struct bytes){0});
     return true;
+}
+
+void aof_rotate_later(struct aof *a)
+{
+    a->wants_rotation = false;
+}
+
+void aof_sync_once(struct aof *a)
+{
+    a->wants_sync = true;
 }
 
 bool aof_is_rotating(const struct aof *a)

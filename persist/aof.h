@@ -105,7 +105,11 @@ void aof_set_resolved(struct aof *a, uint64_t txid);
  * `*closed_size` is its size, for the manifest. */
 MUST_USE bool aof_try_rotate(struct aof *a, const char *path, const struct segment_uuid *uuid,
                              uint64_t now_ns, uint64_t *closed_size);
+/* Nobody asks again for now: the log goes on in the old file. */
+void aof_rotate_later(struct aof *a);
 bool aof_is_rotating(const struct aof *a);
+/* What has been written by the next step is synced, whatever the policy. */
+void aof_sync_once(struct aof *a);
 /* After AOF_LOST: leaves the file, and goes on in `path` from the next lsn on. Nothing that is not
  * stable now, or comes later, is stable before aof_covered. */
 MUST_USE enum err aof_abandon(struct aof *a, const char *path, const struct segment_uuid *uuid);

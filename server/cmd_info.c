@@ -325,11 +325,17 @@ static void write_aof_sizes(struct info *in)
 static void write_aof(struct info *in)
 {
     const struct durable *d = &in->srv->durable;
-    NUMBERS(in, {"aof_enabled", in->config->appendonly}, {"aof_rewrite_in_progress", 0},
-            {"aof_rewrite_scheduled", 0}, {"aof_last_rewrite_time_sec", 0},
-            {"aof_current_rewrite_time_sec", 0});
-    write_text(in, "aof_last_bgrewrite_status", "ok");
-    NUMBERS(in, {"aof_rewrites", 0}, {"aof_rewrites_consecutive_failures", 0});
+    const struct rewriter *r = &in->srv->rewriter;
+    bool is_running = counter_read(&r->is_running);
+    uint64_t now_s = (uint64_t)(env_wall_us() / 1000000), started_s = counter_read(&r->started_s);
+    NUMBERS(
+        in, {"aof_enabled", in->config->appendonly}, {"aof_rewrite_in_progress", is_running},
+        {"aof_rewrite_scheduled", counter_read(&r->scheduled)},
+        {"aof_last_rewrite_time_sec", counter_read(&r->last_seconds)},
+        {"aof_current_rewrite_time_sec", is_running && now_s > started_s ? now_s - started_s : 0});
+    write_text(in, "aof_last_bgrewrite_status", counter_read(&r->last_failed) ? "err" : "ok");
+    NUMBERS(in, {"aof_rewrites", counter_read(&r->rewrites)},
+            {"aof_rewrites_consecutive_failures", counter_read(&r->failures)});
     write_text(in, "aof_last_write_status", counter_read(&d->failing) ? "err" : "ok");
     NUMBERS(in, {"aof_last_cow_size", 0}, {"module_fork_in_progress", 0},
             {"module_fork_last_cow_size", 0});

@@ -20,6 +20,15 @@ static bool refuse_second_save(const struct server *srv, struct reply *out)
     return true;
 }
 
+/* True: the error has been written. A shard is walked for one of them at a time. */
+static bool refuse_while_rewriting(const struct server *srv, struct reply *out)
+{
+    if (rewriter_is_idle(&srv->rewriter)) return false;
+    reply_error(out, "ERR Another child process is active (AOF?): can't BGSAVE right now. Use "
+                     "BGSAVE SCHEDULE in order to schedule a BGSAVE whenever possible.");
+    return true;
+}
+
 /* The one that waits for the end of a SAVE: at most one, as saves are. */
 static void answer_save(struct server *srv, bool ok)
 {
@@ -34,7 +43,7 @@ static void answer_save(struct server *srv, bool ok)
 
 static enum err cmd_save(struct server *srv, struct request *rq, struct reply *out)
 {
-    if (refuse_second_save(srv, out)) return OK;
+    if (refuse_second_save(srv, out) || refuse_while_rewriting(srv, out)) return OK;
     if (!saver_start(srv, answer_save)) {
         reply_error(out, "ERR");
         return OK;
@@ -50,6 +59,12 @@ static enum err cmd_bgsave(struct server *srv, struct request *rq, struct reply 
     bool is_schedule = rq->argc == 2 && bytes_equal_nocase(rq->argv[1], "schedule");
     if (rq->argc > 1 && !is_schedule) return ERR_SYNTAX;
     if (refuse_second_save(srv, out)) return OK;
+    if (is_schedule && !rewriter_is_idle(&srv->rewriter)) {
+        srv->rewriter.is_save_scheduled = true;
+        reply_status(out, "Background saving scheduled");
+        return OK;
+    }
+    if (refuse_while_rewriting(srv, out)) return OK;
     if (!saver_start(srv, NULL)) {
         reply_error(out, "ERR");
         return OK;
@@ -57,6 +72,27 @@ static enum err cmd_bgsave(struct server *srv, struct request *rq, struct reply 
     log_notice("Background saving started");
     srv->saver.asker = request_of(rq);
     request_of(rq)->is_deferred = true;
+    return OK;
+}
+
+static enum err cmd_bgrewriteaof(struct server *srv, struct request *rq, struct reply *out)
+{
+    UNUSED const struct request *nothing = rq;
+    struct rewriter *r = &srv->rewriter;
+    if (counter_read(&r->is_running)) {
+        reply_error(out, "ERR Background append only file rewriting already in progress");
+    } else if (!srv->durable.is_on) {
+        reply_error(out, "ERR There is no append only log to rewrite: appendonly is no");
+    } else if (!saver_is_idle(&srv->saver) || !rewriter_is_idle(r)) {
+        r->is_scheduled = true;
+        counter_set(&r->scheduled, 1);
+        reply_status(out, "Background append only file rewriting scheduled");
+    } else if (rewriter_start(srv)) {
+        reply_status(out, "Background append only file rewriting started");
+    } else {
+        reply_error(out, "ERR Can't execute an AOF background rewriting. Please check the server "
+                         "logs for more information.");
+    }
     return OK;
 }
 
@@ -143,6 +179,8 @@ static const struct command commands[] = {
      .since = "1.0.0", .group = "server", .complexity = "O(N): N keys in all databases", .summary = "Writes all data to a file and answers when it is there."},
     {.name = "bgsave", .on_main = cmd_bgsave, .arity = -1, .plan = PLAN_MAIN, .flags = SAVE_FLAGS, .keys = KEYS_NONE,
      .since = "1.0.0", .group = "server", .complexity = "O(1)", .summary = "Begins to write all data to a file."},
+    {.name = "bgrewriteaof", .on_main = cmd_bgrewriteaof, .arity = 1, .plan = PLAN_MAIN, .flags = SAVE_FLAGS, .keys = KEYS_NONE,
+     .since = "1.0.0", .group = "server", .complexity = "O(1)", .summary = "Begins to write the append-only log anew, as short as it can be."},
     {.name = "lastsave", .on_net = cmd_lastsave, .arity = 1, .plan = PLAN_NET, .flags = CMD_LOADING | CMD_STALE | CMD_FAST, .acl = ACL_ADMIN | ACL_DANGEROUS, .keys = KEYS_NONE,
      .since = "1.0.0", .group = "server", .complexity = "O(1)", .summary = "Tells when data was last saved, in seconds since 1970.", .tips = tips_lastsave},
     {.name = "shutdown", .on_main = cmd_shutdown, .arity = -1, .plan = PLAN_MAIN, .flags = CMD_ADMIN | CMD_NO_SCRIPT | CMD_LOADING | CMD_STALE | CMD_NO_MULTI | CMD_ALLOW_BUSY, .keys = KEYS_NONE,

@@ -200,8 +200,8 @@ const struct config_param config_params[] = {
     BOOLEAN("aof-timestamp-enabled", NULL, aof_timestamp_enabled, UNUSED_HERE, AREA(PERSIST), "no"),
     BOOLEAN("aof-rewrite-incremental-fsync", NULL, aof_rewrite_incremental_fsync, UNUSED_HERE, AREA(PERSIST), "yes"),
     BOOLEAN("aof-disable-auto-gc", NULL, aof_disable_auto_gc, UNUSED_HERE, AREA(PERSIST), "no"),
-    NUMBER("auto-aof-rewrite-percentage", NULL, auto_aof_rewrite_percentage, UNUSED_HERE, AREA(PERSIST), 0, INT32_MAX, "100"),
-    MEMORY("auto-aof-rewrite-min-size", NULL, auto_aof_rewrite_min_bytes, UNUSED_HERE, AREA(PERSIST), 0, INT64_MAX, "64mb"),
+    NUMBER("auto-aof-rewrite-percentage", NULL, auto_aof_rewrite_percentage, 0, AREA(PERSIST), 0, INT32_MAX, "100"),
+    MEMORY("auto-aof-rewrite-min-size", NULL, auto_aof_rewrite_min_bytes, 0, AREA(PERSIST), 0, INT64_MAX, "64mb"),
 
     /* ---- replication ---- */
     SPECIAL("replicaof", "slaveof", replicaof, IMMUTABLE | MULTI | UNUSED_HERE, AREA(REPLICATION), replicaof, ""),

@@ -263,7 +263,9 @@ void saver_cron(struct server *srv)
 {
     struct saver *s = &srv->saver;
     const struct config *c = srv->config;
-    if (s->state != SAVER_IDLE || srv->should_stop || srv->obstacles & ~OBSTACLE_MISCONF) return;
+    if (s->state != SAVER_IDLE || !rewriter_is_idle(&srv->rewriter) || srv->should_stop ||
+        srv->obstacles & ~OBSTACLE_MISCONF)
+        return;
     uint64_t changes = saver_changes(srv);
     int64_t now_s = wall_s(), age_s = now_s - (int64_t)counter_read(&s->last_save_s);
     if (counter_read(&s->last_failed) && now_s - s->last_try_s <= RETRY_SECONDS) return;

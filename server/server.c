@@ -520,6 +520,7 @@ bool server_init(struct server *srv, struct config *config, char *why)
         mem_alloc_zeroed(&srv->mem, srv->router.route_count * sizeof *srv->route_ticks);
     workers_init(srv, &t);
     saver_init(srv);
+    rewriter_init(srv);
     lending_update(srv, config);
     return true;
 }
@@ -617,6 +618,7 @@ void server_step(struct server *srv, uint64_t max_sleep_ns)
     replay_step(srv);
     import_step(srv);
     inscribe_step(srv);
+    rewriter_step(srv);
     if (now_ns >= srv->cron_next_ns) {
         sample(srv, now_ns);
         lending_update(srv, srv->config);
@@ -624,6 +626,7 @@ void server_step(struct server *srv, uint64_t max_sleep_ns)
         client_eviction_update(srv);
         saver_cron(srv);
         durable_cron(srv);
+        rewriter_cron(srv);
         srv->cron_next_ns = now_ns + CRON_NS;
     }
     uint64_t sleep_ns = any ? 0 : MIN(max_sleep_ns, srv->cron_next_ns - now_ns);
@@ -657,7 +660,8 @@ static bool main_is_drained(const struct server *srv)
            srv->client_eviction.waiting == 0 && srv->obstacle_changes == 0 &&
            saver_is_idle(&srv->saver) && loader_is_idle(&srv->loader) &&
            replay_is_idle(&srv->replay) && import_is_idle(&srv->import) &&
-           inscribe_is_idle(&srv->inscribe) && !srv->durable.round;
+           inscribe_is_idle(&srv->inscribe) && !srv->durable.round &&
+           rewriter_is_idle(&srv->rewriter);
 }
 
 /* Nothing changes any more, so the log ends here. A disk that fails is given some time. */
@@ -676,6 +680,7 @@ void server_stop(struct server *srv)
     listeners_await_closed(srv);
     uint64_t give_up_ns = env_now_ns() + STOP_PATIENCE_NS;
     saver_cancel(srv);
+    rewriter_cancel(srv);
     loader_cancel(srv);
     replay_cancel(srv);
     import_cancel(srv);
@@ -699,6 +704,7 @@ void server_deinit(struct server *srv)
     client_eviction_deinit(srv);
     saver_deinit(srv);
     durable_deinit(srv);
+    rewriter_deinit(srv);
     mem_free(&srv->mem, srv->workers, srv->worker_count * sizeof *srv->workers);
     mem_free(&srv->mem, srv->net_workers, srv->mesh.net_count * sizeof(struct worker *));
     mem_free(&srv->mem, srv->shard_workers, srv->mesh.shard_count * sizeof(struct worker *));

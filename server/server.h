@@ -25,6 +25,7 @@
 #include "server/loader.h"
 #include "server/obstacles.h"
 #include "server/replay.h"
+#include "server/rewriter.h"
 #include "server/router.h"
 #include "server/saver.h"
 #include "server/script.h"
@@ -109,6 +110,7 @@ struct server {
     struct loader loader;
     struct replay replay;
     struct durable durable;
+    struct rewriter rewriter;
     struct import import;
     struct inscribe inscribe;
     struct shutdown shutdown;

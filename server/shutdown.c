@@ -201,6 +201,7 @@ void shutdown_step(struct server *srv)
     struct shutdown *s = &srv->shutdown;
     if (s->state == SHUTDOWN_SYNCING) log_step(srv);
     if (s->state != SHUTDOWN_WAITING || !saver_is_idle(&srv->saver)) return;
+    if (!rewriter_is_idle(&srv->rewriter)) return;
     if (s->is_reload && s->words & RELOAD_LOG) {
         log_reload(srv);
         return;
@@ -227,6 +228,7 @@ static void begin(struct server *srv, unsigned words, struct main_request *asker
     s->asker = asker;
     s->is_reload = is_reload;
     saver_cancel(srv);
+    rewriter_cancel(srv);
     obstacles_change(srv, OBSTACLE_HELD, 0, is_held);
 }
 

@@ -128,6 +128,8 @@ static bool run_parcel(struct worker *w, struct parcel *pc)
     }
     uint64_t lsn_before = w->shard.journal.last_lsn;
     shard_run_parcel(&w->shard, pc);
+    /* The log is being closed: nothing of it is recorded any more. */
+    if (unlikely(!w->shard.journal.is_open && pc->part_count > 0)) durable_skip_part(w, pc);
     return durable_keep(w, pc, lsn_before);
 }
 
@@ -219,8 +221,16 @@ static void send_late(struct shard *sh, struct late_reply *late)
     thread_call(&w->thread, w->server->mesh.net_threads[late->net_id]->id, &late->call);
 }
 
+static void send_chunk(struct shard *sh, struct snapshot_chunk *chunk)
+{
+    if (sh->snapshot.form == SNAPSHOT_COMMANDS)
+        rewriter_take_chunk(container_of(sh, struct worker, shard), chunk);
+    else
+        saver_send_chunk(sh, chunk);
+}
+
 static const struct shard_hooks shard_hooks = {
-    .send_late = send_late, .send_chunk = saver_send_chunk, .notify = notify_publish};
+    .send_late = send_late, .send_chunk = send_chunk, .notify = notify_publish};
 
 /* ---- errorstats ---- */
 
@@ -364,7 +374,9 @@ bool worker_run_shard(struct worker *w)
         run_parcel_home(w, pc);
         n++;
     }
-    return durable_step(w) || n > 0;
+    bool any = durable_step(w);
+    rewriter_shard_step(w);
+    return any || n > 0;
 }
 
 /* One wake per net thread and step, however many parcels went there. */
@@ -424,6 +436,7 @@ static uint64_t next_deadline_ns(const struct worker *w)
     if (!w->has_shard) return deadline_ns;
     deadline_ns = MIN(deadline_ns, shard_next_deadline_ns(&w->shard));
     deadline_ns = MIN(deadline_ns, durable_next_ns(w));
+    deadline_ns = MIN(deadline_ns, rewriter_shard_next_ns(w));
     return deadline_ns;
 }
 

@@ -15,6 +15,7 @@
 #include "server/durable.h"
 #include "server/lua_vm.h"
 #include "server/recorder.h"
+#include "server/rewriter.h"
 #include "server/script.h"
 #include "server/session.h"
 #include "shard/shard.h"
@@ -50,6 +51,7 @@ struct worker {
     struct shard shard;
     struct merge merge;
     struct durable_shard durable;
+    struct rewriter_shard rewriter;
     uint64_t homeward; /* bit by net id modulo 64: parcels were pushed home in this step */
 
     /* ---- what net handlers need ---- */

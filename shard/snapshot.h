@@ -58,6 +58,8 @@ struct snapshot_chunk {
     bool is_open;    /* it ends within a record, which goes on in the next one of its lane */
     bool is_last;    /* of this shard */
     bool has_failed; /* with is_last: not everything is there */
+    uint64_t lsn;    /* whoever writes it as a base: of its record */
+    struct snapshot_chunk *next_in_base;
 };
 
 /* A table that belongs to the snapshot. */

@@ -203,6 +203,49 @@ Test(aof, a_sealed_log_vouches_for_all_that_it_holds)
     fixture_free(f);
 }
 
+Test(aof, a_base_of_several_batches_ends_with_its_end)
+{
+    struct fixture *f = fixture_make();
+    char path[ENV_PATH_BYTES_MAX];
+    name_file(f, 0, 1, path);
+    struct aof_options o = {.mem = &f->mem,
+                            .policy = AOF_ALWAYS,
+                            .kind = SEGMENT_KIND_BASE,
+                            .generation = 1,
+                            .first_lsn = 1,
+                            .covered_lsn = 7,
+                            .path = path,
+                            .uuid = uuid_of(1)};
+    cr_assert_eq(aof_create(&o, &f->aof), OK);
+    for (unsigned i = 0; i < 4; i++) {
+        append(f->aof, "a");
+        turn(f, f->aof);
+    }
+    aof_seal(f->aof);
+    for (unsigned i = 0; i < 8 && aof_state_now(f->aof) != AOF_SEALED; i++) turn(f, f->aof);
+    cr_assert_eq(aof_state_now(f->aof), AOF_SEALED);
+    struct aof_reader r;
+    uint8_t last = 0;
+    cr_assert_eq(aof_reader_open(&r, &f->mem, path, NULL, UINT64_MAX), AOF_FOUND_RECORD);
+    while (aof_reader_next(&r) == AOF_FOUND_RECORD) last = r.record.type;
+    cr_assert_eq(last, SEGMENT_END);
+    aof_reader_close(&r);
+    fixture_free(f);
+}
+
+Test(aof, a_sync_that_is_asked_for_needs_no_policy)
+{
+    struct fixture *f = fixture_make();
+    f->aof = open_log(f, 0, AOF_NO);
+    append(f->aof, "a");
+    turn(f, f->aof);
+    cr_assert_eq(aof_durable_lsn(f->aof), 0);
+    aof_sync_once(f->aof);
+    turn(f, f->aof);
+    cr_assert_eq(aof_durable_lsn(f->aof), 1);
+    fixture_free(f);
+}
+
 Test(aof, the_policy_changes_while_a_batch_is_in_flight)
 {
     struct fixture *f = fixture_make();

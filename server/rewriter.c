@@ -1,0 +1,490 @@
+#include "server/rewriter.h"
+
+#include <inttypes.h>
+
+#include "base/log.h"
+#include "persist/file.h"
+#include "server/server.h"
+#include "server/worker.h"
+
+/* Between two requests to sync. */
+#define SYNC_NS 200000000ULL
+
+static int64_t wall_s(void)
+{
+    return env_wall_us() / 1000000;
+}
+
+static uint64_t resolved_txid(const struct server *srv)
+{
+    return atomic_load_explicit(&srv->durable.resolved_txid, memory_order_relaxed);
+}
+
+static void remember_failure(struct server *srv, const char *why)
+{
+    srv->rewriter.has_failed = true;
+    if (!srv->rewriter.why) srv->rewriter.why = why;
+}
+
+/* ---- the end ---- */
+
+static uint64_t log_bytes(const struct server *srv)
+{
+    uint64_t bytes = counter_read(&srv->durable.closed_bytes);
+    for (uint16_t i = 0; i < srv->mesh.shard_count; i++)
+        bytes += counter_read(&srv->shard_workers[i]->durable.bytes);
+    return bytes;
+}
+
+/* After switching off there is no rewrite to tell of. */
+static void stand_still(struct server *srv)
+{
+    struct rewriter *r = &srv->rewriter;
+    r->state = REWRITER_IDLE;
+    counter_set(&r->is_running, 0);
+    if (!r->has_failed) return;
+    log_warning("Background AOF rewrite error: %s", r->why ? r->why : "it was given up");
+    r->failed_ns = env_now_ns();
+    if (r->is_cancelled) return;
+    counter_set(&r->last_failed, 1);
+    counter_add(&r->failures, 1);
+}
+
+static void finish(struct server *srv)
+{
+    struct rewriter *r = &srv->rewriter;
+    double seconds = (double)(env_now_ns() - r->started_ns) / 1e9;
+    counter_set(&r->last_seconds, (uint64_t)seconds);
+    /* What a failed one has left, and what a good one has made needless. */
+    if (srv->durable.is_on) durable_remove_strangers(srv);
+    stand_still(srv);
+    if (r->has_failed) return;
+    counter_set(&srv->durable.base_bytes, log_bytes(srv));
+    counter_set(&r->last_failed, 0);
+    counter_set(&r->failures, 0);
+    log_notice("Background AOF rewrite finished successfully: %" PRIu64 " bytes in %.3f seconds",
+               counter_read(&srv->durable.closed_bytes), seconds);
+}
+
+/* ---- the manifest ---- */
+
+static bool has_base(const struct manifest *m, uint32_t generation, uint16_t shard)
+{
+    for (unsigned i = 0; i < m->file_count; i++) {
+        const struct manifest_file *f = &m->files[i];
+        if (f->generation == generation && f->shard == shard && f->kind == SEGMENT_KIND_BASE)
+            return true;
+    }
+    return false;
+}
+
+/* The base replaces what came before it; those of all shards replace older generations. */
+static void remove_replaced(struct manifest *m, const struct manifest_file *base)
+{
+    const struct manifest_generation *last = manifest_last(m);
+    bool all = true;
+    for (uint16_t i = 0; i < last->shard_count; i++) all = all && has_base(m, last->number, i);
+    for (unsigned i = m->file_count; i-- > 0;) {
+        const struct manifest_file *f = &m->files[i];
+        bool is_replaced = f->generation == base->generation && f->shard == base->shard &&
+                           f->number < base->number;
+        if (is_replaced || (all && f->generation < base->generation)) manifest_remove_file(m, i);
+    }
+    manifest_drop_empty_generations(m);
+}
+
+/* The live manifest is what `text` says again. */
+static void undo_manifest(struct server *srv, const struct buf *text)
+{
+    char why[MANIFEST_WHY_BYTES];
+    struct manifest *m = &srv->durable.manifest;
+    manifest_deinit(m);
+    manifest_init(m, &srv->mem);
+    CHECK(manifest_parse(m, buf_view(text), why));
+}
+
+static enum err publish_jobs(struct server *srv, uint16_t first, uint16_t count)
+{
+    struct rewriter *r = &srv->rewriter;
+    struct manifest *m = &srv->durable.manifest;
+    struct buf before = {.mem = &srv->mem};
+    manifest_encode(m, &before);
+    for (uint16_t i = first; i < first + count; i++) {
+        const struct rewriter_job *job = &r->jobs[i];
+        if (!job->is_cut) continue;
+        manifest_add_file(m, &job->base);
+        if (!manifest_find(m, &job->segment.uuid)) manifest_add_file(m, &job->segment);
+        remove_replaced(m, &job->base);
+    }
+    m->horizon = MAX(m->horizon, MAX(r->wanted_txid, resolved_txid(srv)));
+    enum err e = durable_write(srv);
+    if (e != OK) undo_manifest(srv, &before);
+    buf_clear(&before);
+    return e;
+}
+
+/* ---- jobs ---- */
+
+static bool prepare_job(struct server *srv, uint16_t shard)
+{
+    struct rewriter_job *job = &srv->rewriter.jobs[shard];
+    memset(job, 0, sizeof *job);
+    job->cut = srv->rewriter.cut;
+    job->started_ns = env_now_ns();
+    /* In this order: a base stands before the log that follows it. */
+    return durable_make_file(srv, SEGMENT_KIND_BASE, shard, &job->base, job->base_path) == OK &&
+           durable_make_file(srv, SEGMENT_KIND_EFFECTS, shard, &job->segment, job->segment_path) ==
+               OK;
+}
+
+static void send_job(struct server *srv, uint16_t shard)
+{
+    struct rewriter *r = &srv->rewriter;
+    struct rewriter_job *job = &r->jobs[shard];
+    r->away++;
+    r->state = REWRITER_RUNNING;
+    job->call.run = rewriter_job_arrives;
+    thread_call(&srv->thread, srv->shard_workers[shard]->thread.id, &job->call);
+}
+
+/* Named by the manifest before it is written to. */
+static bool name_segment(struct server *srv, uint16_t shard)
+{
+    struct manifest *m = &srv->durable.manifest;
+    struct buf before = {.mem = &srv->mem};
+    manifest_encode(m, &before);
+    manifest_add_file(m, &srv->rewriter.jobs[shard].segment);
+    bool ok = durable_write(srv) == OK;
+    if (!ok) undo_manifest(srv, &before);
+    buf_clear(&before);
+    return ok;
+}
+
+static bool start_shard(struct server *srv, uint16_t shard)
+{
+    srv->rewriter.shard = shard;
+    if (!prepare_job(srv, shard) || !name_segment(srv, shard)) {
+        remember_failure(srv, "its files cannot be made");
+        return false;
+    }
+    send_job(srv, shard);
+    return true;
+}
+
+/* ---- a rewrite: one shard after the other ---- */
+
+static void sync_is_back(struct thread *at, struct call *c)
+{
+    struct server *srv = at->owner;
+    UNUSED const struct call *same = c;
+    srv->rewriter.syncs_away--;
+}
+
+static void sync_arrives(struct thread *at, struct call *c)
+{
+    struct worker *w = at->owner;
+    uint16_t back_to = c->from;
+    if (w->durable.log) aof_sync_once(w->durable.log);
+    c->run = sync_is_back;
+    thread_call(at, back_to, c);
+}
+
+/* The other logs would be synced later, or with appendfsync no never. */
+static void sync_others(struct server *srv)
+{
+    struct rewriter *r = &srv->rewriter;
+    for (uint16_t i = 0; i < srv->mesh.shard_count; i++) {
+        r->syncs_away++;
+        r->sync_calls[i].run = sync_arrives;
+        thread_call(&srv->thread, srv->shard_workers[i]->thread.id, &r->sync_calls[i]);
+    }
+}
+
+static void await_others(struct server *srv, uint64_t txid)
+{
+    struct rewriter *r = &srv->rewriter;
+    r->state = REWRITER_PUBLISHING;
+    r->wanted_txid = txid;
+    r->sync_ns = 0;
+}
+
+static void shard_is_published(struct server *srv)
+{
+    struct rewriter *r = &srv->rewriter;
+    durable_remove_strangers(srv);
+    uint16_t next = (uint16_t)(r->shard + 1);
+    if (next < srv->mesh.shard_count && !r->is_cancelled && start_shard(srv, next)) return;
+    if (next < srv->mesh.shard_count) remember_failure(srv, NULL);
+    finish(srv);
+}
+
+bool rewriter_start(struct server *srv)
+{
+    struct rewriter *r = &srv->rewriter;
+    CHECK(r->state == REWRITER_IDLE && srv->durable.is_on);
+    r->cut = REWRITER_ROTATE;
+    r->has_failed = r->is_cancelled = r->is_scheduled = false;
+    r->why = NULL;
+    r->started_ns = env_now_ns();
+    counter_set(&r->scheduled, 0);
+    counter_add(&r->rewrites, 1);
+    counter_set(&r->is_running, 1);
+    counter_set(&r->started_s, (uint64_t)wall_s());
+    if (start_shard(srv, 0)) return true;
+    finish(srv);
+    return false;
+}
+
+/* ---- switching on: all shards at once ---- */
+
+/* Calls to all net threads, one after the other: switching is rare. */
+static void switch_nets(struct server *srv, enum rewriter_state state);
+
+static void net_is_back(struct thread *at, struct call *c)
+{
+    struct server *srv = at->owner;
+    UNUSED const struct call *same = c;
+    srv->rewriter.away--;
+}
+
+static void net_switches(struct thread *at, struct call *c)
+{
+    struct worker *w = at->owner;
+    uint16_t back_to = c->from;
+    w->net.is_logging = w->server->rewriter.is_switching_on;
+    c->run = net_is_back;
+    thread_call(at, back_to, c);
+}
+
+static void switch_nets(struct server *srv, enum rewriter_state state)
+{
+    struct rewriter *r = &srv->rewriter;
+    r->state = state;
+    r->is_switching_on = state == REWRITER_STARTING_NETS;
+    for (uint16_t i = 0; i < srv->mesh.net_count; i++) {
+        r->away++;
+        r->net_calls[i].run = net_switches;
+        thread_call(&srv->thread, srv->net_workers[i]->thread.id, &r->net_calls[i]);
+    }
+}
+
+/* What there was is a stranger from then on: the new generation has all. */
+static bool begin_generation(struct server *srv)
+{
+    struct durable *d = &srv->durable;
+    char why[MANIFEST_WHY_BYTES];
+    const char *dir = srv->config->dir[0] ? srv->config->dir : ".";
+    if (file_path(d->directory, dir, srv->config->appenddirname) != OK ||
+        env_make_directory(d->directory) != OK)
+        return false;
+    uint32_t number = 1;
+    if (!d->has_manifest) {
+        manifest_init(&d->manifest, &srv->mem);
+        if (manifest_read(&d->manifest, d->directory, why) == OK && d->manifest.generation_count)
+            number = manifest_last(&d->manifest)->number + 1;
+    } else {
+        number = manifest_last(&d->manifest)->number + 1;
+    }
+    manifest_deinit(&d->manifest);
+    manifest_init(&d->manifest, &srv->mem);
+    d->has_manifest = true;
+    d->manifest.hash_seed = srv->hash_seed;
+    env_random(&d->manifest.server, sizeof d->manifest.server);
+    manifest_add_generation(&d->manifest, number, srv->mesh.shard_count);
+    for (uint16_t i = 0; i < srv->mesh.shard_count; i++) {
+        d->last_number[i] = 0;
+        if (!prepare_job(srv, i)) return false;
+    }
+    return true;
+}
+
+static void begin_switch_on(struct server *srv)
+{
+    struct rewriter *r = &srv->rewriter;
+    r->cut = REWRITER_OPEN;
+    r->has_failed = r->is_cancelled = false;
+    r->why = NULL;
+    r->started_ns = env_now_ns();
+    counter_set(&r->is_running, 1);
+    counter_set(&r->started_s, (uint64_t)wall_s());
+    if (begin_generation(srv)) {
+        switch_nets(srv, REWRITER_STARTING_NETS);
+        return;
+    }
+    remember_failure(srv, "its files cannot be made");
+    finish(srv);
+}
+
+static void nets_are_switched(struct server *srv)
+{
+    if (!srv->rewriter.is_switching_on) {
+        stand_still(srv);
+        return;
+    }
+    for (uint16_t i = 0; i < srv->mesh.shard_count; i++) send_job(srv, i);
+}
+
+static void log_is_closed(struct server *srv, bool ok)
+{
+    if (!ok) remember_failure(srv, "the log cannot be closed");
+    switch_nets(srv, REWRITER_STOPPING_NETS);
+}
+
+/* Switched off, or never on: the logs are closed, and turns are no transactions any more. */
+static void begin_switch_off(struct server *srv)
+{
+    struct rewriter *r = &srv->rewriter;
+    r->state = REWRITER_CLOSING;
+    durable_seal(srv, log_is_closed);
+}
+
+static void switch_off(struct server *srv)
+{
+    struct rewriter *r = &srv->rewriter;
+    r->has_failed = r->is_cancelled = false;
+    r->why = NULL;
+    r->started_ns = env_now_ns();
+    log_notice("The append only log is switched off");
+    begin_switch_off(srv);
+}
+
+/* ---- what comes back ---- */
+
+static void all_jobs_are_back(struct server *srv)
+{
+    struct rewriter *r = &srv->rewriter;
+    if (r->cut == REWRITER_OPEN && (r->has_failed || r->is_cancelled)) {
+        begin_switch_off(srv);
+    } else if (r->has_failed || r->is_cancelled) {
+        remember_failure(srv, NULL);
+        finish(srv);
+    } else if (r->cut == REWRITER_OPEN) {
+        /* What began before all logs were open lacks parts: it must lie below the horizon. */
+        srv->durable.is_on = true;
+        await_others(srv, sequencer_now(&srv->mesh.sequencer));
+    } else {
+        uint64_t txid = r->jobs[r->shard].last_txid;
+        await_others(srv, txid ? txid + 1 : 0);
+    }
+}
+
+void rewriter_job_is_back(struct thread *at, struct call *c)
+{
+    struct server *srv = at->owner;
+    struct rewriter *r = &srv->rewriter;
+    const struct rewriter_job *job = container_of(c, struct rewriter_job, call);
+    if (job->has_failed) remember_failure(srv, job->why);
+    if (--r->away == 0) all_jobs_are_back(srv);
+}
+
+static void publish(struct server *srv)
+{
+    struct rewriter *r = &srv->rewriter;
+    bool is_rewrite = r->cut == REWRITER_ROTATE;
+    enum err e =
+        is_rewrite ? publish_jobs(srv, r->shard, 1) : publish_jobs(srv, 0, srv->mesh.shard_count);
+    if (e == OK && is_rewrite) {
+        shard_is_published(srv);
+        return;
+    }
+    if (e != OK) remember_failure(srv, "the manifest cannot be written");
+    if (e != OK && !is_rewrite) {
+        begin_switch_off(srv);
+        return;
+    }
+    finish(srv);
+}
+
+/* ---- steps ---- */
+
+static void look_at_others(struct server *srv)
+{
+    struct rewriter *r = &srv->rewriter;
+    if (resolved_txid(srv) >= r->wanted_txid) {
+        publish(srv);
+        return;
+    }
+    if (r->is_cancelled && r->cut == REWRITER_ROTATE) {
+        remember_failure(srv, NULL);
+        finish(srv);
+        return;
+    }
+    uint64_t now_ns = env_now_ns();
+    if (now_ns < r->sync_ns || r->syncs_away > 0) return;
+    r->sync_ns = now_ns + SYNC_NS;
+    sync_others(srv);
+}
+
+void rewriter_step(struct server *srv)
+{
+    struct rewriter *r = &srv->rewriter;
+    bool is_switching = r->state == REWRITER_STARTING_NETS || r->state == REWRITER_STOPPING_NETS;
+    if (is_switching && r->away == 0) nets_are_switched(srv);
+    if (r->state == REWRITER_PUBLISHING) look_at_others(srv);
+}
+
+static bool has_grown(const struct server *srv)
+{
+    uint64_t percentage = (uint64_t)srv->config->auto_aof_rewrite_percentage;
+    uint64_t bytes = log_bytes(srv), base = MAX(counter_read(&srv->durable.base_bytes), 1u);
+    if (percentage == 0 || bytes <= srv->config->auto_aof_rewrite_min_bytes) return false;
+    uint64_t growth = bytes > base ? (bytes - base) * 100 / base : 0;
+    if (growth < percentage) return false;
+    log_notice("Starting automatic rewriting of AOF on %" PRIu64 "%% growth", growth);
+    return true;
+}
+
+static void start_save(struct server *srv)
+{
+    srv->rewriter.is_save_scheduled = false;
+    if (saver_start(srv, NULL)) log_notice("Background saving started");
+}
+
+void rewriter_cron(struct server *srv)
+{
+    struct rewriter *r = &srv->rewriter;
+    if (r->state != REWRITER_IDLE || !srv->is_loaded || srv->should_stop) return;
+    if (srv->durable.round || srv->shutdown.state != SHUTDOWN_IDLE) return;
+    if (!srv->config->appendonly && srv->durable.is_on) switch_off(srv);
+    if (r->state != REWRITER_IDLE || !saver_is_idle(&srv->saver)) return;
+    if (r->is_save_scheduled) {
+        start_save(srv);
+        return;
+    }
+    bool is_too_soon =
+        r->failed_ns && env_now_ns() < r->failed_ns + REWRITER_RETRY_S * UINT64_C(1000000000);
+    if (srv->config->appendonly && !srv->durable.is_on) {
+        if (!is_too_soon) begin_switch_on(srv);
+        return;
+    }
+    bool is_due = r->is_scheduled || (srv->durable.is_on && !is_too_soon && has_grown(srv));
+    if (!srv->durable.is_on || !is_due) return;
+    if (rewriter_start(srv)) log_notice("Background append only file rewriting started");
+}
+
+void rewriter_cancel(struct server *srv)
+{
+    struct rewriter *r = &srv->rewriter;
+    r->is_scheduled = r->is_save_scheduled = false;
+    counter_set(&r->scheduled, 0);
+    if (r->state == REWRITER_IDLE) return;
+    r->is_cancelled = true;
+    for (uint16_t i = 0; i < srv->mesh.shard_count; i++)
+        atomic_store_explicit(&r->jobs[i].is_cancelled, true, memory_order_relaxed);
+}
+
+void rewriter_init(struct server *srv)
+{
+    struct rewriter *r = &srv->rewriter;
+    r->jobs = mem_alloc_zeroed(&srv->mem, srv->mesh.shard_count * sizeof *r->jobs);
+    r->sync_calls = mem_alloc_zeroed(&srv->mem, srv->mesh.shard_count * sizeof *r->sync_calls);
+    r->net_calls = mem_alloc_zeroed(&srv->mem, srv->mesh.net_count * sizeof *r->net_calls);
+}
+
+void rewriter_deinit(struct server *srv)
+{
+    struct rewriter *r = &srv->rewriter;
+    mem_free(&srv->mem, r->jobs, srv->mesh.shard_count * sizeof *r->jobs);
+    mem_free(&srv->mem, r->sync_calls, srv->mesh.shard_count * sizeof *r->sync_calls);
+    mem_free(&srv->mem, r->net_calls, srv->mesh.net_count * sizeof *r->net_calls);
+}

@@ -1,0 +1,210 @@
+"""The append-only log is written anew: BGREWRITEAOF, by itself, and when it is switched on while the server runs."""
+
+import os
+import resource
+import threading
+import time
+import unittest
+
+import redis
+
+from case import SLOW, eventually
+from test_aof import Case, digest
+
+
+def info(c):
+    return c.info("persistence")
+
+
+def is_over(c):
+    i = info(c)
+    return not i["aof_rewrite_in_progress"] and not i["aof_rewrite_scheduled"]
+
+
+class RewriteCase(Case):
+    def rewrite(self, c):
+        before = info(c)["aof_rewrites"]
+        self.assertTrue(c.bgrewriteaof())
+        self.assertTrue(eventually(lambda: is_over(c), 20))
+        after = info(c)
+        self.assertEqual(after["aof_last_bgrewrite_status"], "ok")
+        self.assertEqual(after["aof_rewrites"], before + 1)
+        return after
+
+    def files(self, kind):
+        return sorted(n for n in os.listdir(os.path.join(self.directory, "appendonlydir")) if n.endswith(kind))
+
+
+class Writer(threading.Thread):
+    """Counts upwards, with transactions over several shards in between, until the server has gone."""
+
+    def __init__(self, port, number):
+        super().__init__()
+        self.c, self.number, self.acknowledged = redis.Redis(port=port, socket_timeout=60), number, 0
+
+    def run(self):
+        n = 0
+        try:
+            while True:
+                n += 1
+                self.c.rpush(f"list:{self.number}", n)
+                self.acknowledged = n
+                self.c.mset({f"pair:{self.number}:a": n, f"pair:{self.number}:b": n, f"other {n % 50}": n})
+                self.c.hset(f"hash:{self.number}", f"f{n % 300}", n)
+                self.c.sadd(f"set:{n % 3}", f"member {n} of {self.number}")
+        except redis.RedisError:
+            pass
+
+
+class Rewrite(RewriteCase):
+    def test_log_is_shorter_and_everything_is_there(self):
+        server, c = self.start(threads="3")
+        self.fill(c)
+        for _ in range(30):
+            c.mset({f"m{i}": "x" * 100 for i in range(100)})
+        for i in range(0, 3000, 500):
+            c.rpush("long list", *range(i, i + 500))
+            c.sadd("big set", *(f"m{j}" for j in range(i, i + 500)))
+            c.zadd("big zset", {f"m{j}": j / 7 for j in range(i, i + 500)})
+            c.hset("big hash", mapping={f"f{j}": j for j in range(i, i + 500)})
+        c.execute_command("HPEXPIRE", "big hash", 1000000, "FIELDS", 2, "f1", "f2")
+        c.set("big string", "abc" * 100000, ex=1000)
+        for i in range(1200):
+            c.xadd("big stream", {"f": i})
+        c.xgroup_create("big stream", "g", "0")
+        c.xreadgroup("g", "me", {"big stream": ">"}, count=10)
+        before, pending, size = digest(c), c.xpending("big stream", "g"), info(c)["aof_current_size"]
+        after = self.rewrite(c)
+        self.assertLess(after["aof_current_size"], size)
+        self.assertEqual(after["aof_current_size"], after["aof_base_size"])
+        self.assertEqual((len(self.files(".base")), len(self.files(".aof"))), (3, 3))
+        self.kill(server)
+        server, c = self.start(threads="2")
+        self.assertEqual(digest(c), before)
+        self.assertEqual(c.xpending("big stream", "g"), pending)
+        self.assertGreater(c.ttl("big string"), 900)
+
+    def test_nothing_acknowledged_is_lost_when_it_is_killed_while_rewriting(self):
+        for policy in ("everysec", "always", "no"):
+            server, c = self.start(policy=policy)
+            c.flushall()
+            writers = [Writer(server.port, i) for i in range(4)]
+            for w in writers:
+                w.start()
+            deadline = time.monotonic() + 2
+            while time.monotonic() < deadline:
+                try:
+                    c.bgrewriteaof()
+                except redis.ResponseError:
+                    pass
+                time.sleep(0.01)
+            self.assertGreater(info(c)["aof_rewrites"], 1)
+            self.kill(server)
+            for w in writers:
+                w.join()
+            server, c = self.start(policy=policy, threads="3")
+            for w in writers:
+                self.assertIn(c.llen(f"list:{w.number}"), (w.acknowledged, w.acknowledged + 1), policy)
+                self.assertEqual(*c.mget(f"pair:{w.number}:a", f"pair:{w.number}:b"))
+            self.kill(server)
+
+    def test_a_hundred_rewrites_with_restarts_in_between(self):
+        server, c = self.start()
+        self.fill(c)
+        for i in range(100):
+            c.mset({"round": i, "other round": i, "third": i})
+            c.rpush("rounds", i)
+            self.rewrite(c)
+            if i % 20 != 19:
+                continue
+            before = digest(c)
+            self.kill(server)
+            server, c = self.start(threads=str(1 + i // 20 % 4))
+            self.assertEqual(digest(c), before, f"after {i + 1} rewrites")
+        self.assertEqual(c.llen("rounds"), 100)
+
+    def test_it_happens_by_itself_when_the_log_has_grown(self):
+        _, c = self.start("--auto-aof-rewrite-min-size", "20kb", "--auto-aof-rewrite-percentage", "100")
+        for i in range(300):
+            c.set("one", f"{i}" * 100)
+        self.assertTrue(eventually(lambda: info(c)["aof_rewrites"] > 0 and is_over(c), 20))
+        self.assertLess(info(c)["aof_current_size"], 50000)
+        c.config_set("auto-aof-rewrite-percentage", 0)
+        done = info(c)["aof_rewrites"]
+        for i in range(300):
+            c.set("one", f"{i}" * 100)
+        time.sleep(0.3)
+        self.assertEqual(info(c)["aof_rewrites"], done)
+
+    def test_full_disk_leaves_the_old_files(self):
+        server, c = self.start()
+        self.fill(c)
+        for i in range(300):
+            c.set(f"long:{i}", os.urandom(1000))
+        before, files = digest(c), self.files(".aof")
+        resource.prlimit(server.child.pid, resource.RLIMIT_FSIZE, (100000, resource.RLIM_INFINITY))
+        c.bgrewriteaof()
+        self.assertTrue(eventually(lambda: info(c)["aof_last_bgrewrite_status"] == "err", 20))
+        self.assertTrue(is_over(c))
+        self.assertEqual(self.files(".base"), [])
+        self.assertTrue(set(files) <= set(self.files(".aof")))
+        c.set("after", "the failure")
+        resource.prlimit(server.child.pid, resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+        before = digest(c)
+        self.kill(server)
+        server, c = self.start()
+        self.assertEqual(digest(c), before)
+        self.rewrite(c)
+        self.assertEqual(digest(c), before)
+
+    def test_replies_are_those_of_redis(self):
+        _, c = self.start("--save", "", "--rdb-key-save-delay", "2000")
+        self.fill(c)
+        self.assertEqual(c.execute_command("BGSAVE"), True)
+        self.assertEqual(c.execute_command("BGREWRITEAOF"), True)
+        self.assertEqual(info(c)["aof_rewrite_scheduled"], 1)
+        c.config_set("rdb-key-save-delay", 0)
+        self.assertTrue(eventually(lambda: info(c)["aof_rewrites"] == 1 and is_over(c), 20))
+        c.config_set("rdb-key-save-delay", 2000)
+        self.assertEqual(c.execute_command("BGREWRITEAOF"), True)
+        with self.assertRaisesRegex(redis.ResponseError, "^Background append only file rewriting already in progress$"):
+            c.execute_command("BGREWRITEAOF")
+        with self.assertRaisesRegex(redis.ResponseError, "Another child process is active"):
+            c.execute_command("BGSAVE")
+        self.assertEqual(c.execute_command("BGSAVE", "SCHEDULE"), True)
+        c.config_set("rdb-key-save-delay", 0)
+        self.assertTrue(eventually(lambda: info(c)["rdb_saves"] >= 2, 20))
+
+
+class Switch(RewriteCase):
+    def test_log_can_be_switched_on_and_off_while_clients_write(self):
+        server, c = self.start("--appendonly", "no", threads="3")
+        with self.assertRaisesRegex(redis.ResponseError, "appendonly is no"):
+            c.bgrewriteaof()
+        self.fill(c)
+        writers = [Writer(server.port, i) for i in range(4)]
+        for w in writers:
+            w.start()
+        for _ in range(3):
+            c.config_set("appendonly", "yes")
+            self.assertEqual(info(c)["aof_enabled"], 1)
+            self.assertTrue(eventually(lambda: info(c).get("aof_base_size", 0) > 0 and is_over(c), 20))
+            c.config_set("appendonly", "no")
+            self.assertTrue(eventually(lambda: "switched off" in server.output(), 20))
+            self.assertEqual(info(c)["aof_enabled"], 0)
+        c.config_set("appendonly", "yes")
+        time.sleep(0.2)
+        self.assertTrue(eventually(lambda: is_over(c), 20))
+        time.sleep(0.5 * SLOW)
+        self.assertTrue(eventually(lambda: is_over(c) and info(c)["aof_base_size"] > 0, 20))
+        self.kill(server)
+        for w in writers:
+            w.join()
+        server, c = self.start()
+        for w in writers:
+            self.assertIn(c.llen(f"list:{w.number}"), (w.acknowledged, w.acknowledged + 1))
+            self.assertEqual(*c.mget(f"pair:{w.number}:a", f"pair:{w.number}:b"))
+
+
+if __name__ == "__main__":
+    unittest.main(verbosity=2)
