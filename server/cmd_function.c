@@ -4,6 +4,7 @@
 #include "server/cmd_admin.h"
 #include "server/coord.h"
 #include "server/families.h"
+#include "server/function_log.h"
 #include "server/library_load.h"
 #include "server/script.h"
 #include "server/server.h"
@@ -21,12 +22,16 @@ static struct buf *error_buf(struct session *s)
     return error;
 }
 
-static enum err reply_outcome(bool ok, const struct buf *error, struct reply *out)
+/* Of a change. */
+static enum err reply_outcome(struct session *s, bool ok, struct reply *out)
 {
-    if (ok)
+    const struct buf *error = &session_worker(s)->scratch;
+    if (ok) {
         reply_ok(out);
-    else
+        function_log_then_answer(s, out);
+    } else {
         reply_error(out, "%.*s", (int)MIN(error->size, (size_t)INT32_MAX), error->data);
+    }
     return OK;
 }
 
@@ -49,16 +54,17 @@ static enum err cmd_function_load(struct session *s, struct request *rq, struct 
     struct library *l;
     struct buf *error = error_buf(s);
     if (!functions_load(functions_of(s), script_vm(w), rq->argv[last], may_replace, &l, error))
-        return reply_outcome(false, error, out);
+        return reply_outcome(s, false, out);
     reply_bulk(out, l->name);
     library_unref(l);
+    function_log_then_answer(s, out);
     return OK;
 }
 
 static enum err cmd_function_delete(struct session *s, struct request *rq, struct reply *out)
 {
-    struct buf *error = error_buf(s);
-    return reply_outcome(functions_delete(functions_of(s), rq->argv[2], error), error, out);
+    bool ok = functions_delete(functions_of(s), rq->argv[2], error_buf(s));
+    return reply_outcome(s, ok, out);
 }
 
 static void reply_arguments(struct request *rq, struct reply *out)
@@ -82,8 +88,7 @@ static enum err cmd_function_flush(struct session *s, struct request *rq, struct
         return OK;
     }
     if (!functions_flush(functions_of(s))) return ERR_ALLOC;
-    reply_ok(out);
-    return OK;
+    return reply_outcome(s, true, out);
 }
 
 static bool read_policy(struct bytes word, enum functions_policy *policy)
@@ -115,7 +120,7 @@ static enum err cmd_function_restore(struct session *s, struct request *rq, stru
     }
     struct buf *error = error_buf(s);
     bool ok = functions_restore(functions_of(s), script_vm(w), rq->argv[2], policy, error);
-    return reply_outcome(ok, error, out);
+    return reply_outcome(s, ok, out);
 }
 
 /* ---- what is there ---- */
@@ -308,7 +313,7 @@ static const char *const tips_kill[] = {"request_policy:all_shards", "response_p
 static const char *const tips_list[] = {"nondeterministic_output_order", NULL};
 static const char *const tips_stats[] = {"nondeterministic_output", "request_policy:all_shards", "response_policy:special", NULL};
 
-#define CHANGE_FLAGS (CMD_WRITE | CMD_NO_SCRIPT | CMD_BARRIER)
+#define CHANGE_FLAGS (CMD_WRITE | CMD_NO_SCRIPT | CMD_BARRIER | CMD_DEFERS)
 
 static const struct command function_subcommands[] = {
     {.name = "load", .on_net = cmd_function_load, .arity = -3, .plan = PLAN_NET, .flags = CHANGE_FLAGS | CMD_DENY_OOM, .acl = ACL_SCRIPTING, .keys = KEYS_NONE,

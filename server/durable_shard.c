@@ -4,6 +4,7 @@
 #include "base/late.h"
 #include "base/log.h"
 #include "server/durable.h"
+#include "server/function_log.h"
 #include "server/server.h"
 #include "server/worker.h"
 
@@ -297,6 +298,7 @@ enum err durable_open_log(struct worker *w, struct aof_options *options)
     enum err e = aof_create(options, &d->log);
     if (e != OK) return e;
     journal_open(&w->shard, d->log);
+    function_log_write(w, false);
     d->known_txid = w->shard.journal.last_txid;
     counter_set(&d->state, AOF_GOOD);
     publish(d);

@@ -179,7 +179,7 @@ static void add_library(struct server *srv, const struct rdb_item *item)
     if (!l->has_vm) {
         l->vm = (struct lua_vm){0};
         lua_vm_init(&l->vm, NULL);
-        l->has_vm = true;
+        l->has_vm = l->vm.is_patient = true;
         l->libraries = (struct library_batch){.functions = &srv->scripts.functions, .vm = &l->vm};
     }
     if (!library_batch_add(&l->libraries, item->value, &error))

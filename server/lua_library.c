@@ -7,7 +7,8 @@
 #include "server/library.h"
 #include "server/lua_vm.h"
 
-/* Loading what has been loaded before, on another thread, may take longer than the first time. */
+/* Loading what has been loaded before, on another thread or by another process, may take longer
+ * than the first time. */
 #define LOAD_AGAIN_MS_MAX (20 * LIBRARY_LOAD_MS_MAX)
 
 /* ---- redis.register_function ---- */
@@ -245,7 +246,7 @@ static bool load_draft(struct lua_vm *vm, struct library_draft *d, uint64_t limi
 bool lua_vm_load_library(struct lua_vm *vm, struct library_draft *d, struct buf *error)
 {
     lua_vm_make_room(vm);
-    return load_draft(vm, d, LIBRARY_LOAD_MS_MAX, error);
+    return load_draft(vm, d, vm->is_patient ? LOAD_AGAIN_MS_MAX : LIBRARY_LOAD_MS_MAX, error);
 }
 
 void lua_vm_drop_draft(struct lua_vm *vm, struct library_draft *d)

@@ -72,6 +72,7 @@ struct lua_vm {
     uint32_t runs;               /* under way */
     struct library_draft *draft; /* of the library that is being loaded; else NULL */
     uint64_t draft_ends_ns;      /* it takes too long */
+    bool is_patient;             /* it may take longer: it comes from a file of ours */
     bool is_yielding;            /* a yield of ours is on its way out */
     struct counter used_bytes;
 };

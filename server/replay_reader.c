@@ -4,6 +4,7 @@
 #include <stdio.h>
 
 #include "base/text.h"
+#include "server/function_log.h"
 #include "server/replay.h"
 #include "server/server.h"
 #include "server/worker.h"
@@ -167,6 +168,16 @@ static bool read_db(const struct server *srv, struct bytes text, uint32_t *db)
     return true;
 }
 
+/* FUNCTION RESTORE payload FLUSH: once, here, as all shards share them. NULL, or what is wrong. */
+static const char *take_functions(struct replay_reader *r, const struct replay_command *c)
+{
+    struct worker *w = r->server->shard_workers[r->shard];
+    char error[REPLAY_ERROR_BYTES];
+    if (function_log_replay(w, c->argv[2], error, sizeof error)) return NULL;
+    fail_command(r, c->file, c->offset, error);
+    return NULL;
+}
+
 /* SELECT, and what concerns whole databases. NULL, or what is wrong. */
 static const char *take_keyless(struct replay_reader *r, struct replay_command *c)
 {
@@ -175,6 +186,7 @@ static const char *take_keyless(struct replay_reader *r, struct replay_command *
     static const char too_high[] = "has a higher database than `databases` allows";
     if (strcmp(name, "select") == 0)
         return c->argc == 2 && read_db(r->server, argv[1], &c->db) ? NULL : too_high;
+    if (strcmp(c->route->full_name, "function|restore") == 0) return take_functions(r, c);
     if (strcmp(name, "flushall") == 0) {
         c->kind = REPLAY_FLUSH_ALL;
     } else if (strcmp(name, "flushdb") == 0) {

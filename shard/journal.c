@@ -371,6 +371,13 @@ void journal_flush_database(struct shard *sh, uint32_t db)
     emit_keyless(sh, db, argv, ARRAY_LEN(argv));
 }
 
+void journal_functions(struct shard *sh, struct bytes payload)
+{
+    const struct bytes argv[] = {BYTES_LITERAL("FUNCTION"), BYTES_LITERAL("RESTORE"), payload,
+                                 BYTES_LITERAL("FLUSH")};
+    emit_keyless(sh, 0, argv, ARRAY_LEN(argv));
+}
+
 void journal_swap_databases(struct shard *sh, uint32_t a, uint32_t b)
 {
     char first[TEXT_I64_BYTES_MAX], second[TEXT_I64_BYTES_MAX];

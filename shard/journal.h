@@ -145,6 +145,8 @@ struct journal_fields {
 void journal_gather_field(void *fields, struct bytes name);
 void journal_fields_gone(struct shard *sh, const struct key *k, struct journal_fields *fields);
 void journal_flush_database(struct shard *sh, uint32_t db);
+/* All libraries of functions are now those of this payload of FUNCTION DUMP. */
+void journal_functions(struct shard *sh, struct bytes payload);
 void journal_swap_databases(struct shard *sh, uint32_t a, uint32_t b);
 
 /* What happens to keys from here on, until it is unmuted, was told or is no effect. */
