@@ -292,7 +292,6 @@ static void report(struct shard *sh, struct waiter *w, struct turn_point since, 
 {
     struct reply out;
     struct wait_report head = {0, since, index, false};
-    make_moot(sh, w);
     reply_init(&out, NULL, &sh->mem);
     reply_raw(&out, &head, sizeof head);
     append_early(sh, w, &out);
@@ -346,6 +345,7 @@ static bool is_certain(struct shard *sh, struct waiter *w, struct turn_point sin
     return true;
 }
 
+/* It stays in its queue, so a question whether it should go has still to be answered. */
 static void ask(struct shard *sh, struct waiter *w, uint32_t index, struct turn_point since)
 {
     w->is_asked = true;
@@ -397,6 +397,7 @@ static void conclude_shared(struct shard *sh, struct waiter *w)
 {
     struct reply out;
     if (is_claimant(w)) {
+        make_moot(sh, w);
         report(sh, w, w->claim_since, w->claim_index);
     } else {
         reply_init(&out, NULL, &sh->mem);
@@ -416,6 +417,7 @@ static void conclude(struct shard *sh, struct waiter *w)
         return;
     }
     if (is_claimant(w)) {
+        make_moot(sh, w);
         report(sh, w, w->claim_since, w->claim_index);
         return;
     }

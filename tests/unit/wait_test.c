@@ -613,6 +613,20 @@ Test(wait, who_is_only_asked_keeps_its_place_until_it_is_told_to_go)
     finish();
 }
 
+/* The question came while the move was still parked, and must not be forgotten when it is asked. */
+Test(wait, who_is_asked_when_it_was_to_go_already_goes)
+{
+    start();
+    says("RPUSH a 1", ":1\r\n");
+    uint64_t token = hold("a");
+    waits_as(10, REQUEST_ASK, "BLMOVE a far LEFT LEFT 0"); /* turn 3 */
+    settle(10, UINT64_MAX, "a");
+    late("");
+    unlock(token);
+    late("10=key 1 since 3 10= ");
+    finish();
+}
+
 Test(wait, a_move_does_not_touch_a_key_that_is_held)
 {
     start();
