@@ -424,6 +424,7 @@ static void finish(struct blocking *op)
             session_wait_reply_error(&out);
         else
             reply_null_array(&out);
+        op->wait.was_served = op->has_reply;
         session_wait_answer(&op->wait, &out);
         netloop_reply_drop(nl, &out);
     }

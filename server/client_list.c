@@ -126,8 +126,10 @@ static int compare_lines(const void *a, const void *b)
     return compare_ids(&((const struct line *)a)->id, &((const struct line *)b)->id);
 }
 
-static bool list_visit(const struct clients_walk *walk, struct session *s, struct buf *out)
+static bool list_visit(struct clients_part *part, struct session *s)
 {
+    const struct clients_walk *walk = part->walk;
+    struct buf *out = &part->collected;
     const struct client_ids *ids = &walk->ids;
     if (ids->asked &&
         !bsearch(&s->conn.id, ids->sorted, ids->count, sizeof *ids->sorted, compare_ids))

@@ -132,6 +132,33 @@ static void part_is_back(struct thread *at, struct call *c)
     if (--walk->waiting == 0) walk_answer(at, walk);
 }
 
+static void part_goes_home(struct clients_part *part)
+{
+    struct thread *at = part->at;
+    part->call.run = part_is_back;
+    thread_call(at, part->walk->netloop->thread->id, &part->call);
+}
+
+static void visit_counts(struct session_wait_asker *asker, bool was_unblocked)
+{
+    struct clients_part *part = container_of(asker, struct clients_part, asker);
+    part->matches += was_unblocked;
+    part->is_held = false;
+    if (part->is_through) part_goes_home(part);
+}
+
+struct session_wait_asker *clients_hold(struct clients_part *part)
+{
+    part->is_held = true;
+    part->asker.on_outcome = visit_counts;
+    return &part->asker;
+}
+
+void clients_release(struct clients_part *part)
+{
+    part->is_held = false;
+}
+
 /* One slice of a net thread's connections; then the call goes on to this thread's next step, or
  * home. */
 static void part_visits(struct thread *at, struct call *c)
@@ -140,16 +167,19 @@ static void part_visits(struct thread *at, struct call *c)
     const struct clients_walk *walk = part->walk;
     struct worker *w = at->owner;
     unsigned visited = 0;
+    part->at = at;
     part->collected.mem = &w->net.mem;
     while (visited < CLIENTS_PER_SLICE && part->next_index < w->net.place_count) {
         struct conn *conn = netloop_conn_at(&w->net, part->next_index++);
         if (!conn || conn->is_closing) continue;
         visited++;
-        if (walk->question->visit(walk, session_of(conn), &part->collected)) part->matches++;
+        if (walk->question->visit(part, session_of(conn))) part->matches++;
     }
-    bool is_through = part->next_index >= w->net.place_count;
-    if (is_through) c->run = part_is_back;
-    thread_call(at, is_through ? walk->netloop->thread->id : at->id, c);
+    part->is_through = part->next_index >= w->net.place_count;
+    if (!part->is_through)
+        thread_call(at, at->id, c);
+    else if (!part->is_held)
+        part_goes_home(part);
 }
 
 void clients_ask(struct session *s, const struct clients_walk *question)

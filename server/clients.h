@@ -16,16 +16,17 @@
  */
 #pragma once
 
-#include "server/session.h"
+#include "server/session_wait.h"
 
 #define CLIENTS_PER_SLICE 32
 
+struct clients_part;
 struct clients_walk;
 
 /* What is asked. */
 struct clients_question {
-    /* [net] True: it counts. May append to `out`. */
-    bool (*visit)(const struct clients_walk *walk, struct session *s, struct buf *out);
+    /* [net] True: it counts. May append to part->collected. */
+    bool (*visit)(struct clients_part *part, struct session *s);
     /* [net] of the asker. Writes the reply. */
     void (*answer)(const struct clients_walk *walk, struct reply *out);
 };
@@ -50,9 +51,12 @@ struct client_ids {
 struct clients_part {
     struct call call;
     struct clients_walk *walk;
+    struct thread *at;   /* that is visited */
     uint32_t next_index; /* of its connections */
     uint64_t matches;
     struct buf collected;
+    struct session_wait_asker asker; /* of a visit that is to be counted later */
+    bool is_held, is_through;        /* it goes home when the visit is counted and all are done */
 };
 
 struct clients_walk {
@@ -71,6 +75,11 @@ struct clients_walk {
 
 /* [net] In a handler, which must then return OK without a reply. `walk` is copied. */
 void clients_ask(struct session *s, const struct clients_walk *walk);
+/* [net] In `visit`, which returns false: who is asked what has become of the session says whether
+ * it counts. */
+struct session_wait_asker *clients_hold(struct clients_part *part);
+/* Or there is nothing to be asked after all. */
+void clients_release(struct clients_part *part);
 /* [net] of the asker, in `answer`. */
 uint64_t clients_matches(const struct clients_walk *walk);
 

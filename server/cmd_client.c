@@ -191,9 +191,9 @@ static enum err cmd_client_list(struct session *s, struct request *rq, struct re
 
 enum kill_form { KILL_BY_ADDRESS, KILL_BY_FILTER };
 
-static bool kill_visit(const struct clients_walk *walk, struct session *s, struct buf *out)
+static bool kill_visit(struct clients_part *part, struct session *s)
 {
-    UNUSED struct buf *any = out;
+    const struct clients_walk *walk = part->walk;
     if (s->conn.close_after_reply || !client_filter_fits(walk, s)) return false;
     if (s->conn.id == walk->asker_id)
         conn_close_after_reply(&s->conn);
@@ -278,10 +278,17 @@ static enum err cmd_client_kill(struct session *s, struct request *rq, struct re
 
 /* ---- UNBLOCK ---- */
 
-static bool unblock_visit(const struct clients_walk *walk, struct session *s, struct buf *out)
+enum { UNBLOCK_WITH_ERROR = 1, UNBLOCK_IN_EXEC = 2 };
+
+/* The client may have been served by what came before, which is told by its shards. A transaction
+ * does not wait for that, as it may hold the very keys. */
+static bool unblock_visit(struct clients_part *part, struct session *s)
 {
-    UNUSED struct buf *any = out;
-    return client_filter_fits(walk, s) && session_wait_unblock(s, walk->argument);
+    bool with_error = part->walk->argument & UNBLOCK_WITH_ERROR;
+    if (!client_filter_fits(part->walk, s)) return false;
+    if (part->walk->argument & UNBLOCK_IN_EXEC) return session_wait_unblock(s, with_error, NULL);
+    if (!session_wait_unblock(s, with_error, clients_hold(part))) clients_release(part);
+    return false;
 }
 
 static void unblock_answer(const struct clients_walk *walk, struct reply *out)
@@ -302,13 +309,14 @@ static enum err cmd_client_unblock(struct session *s, struct request *rq, struct
         return OK;
     }
     if (rq->argc == 4 && bytes_equal_nocase(rq->argv[3], "error")) {
-        walk.argument = true;
+        walk.argument = UNBLOCK_WITH_ERROR;
     } else if (rq->argc == 4 && !bytes_equal_nocase(rq->argv[3], "timeout")) {
         reply_error(out, "ERR CLIENT UNBLOCK reason should be TIMEOUT or ERROR");
         return OK;
     }
     int64_t id;
     if (!text_to_i64(rq->argv[2], &id)) return ERR_NOT_INT;
+    if (s->exec) walk.argument |= UNBLOCK_IN_EXEC;
     walk.filter.has_id = true;
     walk.filter.id = id > 0 ? (uint64_t)id : 0;
     clients_ask(s, &walk);

@@ -38,12 +38,20 @@ static void part(struct session_wait *w)
     w->session = NULL;
 }
 
+static void tell_asker(struct session_wait *w, bool was_unblocked)
+{
+    struct session_wait_asker *asker = w->asker;
+    w->asker = NULL;
+    if (asker) asker->on_outcome(asker, was_unblocked);
+}
+
 void session_wait_answer(struct session_wait *w, const struct reply *out)
 {
     if (!w->session) return;
     struct netloop *nl = w->session->conn.netloop;
     part(w);
     session_answer(nl, w->from, out);
+    tell_asker(w, !w->was_served);
 }
 
 void session_wait_reply_error(struct reply *out)
@@ -51,10 +59,11 @@ void session_wait_reply_error(struct reply *out)
     reply_error(out, "UNBLOCKED client unblocked via CLIENT UNBLOCK");
 }
 
-bool session_wait_unblock(struct session *s, bool with_error)
+bool session_wait_unblock(struct session *s, bool with_error, struct session_wait_asker *asker)
 {
     struct session_wait *w = s->wait;
     if (!w || w->is_ending) return false;
+    w->asker = asker;
     end(w, with_error ? SESSION_WAIT_ERROR : SESSION_WAIT_TIMEOUT);
     return true;
 }
@@ -64,5 +73,6 @@ void session_wait_close(struct session *s)
     struct session_wait *w = s->wait;
     if (!w) return;
     part(w);
+    tell_asker(w, false);
     end(w, SESSION_WAIT_CLOSED);
 }

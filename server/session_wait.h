@@ -16,6 +16,12 @@ enum session_wait_end {
     SESSION_WAIT_CLOSED,  /* nobody waits any more: there must be no answer */
 };
 
+/* Somebody who wants to know what has become of CLIENT UNBLOCK: whether it has ended the waiting,
+ * or the client was served by what came before. */
+struct session_wait_asker {
+    void (*on_outcome)(struct session_wait_asker *a, bool was_unblocked);
+};
+
 struct session_wait {
     struct net_timer timer;
     struct session *session; /* NULL: its connection has closed */
@@ -23,6 +29,8 @@ struct session_wait {
     /* At most once before the answer, and once more when the connection closes. */
     void (*on_end)(struct session_wait *w, enum session_wait_end why);
     bool is_ending;
+    bool was_served;                  /* of a wait that is answered: not because of its end */
+    struct session_wait_asker *asker; /* NULL: nobody */
 };
 
 /* In a dispatch or a handler: the reply comes later. `timeout_ms` 0: no limit. */
@@ -32,7 +40,8 @@ void session_wait_answer(struct session_wait *w, const struct reply *out);
 /* What CLIENT UNBLOCK … ERROR makes of it. */
 void session_wait_reply_error(struct reply *out);
 
-/* CLIENT UNBLOCK. False if the session does not wait, or its end is under way. */
-bool session_wait_unblock(struct session *s, bool with_error);
+/* CLIENT UNBLOCK. False if the session does not wait, or its end is under way. Else the asker, who
+ * may be NULL, hears of the outcome, maybe at once. */
+bool session_wait_unblock(struct session *s, bool with_error, struct session_wait_asker *asker);
 /* The connection closes. */
 void session_wait_close(struct session *s);
