@@ -133,6 +133,30 @@ class Blocking(ServerCase):
             self.assertEqual(w.reply(), bulk(key, b"e%d" % i))
         self.assert_silent(waiters[4])
 
+    def test_who_has_been_served_is_not_unblocked(self):
+        """Push and CLIENT UNBLOCK go out together; the answer tells what has become of the client."""
+        pusher, waiter = self.raw(), self.waiter()
+        for i in range(60):
+            keys = [self.key() for _ in range(1 + i % 3)]
+            self.waits(waiter, "BLPOP", *keys, "0")
+            unblock = bulk(b"CLIENT", b"UNBLOCK", b"%d" % waiter.ident)
+            push = bulk(b"RPUSH", keys[-1], b"v")
+            if i % 2:
+                pusher.send(push + unblock)
+                pusher.reply()
+                answer = pusher.reply()
+            else:
+                other = self.raw()
+                other.send(push)
+                pusher.send(unblock)
+                answer = pusher.reply()
+                other.close()
+            reply = waiter.reply()
+            self.assertEqual((answer, reply), (b":0\r\n", bulk(keys[-1], b"v")) if answer == b":0\r\n" else (b":1\r\n", b"*-1\r\n"))
+            if i % 2:
+                self.assertEqual(answer, b":0\r\n")
+        self.assertEqual(pusher.command("CLIENT", "UNBLOCK", str(waiter.ident)), b":0\r\n")
+
     def test_what_was_pushed_first_is_what_a_waiter_gets(self):
         """On whatever shards the keys live, and although the second one comes first among its arguments."""
         pusher, waiter = self.raw(), self.waiter()

@@ -12,6 +12,7 @@ from case import SLOW, ServerCase, eventually
 
 SECONDS = float(os.environ.get("SHOAL_TRANSFER_SECONDS", "10"))
 ACCOUNTS = 1000
+PAY = "redis.call('DECRBY', KEYS[1], ARGV[1]) return redis.call('INCRBY', KEYS[2], ARGV[1])"
 START = 100
 
 
@@ -110,7 +111,7 @@ class Transactions(ServerCase):
         self.assertEqual(client.flushall(), True)
 
     def test_money_is_neither_lost_nor_made(self):
-        """Writers move money between accounts in four ways, readers add it all up in two; every sum is right."""
+        """Sixteen writers move money between accounts in six ways, readers add it all up in two; every sum is right."""
         accounts = [f"account:{i}" for i in range(ACCOUNTS)]
         client = self.client()
         client.mset({a: START for a in accounts})
@@ -158,9 +159,17 @@ class Transactions(ServerCase):
             c.lmove(f"purse:{a}", f"purse:{b}")
             count("transfers")
 
+        def by_script(c, rng):
+            c.eval(PAY, 2, *rng.sample(accounts, 2), rng.randrange(10))
+            count("transfers")
+
+        def by_script_without_keys(c, rng):
+            c.eval("local KEYS = ARGV " + PAY.replace("ARGV[1]", "ARGV[3]"), 0, *rng.sample(accounts, 2), rng.randrange(10))
+            count("transfers")
+
         def write(number):
             c, rng = redis.Redis(port=self.server.port), random.Random(number)
-            ways = [by_watch, by_block, by_block_across, by_move]
+            ways = [by_watch, by_block, by_block_across, by_move, by_script, by_script_without_keys]
             while time.monotonic() < deadline:
                 rng.choice(ways)(c, rng)
             c.close()
@@ -182,7 +191,7 @@ class Transactions(ServerCase):
                 assert sum(map(int, values)) == ACCOUNTS * START, "money got lost"
                 count("sums")
             c.close()
-        run_all([lambda n=n: write(n) for n in range(8)] + [lambda n=n: read(n) for n in range(4)])
+        run_all([lambda n=n: write(n) for n in range(16)] + [lambda n=n: read(n) for n in range(4)])
         self.assertTrue(counts["transfers"] > 100 / SLOW and counts["sums"] > 10, counts)
         print(counts, end=" ", flush=True)
 

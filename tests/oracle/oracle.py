@@ -99,7 +99,8 @@ SCRIPTS = [
     # Sometimes: it starts again before it has written anything.
     (b"local v = redis.call('GET', KEYS[1]) if v and #v % 5 == 0 then redis.call('APPEND', ARGV[1], 'x') end "
      b"return redis.call('SET', KEYS[1], ARGV[2], 'GET')", 1, 2),
-    (b"local r = redis.pcall('INCR', KEYS[1]) if type(r) == 'table' then return redis.call('DEL', KEYS[1]) end return r", 1, 0),
+    (b"local r = redis.pcall('INCR', KEYS[1]) "
+     b"if type(r) == 'table' then return redis.call('DEL', KEYS[1]) end return r", 1, 0),
 ]
 READING = {3, 7}
 REFUSED = b"-ERR The script needs keys that it does not declare, and commands that follow"  # and nothing has been done
@@ -612,8 +613,7 @@ def replay(port, order, clients):
 
 
 def check_complete(order, clients):
-    """Every command that a shard ran is in the record (the last place of a script that started again), each client's
-    in its order. A transaction that needs no shard may be left out;
+    """Every command that a shard ran is in the record (the last place of a script that started again), each client's in its order. A transaction that needs no shard may be left out;
     so may a WATCH of what is watched already."""
     seen = {c: [] for c in clients}
     for client, number in order:
@@ -678,8 +678,8 @@ def run(arguments, mix, seed):
     blocks = sum(c.sent[n][0] == b"EXEC" for c, n in order)
     refused = sum(reply == b"*-1\r\n" for c in clients for command, reply in zip(c.sent, c.replies) if command[0] == b"EXEC")
     scripts = sum(c.sent[n][0].startswith(b"EVAL") for c, n in order)
-    print(f"oracle [{arguments}] {mix} seed {seed}: {len(order)} commands of {len(clients)} clients replayed, {blocks} transactions among them "
-          f"({refused} refused by a watch), {scripts} scripts ({restarts} started again), {len(differences)} differences")
+    print(f"oracle [{arguments}] {mix} seed {seed}: {len(order)} commands of {len(clients)} clients replayed, {blocks} transactions "
+          f"({refused} refused by a watch) and {scripts} scripts ({restarts} started again) among them, {len(differences)} differences")
     if differences and options.history:
         show_history(order, differences)
     for d in differences[:5]:
