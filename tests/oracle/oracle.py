@@ -613,8 +613,8 @@ def replay(port, order, clients):
 
 
 def check_complete(order, clients):
-    """Every command that a shard ran is in the record (the last place of a script that started again), each client's in its order. A transaction that needs no shard may be left out;
-    so may a WATCH of what is watched already."""
+    """Every command that a shard ran is in the record (the last place of a script that started again), each client's in its order. A
+    transaction that needs no shard may be left out; so may a WATCH of what is watched already."""
     seen = {c: [] for c in clients}
     for client, number in order:
         seen[client].append(number)
