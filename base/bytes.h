@@ -74,7 +74,7 @@ MUST_USE char *buf_try_reserve(struct buf *b, size_t extra);
 char *buf_reserve(struct buf *b, size_t extra);
 void buf_append(struct buf *b, const void *data, size_t size);
 void buf_append_text(struct buf *b, const char *text);
-void buf_printf(struct buf *b, const char *format, ...) PRINTF_LIKE(2, 3);
+void buf_printf(struct buf *b, const char *format, ...) PRINTF_LIKE(2, 3) NOT_NULL(2);
 /* Frees the storage; the buffer is empty and usable again. */
 void buf_clear(struct buf *b);
 

@@ -15,6 +15,7 @@
 
 #define MUST_USE __attribute__((warn_unused_result))
 #define PRINTF_LIKE(format_at, first_at) __attribute__((format(printf, format_at, first_at)))
+#define NOT_NULL(argument) __attribute__((nonnull(argument)))
 #define NORETURN __attribute__((noreturn))
 #define UNUSED __attribute__((unused))
 #define ALWAYS_INLINE inline __attribute__((always_inline))
@@ -34,7 +35,10 @@
         if (unlikely(!(condition))) check_failed(#condition, __FILE__, __LINE__);                  \
     } while (0)
 
-/* The same for checks that cost more than a few ns; only in debug and sanitizer builds. */
+/* Here nobody comes; `text` says why not. */
+#define CHECK_NEVER(text) check_failed("never: " text, __FILE__, __LINE__)
+
+/* As CHECK, for what costs more than a few ns; only in debug and sanitizer builds. */
 #ifdef SHOAL_DCHECK
 #define DCHECK(condition) CHECK(condition)
 #else

@@ -175,7 +175,7 @@ bool netloop_take_events(struct netloop *nl)
             conn_is_gone(nl, c);
             break;
         case ENV_ACCEPT:
-            CHECK(!"a net thread does not listen");
+            CHECK_NEVER("a net thread does not listen");
             break;
         }
     }

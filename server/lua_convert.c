@@ -366,7 +366,7 @@ static void push_value(struct reply_reader *r)
         skip_attribute(r);
         return;
     }
-    CHECK(!"a reply has a type");
+    CHECK_NEVER("a reply has a type");
 }
 
 void lua_push_reply(lua_State *L, struct bytes reply)

@@ -343,5 +343,5 @@ void merge_parts(const struct merge_input *in, struct reply *out)
     case MERGE_CURSOR:
         break;
     }
-    CHECK(!"a split command has a rule");
+    CHECK_NEVER("a split command has a rule");
 }

@@ -720,7 +720,7 @@ static uint64_t read_item(struct worker *w, uint16_t shard_id, const struct feed
         tracking_tell_flush(w, head);
         return 1;
     }
-    CHECK(!"an item of a feed has a kind");
+    CHECK_NEVER("an item of a feed has a kind");
     return 0;
 }
 

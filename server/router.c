@@ -234,7 +234,7 @@ const struct route *router_find_row(const struct router *r, const char *name)
 {
     for (uint32_t i = 0; i < r->top_count; i++)
         if (strcmp(r->routes[i].command->name, name) == 0) return &r->routes[i];
-    CHECK(!"the row is in a table");
+    CHECK_NEVER("the row is in a table");
     return NULL;
 }
 

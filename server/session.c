@@ -468,7 +468,7 @@ static bool dispatch_by_plan(struct session *s, const struct route *route)
             session_reject(s, route, ERR_ALLOC);
         return true;
     }
-    CHECK(!"a row has a plan");
+    CHECK_NEVER("a row has a plan");
     return true;
 }
 

@@ -465,7 +465,7 @@ static void wait_for_events(struct worker *w, bool is_busy, uint64_t max_sleep_n
 static void drop_events(struct worker *w)
 {
     struct env_event event;
-    while (env_next(w->thread.loop, &event)) CHECK(!"a shard thread has no sockets");
+    while (env_next(w->thread.loop, &event)) CHECK_NEVER("a shard thread has no sockets");
 }
 
 bool worker_step(struct worker *w, uint64_t max_sleep_ns)

@@ -32,13 +32,13 @@ static void read_back(const struct config *c, const struct buf *text)
     config_defaults(&again, c->mem);
     if (config_read_text(&again, buf_view(text), "rewritten", &why) != OK) {
         fprintf(stderr, "%.*s\n%.*s\n", (int)why.size, why.data, (int)text->size, text->data);
-        CHECK(!"the rewritten file is refused");
+        CHECK_NEVER("the rewritten file is refused");
     }
     struct buf found = text_of(&again, BYTES_LITERAL(""));
     if (!same(&found, &expected)) {
         fprintf(stderr, "expected:\n%.*s\nfound:\n%.*s\n", (int)expected.size, expected.data,
                 (int)found.size, found.data);
-        CHECK(!"the rewritten file means something else");
+        CHECK_NEVER("the rewritten file means something else");
     }
     CHECK(config_diff(c, &again) == 0);
     config_deinit(&again);

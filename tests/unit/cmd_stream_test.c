@@ -44,7 +44,7 @@ TestSuite(cmd_stream, .init = setup, .fini = teardown);
 
 static void fill(const char *key)
 {
-    char line[64], reply[16];
+    char line[64], reply[32];
     for (int i = 1; i <= 5; i++) {
         snprintf(line, sizeof line, "XADD %s %d-0 f %d", key, i, i);
         snprintf(reply, sizeof reply, "$3\r\n%d-0\r\n", i);

@@ -48,7 +48,11 @@ static void write_text(const char *text)
 
 static void settle(void)
 {
-    while (thread_run_calls(&threads[1]) | thread_run_calls(&threads[0])) continue;
+    unsigned ran;
+    do {
+        ran = thread_run_calls(&threads[1]);
+        ran += thread_run_calls(&threads[0]);
+    } while (ran > 0);
 }
 
 Test(feed, bytes_arrive_in_their_order_and_what_comes_meanwhile_follows)

@@ -110,8 +110,7 @@ Test(keyspace, a_value_of_the_same_class_is_overwritten_in_place)
 Test(keyspace, an_edited_string_is_raw_and_keeps_its_deadline)
 {
     static const char *const values[] = {"12", "abc",
-                                         "123456789012345678901234567890"
-                                         "123456789012345678901234567890"};
+                                         "1234567890123456789012345678901234567890123456789"};
     for (unsigned i = 0; i < ARRAY_LEN(values); i++) {
         set("a", values[i], sh->now_ms + 5000);
         size_t size = strlen(values[i]);

@@ -248,7 +248,7 @@ Test(set, every_member_is_chosen_sooner_or_later)
             struct bytes member = set_random(&s, random_next(&r), scratch);
             cr_assert(set_try_add(&mem, &config, &seen, member, &added));
         }
-        cr_assert_eq(set_size(&seen), sizes[round]);
+        cr_assert_eq(set_size(&seen), (uint64_t)sizes[round]);
         free_all(&s);
         free_all(&seen);
     }

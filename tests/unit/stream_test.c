@@ -263,7 +263,7 @@ static void model_compare(const struct stream *s, const struct model *m, uint64_
             stream_entry_next_pair(&e, &field, scratch[0], &value, scratch[1]);
             int64_t number;
             cr_assert(text_to_i64(value, &number));
-            cr_assert_eq(number, n);
+            cr_assert_eq((uint64_t)number, n);
         }
         cr_assert_not(stream_iterator_next(&it, &e));
     }
