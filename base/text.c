@@ -100,6 +100,7 @@ size_t text_from_u64(char *out, uint64_t value)
     uint64_t rest = value;
     size_t pairs = 0;
     for (; rest >= 100; rest /= 100) pairs++;
+    if (pairs >= U64_DIGITS_MAX / 2) __builtin_unreachable(); /* Callers' bounds are provable. */
     size_t size = put_short(out, rest) + 2 * pairs;
     for (char *p = out + size; pairs > 0; pairs--, value /= 100) {
         p -= 2;
