@@ -10,8 +10,14 @@ extern const struct command config_subcommands[]; /* cmd_config.c */
 extern const struct command debug_subcommands[];  /* cmd_debug.c */
 extern const struct command memory_subcommands[]; /* cmd_memory.c */
 
-/* [net] DEBUG with a subcommand that there is not, or too few arguments. */
+/* DEBUG with a subcommand that there is not, or too few arguments; asks nothing of the session. */
 enum err cmd_debug_unknown(struct session *s, struct request *rq, struct reply *out);
+
+/* [net] DEBUG ERROR, LOG and PROTOCOL, and [shard] POPULATE: cmd_debug_samples.c. */
+enum err cmd_debug_error(struct session *s, struct request *rq, struct reply *out);
+enum err cmd_debug_log(struct session *s, struct request *rq, struct reply *out);
+enum err cmd_debug_protocol(struct session *s, struct request *rq, struct reply *out);
+enum err cmd_debug_populate(struct shard *sh, struct request *rq, struct reply *out);
 
 /* [main] DEBUG RELOAD: cmd_save.c. */
 enum err cmd_debug_reload(struct server *srv, struct request *rq, struct reply *out);

@@ -1,5 +1,6 @@
-/* cmd_debug.c: DEBUG SLEEP, DIGEST, DIGEST-VALUE, OBJECT, SET-ACTIVE-EXPIRE, and the row of RELOAD.
- * Who may use it: enable-debug-command, checked before a handler runs. */
+/* cmd_debug.c: DEBUG SLEEP, DIGEST, DIGEST-VALUE, OBJECT, SET-ACTIVE-EXPIRE, and the rows of RELOAD
+ * and of cmd_debug_samples.c. Who may use it: enable-debug-command, checked before a handler runs.
+ */
 
 #include <stdlib.h>
 #include <time.h>
@@ -105,12 +106,24 @@ static enum err cmd_debug_help(struct session *s, struct request *rq, struct rep
         "    Output a hex signature representing the current DB content.",
         "DIGEST-VALUE <key> [<key> ...]",
         "    Output a hex signature of the values of all the specified keys.",
+        "ERROR <string>",
+        "    Return a Redis protocol error with <string> as message. Useful for clients",
+        "    unit tests to simulate Redis errors.",
         "FAULT <point> <count>",
         "    The fault point fails the count-th time from now, once; 0: not at all.",
         "LOADAOF",
         "    Flush the AOF buffers on disk and reload the AOF in memory.",
+        "LOG <message>",
+        "    Write <message> to the server log.",
         "OBJECT <key>",
         "    Show low level info about `key` and associated value.",
+        "POPULATE <count> [<prefix>] [<size>]",
+        "    Create <count> string keys named key:<num>. If <prefix> is specified then",
+        "    it is used instead of the 'key' prefix.",
+        "PROTOCOL <type>",
+        "    Reply with a test value of the specified type. <type> can be: string,",
+        "    integer, double, bignum, null, array, set, map, attrib, push, verbatim,",
+        "    true, false.",
         "RELOAD [option ...]",
         "    Save the RDB on disk and reload it back to memory. Valid <option> values:",
         "    * MERGE: conflicting keys will be loaded from RDB.",
@@ -159,6 +172,14 @@ const struct command debug_subcommands[] = {
      .since = "1.0.0", .group = "server", .complexity = "O(N): N records of the log", .summary = "Forgets all data, and loads it again from the append-only log."},
     {.name = "set-active-expire", .on_net = cmd_debug_set_active_expire, .arity = -2, .plan = PLAN_NET, .flags = DEBUG_FLAGS | CMD_BARRIER | CMD_DEFERS, .keys = KEYS_NONE,
      .since = "1.0.0", .group = "server", .complexity = "O(1)", .summary = "Switches the removal of expired keys in the background."},
+    {.name = "error", .on_net = cmd_debug_error, .arity = -2, .plan = PLAN_NET, .flags = DEBUG_FLAGS, .keys = KEYS_NONE,
+     .since = "1.0.0", .group = "server", .complexity = "O(1)", .summary = "Replies that error."},
+    {.name = "log", .on_net = cmd_debug_log, .arity = -2, .plan = PLAN_NET, .flags = DEBUG_FLAGS, .keys = KEYS_NONE,
+     .since = "1.0.0", .group = "server", .complexity = "O(1)", .summary = "Writes a line to the log."},
+    {.name = "populate", .on_shard = cmd_debug_populate, .arity = -2, .plan = PLAN_ALL_SHARDS, .merge = MERGE_OK, .flags = DEBUG_FLAGS, .keys = KEYS_NONE,
+     .since = "1.0.0", .group = "server", .complexity = "O(N): N keys", .summary = "Makes that many strings."},
+    {.name = "protocol", .on_net = cmd_debug_protocol, .arity = -2, .plan = PLAN_NET, .flags = DEBUG_FLAGS, .keys = KEYS_NONE,
+     .since = "1.0.0", .group = "server", .complexity = "O(1)", .summary = "Replies a sample of that type."},
     {.name = "help", .on_net = cmd_debug_help, .arity = -2, .plan = PLAN_NET, .flags = DEBUG_FLAGS, .keys = KEYS_NONE,
      .since = "1.0.0", .group = "server", .complexity = "O(1)", .summary = "Lists the subcommands."},
     {.name = NULL},

@@ -90,6 +90,10 @@ SCRIPTS = [
     (2, ["QUIT a b c", "PING"]),
     (2, ["SHUTDOWN ABORT", "SHUTDOWN BAD", "SHUTDOWN NOSAVE SAVE", "SHUTDOWN ABORT NOSAVE", "SHUTDOWN NOW NOW x", "PING"]),
     (2, ["DEBUG SLEEP 0", "DEBUG SLEEP", "DEBUG SET-ACTIVE-EXPIRE 1", "PING"]),
+    *((resp, [f"DEBUG PROTOCOL {kind}" for kind in "string integer double bignum null array set map attrib verbatim TRUE false junk".split()]) for resp in (2, 3)),
+    (2, ["DEBUG PROTOCOL", "DEBUG PROTOCOL push", "DEBUG ERROR FOO", "DEBUG ERROR", "DEBUG LOG word", "DEBUG POPULATE", "DEBUG POPULATE x",
+         "DEBUG POPULATE -1", "DEBUG POPULATE 3 populated 9", "GET populated:2", "OBJECT ENCODING populated:0", "DEBUG POPULATE 1 populated x",
+         "DEL populated:0 populated:1 populated:2"]),
     (2, ["SELECT 1", "SET a 1", "SWAPDB 0 1", "GET a", "SELECT 0", "GET a", "SWAPDB 0 99", "SWAPDB x 0", "SWAPDB 0 x", "FLUSHALL"]),
 ]
 # fmt: on
