@@ -97,6 +97,7 @@ void mem_read_totals(struct mem_totals *out)
         .resident = stat_read("stats.resident"),
         .retained = stat_read("stats.retained"),
         .mapped = stat_read("stats.mapped"),
+        .metadata = stat_read("stats.metadata"),
     };
 }
 
@@ -169,16 +170,20 @@ void mem_decay(void)
     CHECK(mallctl(name, NULL, NULL, NULL, 0) == 0);
 }
 
-void mem_read_usage(const struct mem *m, struct mem_usage *out)
+/* 0 of an arena that is younger than the statistics. */
+static uint64_t arena_stat_read(unsigned arena, const char *what)
 {
     char name[64];
-    size_t page = stat_read("arenas.page");
-    snprintf(name, sizeof name, "stats.arenas.%u.pactive", m->arena);
-    out->active = stat_read(name) * page;
-    snprintf(name, sizeof name, "stats.arenas.%u.small.allocated", m->arena);
-    out->allocated = stat_read(name);
-    snprintf(name, sizeof name, "stats.arenas.%u.large.allocated", m->arena);
-    out->allocated += stat_read(name);
+    size_t value, size = sizeof value;
+    snprintf(name, sizeof name, "stats.arenas.%u.%s", arena, what);
+    return mallctl(name, &value, &size, NULL, 0) == 0 ? value : 0;
+}
+
+void mem_read_usage(const struct mem *m, struct mem_usage *out)
+{
+    out->active = arena_stat_read(m->arena, "pactive") * stat_read("arenas.page");
+    out->allocated =
+        arena_stat_read(m->arena, "small.allocated") + arena_stat_read(m->arena, "large.allocated");
 }
 
 #else

@@ -79,6 +79,7 @@ void mem_read_usage(const struct mem *m, struct mem_usage *out);
 /* What the allocator knows of the whole process, all bytes. [main] */
 struct mem_totals {
     uint64_t allocated, active, resident, retained, mapped;
+    uint64_t metadata; /* the allocator's own tables, resident and not active */
 };
 void mem_read_totals(struct mem_totals *out);
 /* "jemalloc-5.3.0" or "libc". */

@@ -234,6 +234,8 @@ static void write_memory(struct info *in)
     config_value_print(in->config, config_find(BYTES_LITERAL("maxmemory-policy")), in->out);
     buf_append_text(in->out, "\r\n");
     write_allocator(in);
+    /* Ours: what fragmentation takes from maxmemory (maxmemory-fragmentation-percent). */
+    NUMBERS(in, {"mem_fragmentation_charge", counter_read(&in->srv->fragmentation_charge_bytes)});
     write_zeros(in, zeros);
     NUMBERS(in, {"mem_clients_normal", s->used_memory_clients}, {"mem_cluster_links", 0},
             {"mem_aof_buffer", s->log_buffer_bytes});

@@ -171,6 +171,7 @@ struct config {
     int32_t maxmemory_percent; /* of the container's limit, when it was given so; else 0 */
     enum config_policy maxmemory_policy;
     int32_t maxmemory_samples, maxmemory_eviction_tenacity;
+    int32_t maxmemory_fragmentation_percent; /* ours; 0: it never counts */
     int32_t lfu_log_factor, lfu_decay_time_min;
     bool activedefrag;
     uint64_t active_defrag_ignore_bytes, active_defrag_max_scan_fields;

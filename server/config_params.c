@@ -147,6 +147,7 @@ const struct config_param config_params[] = {
     WORD("maxmemory-policy", NULL, maxmemory_policy, 0, AREA(MEMORY), words_policy, "noeviction"),
     NUMBER("maxmemory-samples", NULL, maxmemory_samples, 0, AREA(MEMORY), 1, INT32_MAX, "5"),
     NUMBER("maxmemory-eviction-tenacity", NULL, maxmemory_eviction_tenacity, 0, AREA(MEMORY), 0, 100, "10"),
+    NUMBER("maxmemory-fragmentation-percent", NULL, maxmemory_fragmentation_percent, 0, AREA(MEMORY), 0, 1000, "10"),
     NUMBER("lfu-log-factor", NULL, lfu_log_factor, UNUSED_HERE, AREA(MEMORY), 0, INT32_MAX, "10"),
     NUMBER("lfu-decay-time", NULL, lfu_decay_time_min, UNUSED_HERE, AREA(MEMORY), 0, INT32_MAX, "1"),
     {"activedefrag", NULL, CONFIG_BOOL, 0, AREA(MEMORY) | AREA(SHARDS), FIELD(activedefrag), 0, 1, "no", NULL, &config_special_defrag},

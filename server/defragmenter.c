@@ -70,9 +70,12 @@ void defragmenter_update(struct server *srv, uint64_t now_ns)
     give_pages_back(srv);
     if (!c->activedefrag && counter_read(&srv->defrag.effort_percent) == 0) return;
     bool runs = c->activedefrag && is_worth_it(srv, c, each);
+    /* What is evicted for fragmentation's sake is worth all the CPU that it may have. */
+    bool is_charged = counter_read(&srv->fragmentation_charge_bytes) > 0;
     uint32_t most = 0;
     for (uint16_t i = 0; i < srv->mesh.shard_count; i++) {
         uint32_t effort = runs ? effort_for(c, percent_of(&each[i])) : 0;
+        if (effort && is_charged) effort = (uint32_t)c->active_defrag_cycle_max_percent;
         defrag_set_effort(&srv->shard_workers[i]->shard.defrag, effort);
         most = MAX(most, effort);
     }

@@ -5,7 +5,8 @@
  * Ten times a second, while activedefrag is on. Nothing is done until the waste of all shards is at
  * least active-defrag-ignore-bytes and active-defrag-threshold-lower percent of the blocks. Then
  * each shard over the lower threshold works, from active-defrag-cycle-min percent of its CPU at the
- * lower threshold to active-defrag-cycle-max at the upper one.
+ * lower threshold to active-defrag-cycle-max at the upper one, or at once when fragmentation counts
+ * as used memory (lending.h).
  *
  * Thread     [main]
  */

@@ -7,6 +7,11 @@
  * is left to lend, it calls back a little from the shards whose coldest keys are much colder than
  * those of the others: whoever is evicting then borrows it. So memory moves to where it is of use.
  *
+ * Pages that have a block but are not full count as well, once the shards' pages, with what the
+ * allocator needs for itself, are over their share by maxmemory-fragmentation-percent: then the
+ * budget shrinks until they are not, or until CHARGE_TIMES what is over has been taken from it.
+ * With noeviction nothing is gained by that, so they do not count.
+ *
  * Thread     [main]; server_is_full [any]
  */
 #pragma once

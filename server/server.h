@@ -58,6 +58,7 @@ struct server_samples {
     uint32_t cgroup_turn;
     bool cgroup_is_near; /* the log has said so */
     struct counter allocator_allocated_bytes, allocator_active_bytes, allocator_resident_bytes;
+    struct counter allocator_metadata_bytes;
     struct counter main_user_us, main_sys_us; /* CPU of the main thread */
     uint64_t last_ns, last_ops, last_in, last_out;
     double ops_average, in_average, out_average;
@@ -87,7 +88,8 @@ struct server {
     char executable[PATH_MAX];
     struct cpu_budget cpus;
     uint32_t database_count;
-    struct budget budget; /* of maxmemory; shards borrow from it */
+    struct budget budget;                      /* of maxmemory; shards borrow from it */
+    struct counter fragmentation_charge_bytes; /* what fragmentation takes from it: lending.h */
     struct scripts scripts;
     bool is_recording;
 

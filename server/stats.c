@@ -253,6 +253,7 @@ void stats_sample(struct server *srv, double seconds)
     counter_set(&s->allocator_allocated_bytes, totals.allocated);
     counter_set(&s->allocator_active_bytes, totals.active);
     counter_set(&s->allocator_resident_bytes, totals.resident);
+    counter_set(&s->allocator_metadata_bytes, totals.metadata);
     sample_cgroup(s);
     struct rusage usage;
     if (getrusage(RUSAGE_THREAD, &usage) == 0) {
