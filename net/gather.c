@@ -2,21 +2,48 @@
 
 #include "net/netloop.h"
 
-static void part_flatten(const struct gather_part *part, struct buf *out)
+static const struct chunk *first_chunk(const struct gather_part *part)
 {
-    const struct chunk *chunk = part->parcel ? part->parcel->out.first : part->chain;
-    uint64_t from = part->start, to = part->end;
+    return part->parcel ? part->parcel->out.first : part->chain;
+}
+
+/* Copies [from, to) of the part's chunks. */
+static void chunks_copy(const struct gather_part *part, uint64_t from, uint64_t to, char *out)
+{
+    const struct chunk *chunk = first_chunk(part);
     uint64_t base = 0;
     for (; chunk && base < to; base += chunk->size, chunk = chunk->next) {
         uint64_t first = MAX(from, base), last = MIN(to, base + chunk->size);
-        if (first < last) buf_append(out, chunk->data + (first - base), last - first);
+        if (first >= last) continue;
+        memcpy(out, chunk->data + (first - base), last - first);
+        out += last - first;
     }
+}
+
+bool gather_part_try_append(const struct gather *g, uint32_t index, struct buf *out)
+{
+    const struct gather_part *part = &g->parts[index];
+    uint64_t size = part->end - part->start;
+    if (size == 0) return true;
+    char *at = buf_try_reserve(out, size);
+    if (!at) return false;
+    chunks_copy(part, part->start, part->end, at);
+    out->size += size;
+    return true;
+}
+
+size_t gather_part_head(const struct gather *g, uint32_t index, char *out, size_t size)
+{
+    const struct gather_part *part = &g->parts[index];
+    uint64_t end = MIN(part->end, part->start + size);
+    chunks_copy(part, part->start, end, out);
+    return (size_t)(end - part->start);
 }
 
 char gather_part_kind(const struct gather *g, uint32_t index)
 {
     const struct gather_part *part = &g->parts[index];
-    const struct chunk *chunk = part->parcel ? part->parcel->out.first : part->chain;
+    const struct chunk *chunk = first_chunk(part);
     uint64_t at = part->start;
     while (chunk && at >= chunk->size) {
         at -= chunk->size;
@@ -28,11 +55,12 @@ char gather_part_kind(const struct gather *g, uint32_t index)
 struct bytes gather_part_bytes(struct gather *g, uint32_t index, struct buf *scratch)
 {
     const struct gather_part *part = &g->parts[index];
-    const struct chunk *only = part->parcel ? part->parcel->out.first : part->chain;
+    const struct chunk *only = first_chunk(part);
     if (only && part->end <= only->size)
         return bytes_make(only->data + part->start, part->end - part->start);
     scratch->size = 0;
-    part_flatten(part, scratch);
+    chunks_copy(part, part->start, part->end, buf_reserve(scratch, part->end - part->start));
+    scratch->size = part->end - part->start;
     return buf_view(scratch);
 }
 

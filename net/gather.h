@@ -30,5 +30,9 @@ struct gather {
 char gather_part_kind(const struct gather *g, uint32_t part);
 /* The bytes of a part: a view into the part if it is contiguous, else copied to `scratch`. */
 struct bytes gather_part_bytes(struct gather *g, uint32_t part, struct buf *scratch);
+/* Appends the bytes of a part. False, changing nothing: no memory. */
+MUST_USE bool gather_part_try_append(const struct gather *g, uint32_t part, struct buf *out);
+/* Copies its first bytes, at most `size`; returns how many. */
+size_t gather_part_head(const struct gather *g, uint32_t part, char *out, size_t size);
 /* Lets go of all parts. */
 void gather_release_parts(struct gather *g);

@@ -8,6 +8,9 @@
 #include "server/worker.h"
 #include "shard/cmd/sort_args.h"
 
+/* Of a command's reply: so much is made sure of before the block runs. */
+#define REPLY_BYTES_USUAL 64
+
 /* Consecutive commands that run together under a holding, or one of the net thread. */
 struct exec_stage {
     struct held_stage held;
@@ -31,7 +34,8 @@ struct exec {
     uint8_t resp, first_resp; /* now, and of the reply itself */
     bool is_attached;         /* the connection waits until the end */
     bool is_awaiting;         /* a command of the net thread has deferred its answer */
-    struct stuck stuck;       /* the answer is there: goes on with the next step */
+    bool has_lost_reply; /* for want of memory: it is done, but nobody can say what it replied */
+    struct stuck stuck;  /* the answer is there: goes on with the next step */
     struct buf replies;
     struct net_reply *net_replies; /* one turn: by command; NULL: there are none */
     struct batch batch;            /* one turn */
@@ -138,18 +142,35 @@ static void write_null(struct exec *x, struct reply *out)
 }
 
 /* The reply leaves, and everything ends. */
+/* Room for replies of the usual size, so that they are not lost after the block has run. */
+static bool reserve_replies(struct exec *x)
+{
+    return buf_try_reserve(&x->replies, x->tx.count * (size_t)REPLY_BYTES_USUAL) != NULL;
+}
+
+static bool reply_fits(const struct exec *x, struct reply *out)
+{
+    uint64_t size = REPLY_BYTES_USUAL + x->replies.size;
+    for (uint32_t i = 0; i < x->batch.gather.part_count; i++)
+        size += x->batch.gather.parts[i].end - x->batch.gather.parts[i].start;
+    return size <= REPLY_CHUNK_BYTES || reply_try_reserve(out, size);
+}
+
 static void exec_finish(struct exec *x, void (*write)(struct exec *x, struct reply *out))
 {
     struct netloop *nl = &x->worker->net;
     struct session *s = exec_session(x);
     struct reply out = netloop_reply(nl, x->first_resp);
-    write(x, &out);
+    x->has_lost_reply = x->has_lost_reply || !reply_fits(x, &out);
+    if (!x->has_lost_reply) write(x, &out);
     if (s) {
-        conn_fill_slot(&s->conn, x->slot, &out);
+        if (!x->has_lost_reply) conn_fill_slot(&s->conn, x->slot, &out);
         if (s->exec == x) s->exec = NULL;
         if (x->is_attached) s->is_waiting = false;
     }
     netloop_reply_drop(nl, &out);
+    /* It is done, so an error would be wrong. */
+    if (s && x->has_lost_reply) conn_close(&s->conn);
     x->worker->should_resume = true;
     nl->errands--;
     struct tx tx = x->tx;
@@ -161,7 +182,10 @@ static void exec_finish(struct exec *x, void (*write)(struct exec *x, struct rep
 
 static void take_chain(struct exec *x, const struct chunk *chain)
 {
-    for (; chain; chain = chain->next) buf_append(&x->replies, chain->data, chain->size);
+    for (; chain && !x->has_lost_reply; chain = chain->next) {
+        x->has_lost_reply = buf_try_reserve(&x->replies, chain->size) == NULL;
+        if (!x->has_lost_reply) buf_append(&x->replies, chain->data, chain->size);
+    }
 }
 
 static void take_reply(struct exec *x, const struct reply *r)
@@ -255,6 +279,7 @@ static bool batch_make(struct exec *x, bool has_net)
                         .on_complete = batch_done};
     if (!batch_plan(b)) return false;
     if (!has_net) return true;
+    if (!reserve_replies(x)) return false;
     x->net_replies = mem_try_alloc(x->mem, x->tx.count * sizeof *x->net_replies);
     return x->net_replies != NULL;
 }
@@ -401,6 +426,10 @@ static bool stages_plan(struct exec *x)
 
 static void write_stages(struct exec *x, struct reply *out)
 {
+    if (x->has_keys && x->held.has_failed) {
+        reply_err(out, ERR_ALLOC);
+        return;
+    }
     if (x->has_keys && x->held.is_dirty) {
         reply_null_array(out);
         return;
@@ -411,7 +440,8 @@ static void write_stages(struct exec *x, struct reply *out)
 
 static bool is_complete(const struct exec *x)
 {
-    bool is_done = x->next_stage == x->stage_count || (x->has_keys && x->held.is_dirty);
+    bool is_done = x->next_stage == x->stage_count ||
+                   (x->has_keys && (x->held.is_dirty || x->held.has_failed));
     return is_done && !x->is_awaiting && (x->is_ended || !x->has_keys);
 }
 
@@ -476,7 +506,7 @@ static void stages_go_on(struct exec *x)
 static void on_held(struct held *h)
 {
     struct exec *x = container_of(h, struct exec, held);
-    if (h->is_dirty)
+    if (h->is_dirty || h->has_failed)
         end_holding(x);
     else
         stages_go_on(x);
@@ -484,7 +514,7 @@ static void on_held(struct held *h)
 
 static enum err run_under_holding(struct exec *x, struct session *s, const struct needs *n)
 {
-    if (!holding_plan(x) || !stages_plan(x)) {
+    if (!reserve_replies(x) || !holding_plan(x) || !stages_plan(x)) {
         exec_free(x);
         return ERR_ALLOC;
     }

@@ -97,19 +97,30 @@ static void send(struct held *h, uint16_t part, const struct turn_request *r)
 }
 
 /* "*n\r\n$8\r\n<token>\r\n:<dirty>\r\n…" */
-static void report_read(struct held *h, struct held_participant *p, struct bytes report)
+static bool report_read(struct held *h, uint16_t part)
 {
-    const size_t token_header = sizeof("$8\r\n") - 1;
-    const char *token = (const char *)memchr(report.data, '\n', report.size) + 1 + token_header;
+    char head[64] = "";
+    struct held_participant *p = &h->participants[part];
+    size_t size = gather_part_head(&h->gather, part, head, sizeof head);
+    const char *line_end = head[0] == '*' ? memchr(head, '\n', size) : NULL;
+    if (!line_end) return false; /* no memory there */
+    const char *token = line_end + sizeof "$8\r\n";
     memcpy(&p->token, token, sizeof p->token);
     h->is_dirty |= token[sizeof p->token + 3] == '1';
+    return true;
 }
 
 static void is_held(struct gather *g)
 {
     struct held *h = container_of(g, struct held, gather);
-    for (uint16_t i = 0; i < h->participant_count; i++)
-        report_read(h, &h->participants[i], gather_part_bytes(g, i, &g->netloop->flatten));
+    uint16_t count = h->participant_count;
+    h->participant_count = 0;
+    for (uint16_t i = 0; i < count; i++) {
+        if (report_read(h, i))
+            h->participants[h->participant_count++] = h->participants[i];
+        else
+            h->has_failed = true;
+    }
     gather_release_parts(g);
     h->on_held(h);
 }
@@ -179,7 +190,10 @@ void held_end(struct held *h)
 {
     h->gather.on_complete = is_ended;
     h->gather.waiting = h->participant_count;
-    unlocks_send(h);
+    if (h->participant_count)
+        unlocks_send(h);
+    else
+        is_ended(&h->gather); /* all have failed */
 }
 
 /* ---- stages ---- */

@@ -13,6 +13,7 @@
  * Ownership  Holding and stages are embedded in what their user owns; it lives until on_ended, and
  *            on_done of every stage.
  * Errors     held_plan and stage_plan are false when there is no memory; nothing has happened then.
+ *            has_failed says so of a shard.
  * Order      held_end may follow the last stage before it is done, once it is sent: locks end on
  *            each shard behind what was sent there.
  */
@@ -31,6 +32,7 @@ struct held {
     uint16_t command_id; /* that time is counted for */
     bool is_dirty;       /* a watched key had changed; from on_held on */
     bool writes;         /* its end commits what was changed; to be set before held_end */
+    bool has_failed;     /* a shard had no memory for its locks: only held_end may follow */
     void (*on_held)(struct held *h);
     void (*on_ended)(struct held *h);
     /* ---- private ---- */

@@ -1,5 +1,7 @@
 #include "server/locked.h"
 
+#include <stdio.h>
+
 #include "base/text.h"
 #include "server/batch.h"
 #include "server/coord.h"
@@ -11,6 +13,13 @@
 #include "shard/cmd/sort_args.h"
 #include "shard/cmd/stream_read.h"
 
+/* Besides those of keys and participants. */
+#define EFFECTS_BESIDES 8
+/* Room for an error in place of the reply. */
+#define ERROR_BYTES_MAX 256
+/* Between two attempts of what waits for memory. */
+#define RETRY_MS 100
+
 static void round_send(struct locked *op);
 static void round_resume(struct stuck *stuck);
 
@@ -20,7 +29,7 @@ void locked_free(struct locked *op)
 {
     struct mem *mem = op->mem;
     gather_release_parts(&op->gather);
-    mem_free(mem, op->gather.parts, op->gather.part_count * sizeof *op->gather.parts);
+    mem_free(mem, op->gather.parts, op->effect_capacity * sizeof *op->gather.parts);
     if (op->input) payload_unref(op->input);
     mem_free(mem, op->keys, op->key_capacity * sizeof *op->keys);
     mem_free(mem, op->participants, op->participant_capacity * sizeof *op->participants);
@@ -42,26 +51,48 @@ void locked_free(struct locked *op)
 void parts_set(struct locked *op, uint32_t count, void (*on_complete)(struct gather *))
 {
     struct gather *g = &op->gather;
+    CHECK(count <= op->effect_capacity);
     gather_release_parts(g);
-    mem_free(op->mem, g->parts, g->part_count * sizeof *g->parts);
-    g->parts = count ? mem_alloc_zeroed(op->mem, count * sizeof *g->parts) : NULL;
+    if (count) memset(g->parts, 0, count * sizeof *g->parts);
     g->part_count = g->waiting = count;
     g->on_complete = on_complete;
 }
 
+/* A round has at most two effects for each key and each participant, besides the command. */
+bool locked_reserve(struct locked *op)
+{
+    uint64_t needed = EFFECTS_BESIDES + 2ULL * op->key_count + 2ULL * op->participant_count;
+    struct gather *g = &op->gather;
+    if (needed > UINT32_MAX || !buf_try_reserve(&op->reply, ERROR_BYTES_MAX)) return false;
+    if (needed <= op->effect_capacity) return true;
+    struct effect *effects = mem_try_alloc(op->mem, needed * sizeof *effects);
+    struct gather_part *parts = mem_try_alloc(op->mem, needed * sizeof *parts);
+    if (!effects || !parts) {
+        mem_free(op->mem, effects, needed * sizeof *effects);
+        mem_free(op->mem, parts, needed * sizeof *parts);
+        return false;
+    }
+    if (op->effect_count) memcpy(effects, op->effects, op->effect_count * sizeof *effects);
+    if (g->part_count) memcpy(parts, g->parts, g->part_count * sizeof *parts);
+    mem_free(op->mem, op->effects, op->effect_capacity * sizeof *effects);
+    mem_free(op->mem, g->parts, op->effect_capacity * sizeof *parts);
+    op->effects = effects;
+    g->parts = parts;
+    op->effect_capacity = (uint32_t)needed;
+    return true;
+}
+
 struct effect *effect_add(struct locked *op, uint16_t shard, const struct command *command)
 {
-    if (op->effect_count == op->effect_capacity) {
-        uint32_t grown = op->effect_capacity ? 2 * op->effect_capacity : 8;
-        op->effects =
-            mem_try_realloc(op->mem, op->effects, op->effect_capacity * sizeof *op->effects,
-                            grown * sizeof *op->effects);
-        CHECK(op->effects);
-        op->effect_capacity = grown;
-    }
+    CHECK(op->effect_count < op->effect_capacity);
     struct effect *e = &op->effects[op->effect_count++];
     *e = (struct effect){.shard = shard, .db = op->db, .resp = 2, .command = command};
     return e;
+}
+
+void effects_restart(struct locked *op)
+{
+    op->round_start = op->effect_count = 0;
 }
 
 const struct command *internal_row(enum internal_command row)
@@ -145,6 +176,38 @@ static void round_resume(struct stuck *stuck)
     round_send(container_of(stuck, struct locked, stuck));
 }
 
+/* ---- what waits for memory ---- */
+
+static void step_again(struct netloop *nl, struct net_timer *t)
+{
+    UNUSED const struct netloop *any = nl;
+    struct locked *op = container_of(t, struct locked, retry);
+    op->gather.on_complete(&op->gather);
+}
+
+/* The step starts again soon, with the same parts. */
+static void wait_for_memory(struct locked *op, void (*step)(struct gather *))
+{
+    struct wheel *wheel = &op->gather.netloop->wheel;
+    op->gather.on_complete = step;
+    op->retry.on_fire = step_again;
+    wheel_arm(wheel, &op->retry.timer, wheel->now_ms + RETRY_MS);
+}
+
+static bool part_try_copy(struct locked *op, uint32_t effect, struct buf *out)
+{
+    return gather_part_try_append(&op->gather, effect - op->round_start, out);
+}
+
+/* The reply of the command. False: the step will start again. */
+static bool result_take(struct locked *op, void (*step)(struct gather *))
+{
+    op->reply.size = 0;
+    if (part_try_copy(op, op->command_effect, &op->reply)) return true;
+    wait_for_memory(op, step);
+    return false;
+}
+
 /* ---- values as bytes ---- */
 
 static bool report_is_null(struct bytes report)
@@ -169,17 +232,30 @@ static void value_report_read(struct bytes report, struct bytes *deadline, struc
     *frozen = bytes_make(end + 2, (size_t)size);
 }
 
+/* A key of the operation that lives on the host and so is locked there. */
+static struct bytes host_key(const struct locked *op)
+{
+    uint32_t i = 0;
+    while (op->keys[i].shard != op->host) i++;
+    return op->argv[op->keys[i].argv_index];
+}
+
 static void effect_thaw(struct locked *op, uint16_t shard, const struct locked_key *k,
                         struct bytes report)
 {
     struct effect *e = effect_add(op, shard, internal_row(INTERNAL_THAW));
+    bool is_home = shard == k->shard;
     e->db = k->db;
     e->hash = k->hash;
-    e->argc = shard == k->shard ? 4 : 5;
     e->inline_argv[0] = BYTES_LITERAL("thaw");
     e->inline_argv[1] = op->argv[k->argv_index];
     value_report_read(report, &e->inline_argv[2], &e->inline_argv[3]);
-    e->inline_argv[4] = BYTES_LITERAL("g");
+    e->inline_argv[4] = is_home ? BYTES_LITERAL("u") : BYTES_LITERAL("g");
+    e->argc = 4;
+    if (is_home && !op->is_held) e->argc = 5;
+    if (is_home) return;
+    e->inline_argv[5] = host_key(op);
+    e->argc = 6;
 }
 
 static void effect_depart(struct locked *op, uint16_t shard, const struct locked_key *k)
@@ -190,8 +266,8 @@ static void effect_depart(struct locked *op, uint16_t shard, const struct locked
     e->argc = 3;
     e->inline_argv[0] = BYTES_LITERAL("depart");
     e->inline_argv[1] = op->argv[k->argv_index];
-    e->inline_argv[2] =
-        k->is_written && shard != k->shard ? BYTES_LITERAL("d") : BYTES_LITERAL("-");
+    e->inline_argv[2] = k->is_written && shard != k->shard && !op->is_refused ? BYTES_LITERAL("d")
+                                                                              : BYTES_LITERAL("-");
 }
 
 void effects_unlock(struct locked *op)
@@ -199,6 +275,7 @@ void effects_unlock(struct locked *op)
     if (op->is_held) return;
     for (uint16_t i = 0; i < op->participant_count; i++) {
         struct participant *p = &op->participants[i];
+        if (p->token == 0) continue;
         struct effect *e = effect_add(op, p->shard, internal_row(INTERNAL_UNLOCK));
         e->argc = 2;
         e->inline_argv[0] = BYTES_LITERAL("unlock");
@@ -213,13 +290,15 @@ bool is_guest(const struct locked *op, const struct locked_key *k)
 
 /* ---- keyspace events of guests ---- */
 
-/* What has happened to the guests is fetched behind the command, if anybody may want to know. */
+/* What has happened to the guests is fetched behind the command, if anybody may want to know.
+ * Without memory for that the events are lost. */
 static void effect_events(struct locked *op)
 {
     op->events_effect = 0;
     if (op->worker->config->notify_keyspace_events == 0) return;
     op->events_argv_count = 1 + 2 * op->key_count;
-    op->events_argv = mem_alloc(op->mem, op->events_argv_count * sizeof *op->events_argv);
+    op->events_argv = mem_try_alloc(op->mem, op->events_argv_count * sizeof *op->events_argv);
+    if (!op->events_argv) return;
     uint32_t argc = 0;
     op->events_argv[argc++] = BYTES_LITERAL("events");
     for (uint32_t i = 0; i < op->key_count; i++) {
@@ -251,59 +330,139 @@ static void effects_emit(struct locked *op)
 
 /* ---- give back ---- */
 
+static void give_again(struct gather *g)
+{
+    round_begin(container_of(g, struct locked, gather), gave_back);
+}
+
+/* Values that found no memory at home, and the unlocks that were refused because of that, stay
+ * effects. False: there are none. */
+static bool give_back_again(struct locked *op)
+{
+    uint32_t count = op->effect_count - op->round_start, kept = 0;
+    for (uint32_t i = 0; i < count; i++) {
+        const struct effect *e = &op->effects[op->round_start + i];
+        bool may_fail = e->command == internal_row(INTERNAL_THAW) ||
+                        e->command == internal_row(INTERNAL_UNLOCK);
+        if (may_fail && gather_part_kind(&op->gather, i) == '-') op->effects[kept++] = *e;
+    }
+    if (kept == 0) return false;
+    op->round_start = 0;
+    op->effect_count = kept;
+    wait_for_memory(op, give_again);
+    return true;
+}
+
+static void reply_send(struct locked *op)
+{
+    struct gather *g = &op->gather;
+    struct conn *c = netloop_conn(g->netloop, g->conn_index, g->conn_generation);
+    if (!c || c->is_closing) return;
+    struct reply out = netloop_reply(g->netloop, op->resp);
+    bool fits = reply_try_reserve(&out, op->reply.size) != NULL;
+    if (fits) {
+        reply_raw(&out, op->reply.data, op->reply.size);
+        conn_fill_slot(c, g->slot, &out);
+    }
+    netloop_reply_drop(g->netloop, &out);
+    if (!fits) conn_close(c); /* It is done, so an error would be wrong. */
+}
+
 void gave_back(struct gather *g)
 {
     struct locked *op = container_of(g, struct locked, gather);
-    struct netloop *nl = g->netloop;
+    if (give_back_again(op)) return;
     if (op->on_reply) {
         op->on_reply(op);
         locked_free(op);
         return;
     }
-    struct conn *c = netloop_conn(nl, g->conn_index, g->conn_generation);
-    if (c && !c->is_closing) {
-        struct reply out = netloop_reply(nl, op->resp);
-        reply_raw(&out, op->reply.data, op->reply.size);
-        conn_fill_slot(c, g->slot, &out);
-        netloop_reply_drop(nl, &out);
-    }
+    reply_send(op);
     op->worker->should_resume = true;
     locked_free(op);
 }
 
-static void part_copy(struct locked *op, uint32_t effect, struct buf *out)
+/* What the guests have become goes home. */
+static void give_back(struct locked *op)
 {
-    struct gather *g = &op->gather;
-    struct bytes part = gather_part_bytes(g, effect - op->round_start, &g->netloop->flatten);
-    buf_append(out, part.data, part.size);
-}
-
-/* The run is over: its reply is the client's; what the guests have become goes home. */
-static void ran(struct gather *g)
-{
-    struct locked *op = container_of(g, struct locked, gather);
-    part_copy(op, op->command_effect, &op->reply);
-    if (op->events_effect) part_copy(op, op->events_effect, &op->events);
-    size_t *offsets = mem_alloc(op->mem, op->key_count * sizeof *offsets);
-    for (uint32_t i = 0; i < op->key_count; i++) {
-        offsets[i] = op->departures.size;
-        if (is_guest(op, &op->keys[i])) part_copy(op, op->keys[i].departure, &op->departures);
-    }
-    op->round_start = op->effect_count;
+    effects_restart(op);
     for (uint32_t i = 0; i < op->key_count; i++) {
         const struct locked_key *k = &op->keys[i];
-        if (!is_guest(op, k) || !k->is_written) continue;
+        if (!is_guest(op, k) || !k->is_written || op->is_refused) continue;
         struct bytes departure =
-            bytes_make(op->departures.data + offsets[i], op->departures.size - offsets[i]);
+            bytes_make(op->departures.data + k->departed_at, op->departures.size - k->departed_at);
         if (report_is_value(departure))
             effect_thaw(op, k->shard, k, departure);
         else if (departure.data[0] == '*' || departure.data[0] == '$')
             effect_depart(op, k->shard, k); /* gone: without a value to report */
     }
-    mem_free(op->mem, offsets, op->key_count * sizeof *offsets);
     effects_emit(op);
     effects_unlock(op);
     round_begin(op, gave_back);
+}
+
+static void ran(struct gather *g);
+
+/* Those that found no memory for their report are still there. */
+static void depart_again(struct gather *g)
+{
+    struct locked *op = container_of(g, struct locked, gather);
+    effects_restart(op);
+    for (uint32_t i = 0; i < op->key_count; i++) {
+        struct locked_key *k = &op->keys[i];
+        if (!is_guest(op, k) || k->has_departed) continue;
+        k->departure = op->effect_count;
+        effect_depart(op, op->host, k);
+    }
+    round_begin(op, ran);
+}
+
+/* False: not all of them are there, and the step will start again. */
+static bool departures_copy(struct locked *op)
+{
+    bool all = true;
+    for (uint32_t i = 0; i < op->key_count; i++) {
+        struct locked_key *k = &op->keys[i];
+        if (!is_guest(op, k) || k->has_departed) continue;
+        if (gather_part_kind(&op->gather, k->departure - op->round_start) == '-') {
+            all = false;
+            continue;
+        }
+        k->departed_at = op->departures.size;
+        bool is_needed = k->is_written && !op->is_refused;
+        if (is_needed && !part_try_copy(op, k->departure, &op->departures)) {
+            wait_for_memory(op, ran);
+            return false;
+        }
+        k->has_departed = true;
+    }
+    if (!all) wait_for_memory(op, depart_again);
+    return all;
+}
+
+/* Without a guest that found no memory on the host, the command was refused there. */
+static bool guests_have_come(const struct locked *op)
+{
+    for (uint32_t i = op->round_start; i < op->command_effect; i++)
+        if (gather_part_kind(&op->gather, i - op->round_start) == '-') return false;
+    return true;
+}
+
+/* The run is over: its reply is the client's. */
+static void ran(struct gather *g)
+{
+    struct locked *op = container_of(g, struct locked, gather);
+    if (!op->has_run) {
+        op->is_refused = !guests_have_come(op);
+        op->events.size = 0;
+        if (!result_take(op, ran)) return;
+        if (op->events_effect && !part_try_copy(op, op->events_effect, &op->events)) {
+            wait_for_memory(op, ran);
+            return;
+        }
+        op->has_run = true;
+    }
+    if (departures_copy(op)) give_back(op);
 }
 
 /* ---- run ---- */
@@ -331,8 +490,17 @@ void effects_run(struct locked *op)
 void effects_fail(struct locked *op, struct bytes error)
 {
     buf_append(&op->reply, error.data, error.size);
+    effects_restart(op);
     effects_unlock(op);
     round_begin(op, gave_back);
+}
+
+void effects_fail_for_memory(struct locked *op)
+{
+    char text[ERROR_BYTES_MAX];
+    int size = snprintf(text, sizeof text, "-%s\r\n", err_text(ERR_ALLOC));
+    op->reply.size = 0;
+    effects_fail(op, bytes_make(text, (size_t)size));
 }
 
 /* ---- moving one element ---- */
@@ -341,10 +509,8 @@ static void put_done(struct gather *g)
 {
     struct locked *op = container_of(g, struct locked, gather);
     bool has_failed = gather_part_kind(g, 0) == '-';
-    if (has_failed) {
-        op->reply.size = 0;
-        part_copy(op, op->round_start, &op->reply);
-    }
+    op->command_effect = op->round_start;
+    if (has_failed && !result_take(op, put_done)) return;
     op->round_start = op->effect_count;
     if (!has_failed) op->move->take(op);
     effects_unlock(op);
@@ -363,18 +529,6 @@ static void move_begin(struct locked *op)
     round_begin(op, gave_back);
 }
 
-void locked_effect_command(struct locked *op, const struct locked_key *k, const char *name,
-                           struct bytes argument)
-{
-    const struct route *route = router_find_row(&op->worker->server->router, name);
-    struct effect *e = effect_add(op, k->shard, route->command);
-    e->hash = k->hash;
-    e->argc = argument.data ? 3 : 2;
-    e->inline_argv[0] = bytes_of(name);
-    e->inline_argv[1] = op->argv[k->argv_index];
-    e->inline_argv[2] = argument;
-}
-
 /* ---- the first key that is there ---- */
 
 static void first_run(struct locked *op, uint32_t from);
@@ -382,16 +536,15 @@ static void first_run(struct locked *op, uint32_t from);
 static void first_ran(struct gather *g)
 {
     struct locked *op = container_of(g, struct locked, gather);
-    part_copy(op, op->command_effect, &op->reply);
-    gave_back(g);
+    if (result_take(op, first_ran)) gave_back(g);
 }
 
 /* The locks are still held: the key may have expired since it was there. */
 static void first_tried(struct gather *g)
 {
     struct locked *op = container_of(g, struct locked, gather);
-    part_copy(op, op->command_effect, &op->reply);
-    op->round_start = op->effect_count;
+    if (!result_take(op, first_tried)) return;
+    effects_restart(op);
     if (!report_is_null(buf_view(&op->reply))) {
         effects_unlock(op);
         round_begin(op, gave_back);
@@ -427,47 +580,63 @@ static void first_run(struct locked *op, uint32_t from)
 
 /* ---- reports ---- */
 
+#define TOKEN_HEADER "$8\r\n"
+
 /* Every participant's reply is an array: the token, whether a watch is dirty, then a report per key
- * in the order in which they were sent. */
-static void reports_split(struct locked *op, struct participant *p, struct bytes part)
+ * in the order in which they were sent. One that has found no memory holds nothing. */
+static bool tokens_read(struct locked *op)
 {
-    const size_t token_header = sizeof("$8\r\n") - 1;
+    bool all = true;
+    for (uint16_t i = 0; i < op->participant_count; i++) {
+        char head[64] = "";
+        size_t size = gather_part_head(&op->gather, i, head, sizeof head);
+        const char *line_end = head[0] == '*' ? memchr(head, '\n', size) : NULL;
+        struct participant *p = &op->participants[i];
+        p->token = 0;
+        if (line_end)
+            memcpy(&p->token, line_end + sizeof TOKEN_HEADER, sizeof p->token);
+        else
+            all = false;
+    }
+    return all;
+}
+
+static void reports_split(struct locked *op, uint16_t shard, struct bytes part)
+{
     const char *line_end = memchr(part.data, '\n', part.size);
-    const char *token = line_end + 1 + token_header;
-    memcpy(&p->token, token, sizeof p->token);
-    size_t at = (size_t)(token - part.data) + sizeof p->token + 2;
+    size_t at = (size_t)(line_end - part.data) + sizeof TOKEN_HEADER + sizeof(uint64_t) + 2;
     at += reply_value_bytes(bytes_make(part.data + at, part.size - at)); /* nothing was watched */
     for (uint32_t k = 0; k < op->key_count; k++) {
-        if (op->keys[k].shard != p->shard) continue;
+        if (op->keys[k].shard != shard) continue;
         size_t size = reply_value_bytes(bytes_make(part.data + at, part.size - at));
         op->keys[k].report = bytes_make(part.data + at, size);
         at += size;
     }
 }
 
-void reports_read(struct locked *op)
+bool reports_read(struct locked *op)
 {
     struct gather *g = &op->gather;
-    size_t *ends = mem_alloc(op->mem, g->part_count * sizeof *ends);
-    uint32_t count = g->part_count;
-    for (uint32_t i = 0; i < count; i++) {
-        struct bytes part = gather_part_bytes(g, i, &g->netloop->flatten);
-        buf_append(&op->reports, part.data, part.size);
-        ends[i] = op->reports.size;
+    bool fits = tokens_read(op);
+    for (uint16_t i = 0; fits && i < op->participant_count; i++)
+        fits = gather_part_try_append(g, i, &op->reports);
+    if (!fits) {
+        effects_fail_for_memory(op);
+        return false;
     }
     size_t start = 0;
-    for (uint32_t i = 0; i < count; i++) {
-        reports_split(op, &op->participants[i],
-                      bytes_make(op->reports.data + start, ends[i] - start));
-        start = ends[i];
+    for (uint16_t i = 0; i < op->participant_count; i++) {
+        size_t size = g->parts[i].end - g->parts[i].start;
+        reports_split(op, op->participants[i].shard, bytes_make(op->reports.data + start, size));
+        start += size;
     }
-    mem_free(op->mem, ends, count * sizeof *ends);
+    return true;
 }
 
 static void locked_now(struct gather *g)
 {
     struct locked *op = container_of(g, struct locked, gather);
-    reports_read(op);
+    if (!reports_read(op)) return;
     if (op->move) {
         move_begin(op);
         return;
@@ -500,10 +669,11 @@ static void fetched(struct gather *g)
 static const uint64_t no_watch = 0;
 
 /* The arguments of each participant's LOCK or FETCH, one behind the other. */
-static void lock_arguments(struct locked *op)
+static bool lock_arguments(struct locked *op)
 {
     op->lock_argv_count = 2 * op->participant_count + 2 * op->key_count;
-    op->lock_argv = mem_alloc(op->mem, op->lock_argv_count * sizeof *op->lock_argv);
+    op->lock_argv = mem_try_alloc(op->mem, op->lock_argv_count * sizeof *op->lock_argv);
+    if (!op->lock_argv) return false;
     struct bytes *at = op->lock_argv;
     for (uint16_t i = 0; i < op->participant_count; i++) {
         struct participant *p = &op->participants[i];
@@ -517,12 +687,12 @@ static void lock_arguments(struct locked *op)
         }
         p->argc = (uint32_t)(at - p->argv);
     }
+    return true;
 }
 
 static void lock_turn(struct locked *op)
 {
     struct netloop *nl = op->gather.netloop;
-    lock_arguments(op);
     parts_set(op, op->participant_count, locked_now);
     for (uint16_t i = 0; i < op->participant_count; i++)
         turn_add_part(nl, op->participants[i].shard, &op->gather, i,
@@ -540,7 +710,6 @@ static void lock_turn(struct locked *op)
 /* Under a holding: the same reports, in a round. */
 static void effects_fetch(struct locked *op)
 {
-    lock_arguments(op);
     for (uint16_t i = 0; i < op->participant_count; i++) {
         struct effect *e = effect_add(op, op->participants[i].shard, internal_row(INTERNAL_FETCH));
         e->argv = op->participants[i].argv;
@@ -555,11 +724,14 @@ static void effects_fetch(struct locked *op)
 void key_found(void *context, uint32_t index, const struct key_spec *spec)
 {
     struct locked *op = context;
+    if (op->lacks_memory) return;
     if (op->key_count == op->key_capacity) {
         uint32_t grown = op->key_capacity ? 2 * op->key_capacity : 4;
-        op->keys = mem_try_realloc(op->mem, op->keys, op->key_capacity * sizeof *op->keys,
-                                   grown * sizeof *op->keys);
-        CHECK(op->keys);
+        struct locked_key *keys = mem_try_realloc(
+            op->mem, op->keys, op->key_capacity * sizeof *op->keys, grown * sizeof *op->keys);
+        op->lacks_memory = !keys;
+        if (!keys) return;
+        op->keys = keys;
         op->key_capacity = grown;
     }
     struct locked_key *k = &op->keys[op->key_count++];
@@ -598,11 +770,13 @@ bool locked_arguments_fit(const struct worker *w, const struct command *c, const
 }
 
 /* A name that stands twice is one guest; it is written if any of its places is. */
-void keys_merge_repeated(struct locked *op)
+bool keys_merge_repeated(struct locked *op)
 {
     uint32_t mask = 1;
     while (mask < 2 * op->key_count) mask *= 2;
-    uint32_t *slots = mem_alloc_zeroed(op->mem, mask * sizeof *slots);
+    uint32_t *slots = mem_try_alloc(op->mem, mask * sizeof *slots);
+    if (!slots) return false;
+    memset(slots, 0, mask * sizeof *slots);
     for (uint32_t i = 0; i < op->key_count; i++) {
         struct locked_key *k = &op->keys[i];
         uint32_t at = (uint32_t)k->hash & (mask - 1);
@@ -621,6 +795,7 @@ void keys_merge_repeated(struct locked *op)
         }
     }
     mem_free(op->mem, slots, mask * sizeof *slots);
+    return true;
 }
 
 static bool is_participant(const struct locked *op, uint16_t shard)
@@ -630,23 +805,24 @@ static bool is_participant(const struct locked *op, uint16_t shard)
     return false;
 }
 
-/* False: everything lives on one shard, or the arguments are wrong, which the handler will say. */
-static bool locked_plan(struct locked *op)
+/* False: no memory. */
+static bool participants_find(struct locked *op)
 {
-    if (!command_each_key(op->route->command, op->argv, op->argc, key_found, op) ||
-        op->key_count < 2)
-        return false;
-    const struct command *c = op->route->command;
-    if (!locked_arguments_fit(op->worker, c, op->argv, op->argc)) return false;
-    if (is_copy(c)) CHECK(copy_database(op->worker, op->argv, op->argc, &op->keys[1].db));
+    op->participants = mem_try_alloc(op->mem, op->key_count * sizeof *op->participants);
+    if (!op->participants) return false;
     op->participant_capacity = op->key_count;
-    op->participants = mem_alloc_zeroed(op->mem, op->key_count * sizeof *op->participants);
+    memset(op->participants, 0, op->key_count * sizeof *op->participants);
     for (uint32_t k = 0; k < op->key_count; k++)
         if (!is_participant(op, op->keys[k].shard))
             op->participants[op->participant_count++].shard = op->keys[k].shard;
-    if (op->participant_count == 1) return false;
-    keys_merge_repeated(op);
-    op->takes_first = strcmp(c->name, "lmpop") == 0 || strcmp(c->name, "zmpop") == 0;
+    return true;
+}
+
+/* Who is the host, and what is to be reported of each key. */
+static void modes_plan(struct locked *op)
+{
+    const char *name = op->route->command->name;
+    op->takes_first = strcmp(name, "lmpop") == 0 || strcmp(name, "zmpop") == 0;
     uint32_t first_written = 0;
     while (first_written < op->key_count && !op->keys[first_written].is_written) first_written++;
     op->host = op->keys[first_written < op->key_count ? first_written : 0].shard;
@@ -656,11 +832,29 @@ static bool locked_plan(struct locked *op)
         memcpy(key->mode_text + 1, &key->db, sizeof key->db);
         key->mode = bytes_make(key->mode_text, LOCK_MODE_BYTES);
     }
-    op->move = locked_move_find(c);
+    op->move = locked_move_find(op->route->command);
     if (op->move) op->move->plan(op);
-    op->is_read = locked_read_fits(c, op->argv, op->argc);
+    op->is_read = locked_read_fits(op->route->command, op->argv, op->argc);
     if (op->is_read) locked_read_plan(op);
-    return true;
+}
+
+/* SPREAD_NOT: everything lives on one shard, or the arguments are wrong, which the handler will
+ * say. */
+enum spread { SPREAD_NOT, SPREAD_OVER_SHARDS, SPREAD_UNKNOWN /* no memory */ };
+
+static enum spread locked_plan(struct locked *op)
+{
+    const struct command *c = op->route->command;
+    bool has_keys = command_each_key(c, op->argv, op->argc, key_found, op);
+    if (op->lacks_memory) return SPREAD_UNKNOWN;
+    if (!has_keys || op->key_count < 2) return SPREAD_NOT;
+    if (!locked_arguments_fit(op->worker, c, op->argv, op->argc)) return SPREAD_NOT;
+    if (is_copy(c)) CHECK(copy_database(op->worker, op->argv, op->argc, &op->keys[1].db));
+    if (!participants_find(op)) return SPREAD_UNKNOWN;
+    if (op->participant_count == 1) return SPREAD_NOT;
+    if (!keys_merge_repeated(op)) return SPREAD_UNKNOWN;
+    modes_plan(op);
+    return lock_arguments(op) && locked_reserve(op) ? SPREAD_OVER_SHARDS : SPREAD_UNKNOWN;
 }
 
 /* ---- entry ---- */
@@ -681,6 +875,7 @@ static struct locked *locked_create(struct worker *w, const struct batch_command
     op->worker = w;
     op->route = c->route;
     op->gather.netloop = &w->net;
+    timer_init(&op->retry.timer);
     w->net.errands++;
     op->argv = c->argv;
     op->argc = c->argc;
@@ -734,9 +929,12 @@ bool coord_locked(struct session *s, const struct route *route)
     if (is_xread(route->command, s->conn.reader.argv, s->conn.reader.argc, &reader))
         return coord_fan_out_found(s, route, reader.first_key);
     struct locked *op = locked_create_for(s, route);
-    if (!locked_plan(op)) {
+    enum spread spread = locked_plan(op);
+    if (spread != SPREAD_OVER_SHARDS) {
         locked_free(op);
-        return session_dispatch_to_shard_of_key(s, route);
+        if (spread == SPREAD_NOT) return session_dispatch_to_shard_of_key(s, route);
+        session_reject(s, route, ERR_ALLOC);
+        return true;
     }
     if (coord_reject_full(s, route)) {
         locked_free(op);
@@ -769,8 +967,12 @@ void locked_run(const struct batch *b, void *caller, void (*on_reply)(struct loc
         sort_external_run(op);
         return;
     }
-    CHECK(locked_plan(op)); /* batch_is_across said so */
-    effects_fetch(op);
+    enum spread spread = locked_plan(op);
+    CHECK(spread != SPREAD_NOT); /* batch_is_across said so */
+    if (spread == SPREAD_OVER_SHARDS)
+        effects_fetch(op);
+    else
+        effects_fail_for_memory(op);
 }
 
 bool locked_run_alone(struct worker *w, const struct batch_command *c, struct payload *input,
@@ -780,8 +982,9 @@ bool locked_run_alone(struct worker *w, const struct batch_command *c, struct pa
     op->caller = caller->who;
     op->on_reply = caller->on_reply;
     op->on_nothing = caller->on_nothing;
-    CHECK(locked_plan(op));
-    if (!reserve_participants(op)) {
+    enum spread spread = locked_plan(op);
+    CHECK(spread != SPREAD_NOT);
+    if (spread == SPREAD_UNKNOWN || !reserve_participants(op)) {
         locked_free(op);
         return false;
     }

@@ -25,7 +25,10 @@
  * Thread     [net] of the connection.
  * Ownership  The operation owns its memory and the request's input until its last part is back,
  *            whether or not the connection is still there.
- * Errors     A report that is an error (no memory for a copy) ends the operation without effects.
+ * Errors     Without memory for a lock, a copy or a report the operation ends without effects. Once
+ *            the command has run, what it leaves behind waits for memory: the step is tried again,
+ *            and the keys stay held until it succeeds. A reply that finds no memory closes the
+ *            connection.
  */
 #pragma once
 
@@ -33,7 +36,7 @@
 #include "server/stuck.h"
 #include "shard/cmd/families.h"
 
-#define EFFECT_ARGS_MAX 5
+#define EFFECT_ARGS_MAX 6
 
 /* A key of the command. */
 struct locked_key {
@@ -47,6 +50,8 @@ struct locked_key {
     uint64_t hash;
     struct bytes report; /* RESP bytes; valid from the reports on */
     uint32_t departure;  /* index of its DEPART among the effects */
+    bool has_departed;
+    size_t departed_at; /* what it had become, among the departures */
 };
 
 /* One request of a round. */
@@ -78,6 +83,10 @@ struct locked {
     const struct route *route;
     struct payload *input; /* argv of the command; NULL under a holding: the caller's */
     bool is_held;          /* under a holding */
+    bool lacks_memory;     /* while it is planned */
+    bool has_run;          /* the reply of the command is there … */
+    bool is_refused;       /* … which did not run: a guest found no memory on the host */
+    struct net_timer retry;
     void (*on_reply)(struct locked *op); /* `reply` is there; NULL: it goes to the connection */
     void *caller;
     const struct locked_move *move; /* NULL: by guests */
@@ -107,7 +116,7 @@ struct locked {
     struct bytes *lock_argv;
     uint32_t lock_argv_count;
     struct effect *effects;
-    uint32_t effect_count, effect_capacity;
+    uint32_t effect_count, effect_capacity; /* the capacity of the gather's parts as well */
     uint32_t round_start,
         next_effect;         /* effects of this round from round_start on; sent up to next_effect */
     uint32_t command_effect; /* the command itself */
@@ -123,24 +132,30 @@ struct locked {
 struct locked *locked_create_for(struct session *s, const struct route *route);
 void locked_free(struct locked *op);
 MUST_USE bool reserve_participants(struct locked *op);
+/* Room for all effects of the keys that it has by now. False: no memory. */
+MUST_USE bool locked_reserve(struct locked *op);
 /* Takes over the request's arguments. */
 MUST_USE enum err locked_hold(struct locked *op, struct session *s);
 /* Awaits `count` parts. */
 void parts_set(struct locked *op, uint32_t count, void (*on_complete)(struct gather *));
-/* The tokens of the participants, and the reports of the keys that the operation has by now. */
-void reports_read(struct locked *op);
+/* The tokens of the participants, and the reports of the keys that the operation has by now. False:
+ * one of them or this thread had no memory, and the operation ends. */
+MUST_USE bool reports_read(struct locked *op);
 const struct command *internal_row(enum internal_command row);
 struct effect *effect_add(struct locked *op, uint16_t shard, const struct command *command);
+/* Those that were added are over. */
+void effects_restart(struct locked *op);
 /* Sends the effects from round_start on. */
 void round_begin(struct locked *op, void (*on_complete)(struct gather *));
 /* A command_key_fn: adds the key at that index of op->argv. */
 void key_found(void *context, uint32_t index, const struct key_spec *spec);
-void keys_merge_repeated(struct locked *op);
+MUST_USE bool keys_merge_repeated(struct locked *op);
 /* Whether a copy of the key is to stand beside the host's own. */
 bool is_guest(const struct locked *op, const struct locked_key *k);
 /* The last steps: the command with its guests, or an error; then the unlocks and the reply. */
 void effects_run(struct locked *op);
 void effects_fail(struct locked *op, struct bytes error);
+void effects_fail_for_memory(struct locked *op);
 
 struct batch;
 
@@ -193,6 +208,3 @@ struct locked_move {
     void (*take)(struct locked *op);
 };
 const struct locked_move *locked_move_find(const struct command *c);
-/* An ordinary command on the shard of a key, as an effect: name, key, element. */
-void locked_effect_command(struct locked *op, const struct locked_key *k, const char *name,
-                           struct bytes argument);

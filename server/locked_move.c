@@ -66,6 +66,19 @@ static void modes_set(struct locked *op, char from, char to)
     op->keys[KEY_TO].mode_text[0] = to;
 }
 
+/* An ordinary command on the shard of a key, as an effect: name, key, element. */
+static void effect_command(struct locked *op, const struct locked_key *k, const char *name,
+                           struct bytes argument)
+{
+    const struct route *route = router_find_row(&op->worker->server->router, name);
+    struct effect *e = effect_add(op, k->shard, route->command);
+    e->hash = k->hash;
+    e->argc = argument.data ? 3 : 2;
+    e->inline_argv[0] = bytes_of(name);
+    e->inline_argv[1] = op->argv[k->argv_index];
+    e->inline_argv[2] = argument;
+}
+
 /* ---- lists ---- */
 
 struct ends {
@@ -111,8 +124,15 @@ static bool list_put(struct locked *op)
     if (is_settled(op, reply_null)) return false;
     CHECK(read_ends(op->argv, op->argc, &e));
     struct bytes report = op->keys[KEY_FROM].report;
+    if (!buf_try_reserve(&op->reply, report.size)) {
+        struct reply out = netloop_reply(&op->worker->net, op->resp);
+        reply_err(&out, ERR_ALLOC);
+        reply_write(op, &out);
+        netloop_reply_drop(&op->worker->net, &out);
+        return false;
+    }
     buf_append(&op->reply, report.data, report.size);
-    locked_effect_command(op, &op->keys[KEY_TO], e.to_tail ? "rpush" : "lpush", element_of(report));
+    effect_command(op, &op->keys[KEY_TO], e.to_tail ? "rpush" : "lpush", element_of(report));
     return true;
 }
 
@@ -120,8 +140,7 @@ static void list_take(struct locked *op)
 {
     struct ends e;
     CHECK(read_ends(op->argv, op->argc, &e));
-    locked_effect_command(op, &op->keys[KEY_FROM], e.from_tail ? "rpop" : "lpop",
-                          (struct bytes){0});
+    effect_command(op, &op->keys[KEY_FROM], e.from_tail ? "rpop" : "lpop", (struct bytes){0});
 }
 
 /* ---- sets ---- */
@@ -144,8 +163,8 @@ static void set_plan(struct locked *op)
     size_t size = LOCK_MODE_BYTES + op->argv[3].size;
     char *mode = buf_try_reserve(&op->move_mode, size);
     if (!mode) {
-        op->move = NULL; /* by guests, then */
-        modes_set(op, 'd', '-');
+        op->move = NULL; /* by guests, then: the host has the source */
+        modes_set(op, '-', 'd');
         return;
     }
     memcpy(mode, from->mode_text, LOCK_MODE_BYTES);
@@ -159,13 +178,13 @@ static bool set_put(struct locked *op)
     struct bytes is_member = op->keys[KEY_FROM].report;
     buf_append(&op->reply, is_member.data, is_member.size);
     if (is_member.data[1] == '0') return false;
-    locked_effect_command(op, &op->keys[KEY_TO], "sadd", op->argv[3]);
+    effect_command(op, &op->keys[KEY_TO], "sadd", op->argv[3]);
     return true;
 }
 
 static void set_take(struct locked *op)
 {
-    locked_effect_command(op, &op->keys[KEY_FROM], "srem", op->argv[3]);
+    effect_command(op, &op->keys[KEY_FROM], "srem", op->argv[3]);
 }
 
 /* ---- which ---- */

@@ -297,8 +297,15 @@ static void take_reply(struct script_op *op, struct reply *out)
 {
     if (!out->last) return;
     out->last->size = (uint32_t)(out->cursor - out->last->data);
-    for (const struct chunk *c = out->first; c; c = c->next)
-        buf_append(&op->reply, c->data, c->size);
+    bool fits = true;
+    for (const struct chunk *c = out->first; c && fits; c = c->next) {
+        fits = buf_try_reserve(&op->reply, c->size) != NULL;
+        if (fits) buf_append(&op->reply, c->data, c->size);
+    }
+    if (!fits) { /* an error like any other that ends a script: what it wrote stays */
+        op->reply.size = 0;
+        buf_printf(&op->reply, "-%s\r\n", err_text(ERR_ALLOC));
+    }
     chunk_free_chain(out->mem, out->first);
 }
 
@@ -393,7 +400,13 @@ static void begin_held(struct script_op *op)
 
 static void on_held(struct held *h)
 {
-    begin_held(container_of(h, struct script_op, held));
+    struct script_op *op = container_of(h, struct script_op, held);
+    if (!h->has_failed) {
+        begin_held(op);
+        return;
+    }
+    answer_error(op, err_text(ERR_ALLOC));
+    held_end(h);
 }
 
 /* False: no memory. */
@@ -504,7 +517,6 @@ static void in_place_send(struct script_op *op, uint16_t shard)
     struct netloop *nl = &op->worker->net;
     bool is_only_shard = op->worker->server->router.shard_count == 1;
     op->pointer = op;
-    op->shard_argv = mem_alloc(&nl->mem, (2 + op->key_count) * sizeof *op->shard_argv);
     op->shard_argv[0] = BYTES_LITERAL("script");
     op->shard_argv[1] = bytes_make(&op->pointer, sizeof op->pointer);
     for (uint32_t i = 0; i < op->key_count; i++) op->shard_argv[2 + i] = op->argv[FIRST_KEY + i];
@@ -547,9 +559,18 @@ static uint16_t place_of(const struct script_op *op)
     return own >= 0 ? (uint16_t)own : 0;
 }
 
+/* False: no memory. */
+static bool plan_for(struct script_op *op, enum where where)
+{
+    if (where != IN_PLACE) return holding_plan(op, where == HOLD_ALL);
+    op->shard_argv =
+        mem_try_alloc(&op->worker->net.mem, (2 + op->key_count) * sizeof *op->shard_argv);
+    return op->shard_argv != NULL;
+}
+
 static bool reserve(struct script_op *op, enum where where)
 {
-    if (where != IN_PLACE) return holding_plan(op, where == HOLD_ALL) && held_reserve(&op->held);
+    if (where != IN_PLACE) return held_reserve(&op->held);
     return turn_reserve_one(&op->worker->net, place_of(op));
 }
 
@@ -557,9 +578,10 @@ static bool reserve(struct script_op *op, enum where where)
 static bool dispatch_op(struct script_op *op, struct session *s)
 {
     enum where where = choose(op);
-    if (!reserve(op, where)) return false;
+    bool fits = plan_for(op, where);
+    if (fits && !reserve(op, where)) return false;
     struct input_ref input;
-    enum err e = conn_hold_request(&s->conn, op->argc, &input);
+    enum err e = fits ? conn_hold_request(&s->conn, op->argc, &input) : ERR_ALLOC;
     if (e != OK) {
         session_reject(s, op->route, e);
         op_free(op);

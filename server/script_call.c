@@ -421,6 +421,8 @@ static void call_on_net(struct script_op *op, const struct lua_call *call, struc
     s->resp = resp;
 }
 
+#define CALL_REPLY_BYTES_USUAL 256
+
 /* The arguments are Lua's, which may collect them while the script waits. */
 static bool copy_call(struct script_op *op, const struct lua_call *call)
 {
@@ -428,7 +430,8 @@ static bool copy_call(struct script_op *op, const struct lua_call *call)
     size_t size = call->argc * sizeof(struct bytes);
     for (uint32_t i = 0; i < call->argc; i++) size += call->argv[i].size;
     copy->size = 0;
-    if (!buf_try_reserve(copy, size)) return false;
+    /* The reply comes here, too; a short one must not be lost after the command has run. */
+    if (!buf_try_reserve(copy, MAX(size, (size_t)CALL_REPLY_BYTES_USUAL))) return false;
     struct bytes *argv = (struct bytes *)(void *)copy->data;
     char *at = copy->data + call->argc * sizeof *argv;
     for (uint32_t i = 0; i < call->argc; i++) {

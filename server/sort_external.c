@@ -7,64 +7,40 @@
 #include "shard/cmd/families.h"
 #include "shard/cmd/sort_args.h"
 
-/* Nothing has changed yet: the locks are given back, and that is all. */
-static void fail_for_memory(struct locked *op)
-{
-    struct netloop *nl = op->gather.netloop;
-    struct reply out = netloop_reply(nl, op->resp);
-    reply_err(&out, ERR_ALLOC);
-    struct bytes text =
-        bytes_make(out.last->data, (size_t)(out.cursor - (const char *)out.last->data));
-    op->round_start = op->effect_count;
-    effects_fail(op, text);
-    netloop_reply_drop(nl, &out);
-}
-
-static bool try_append(struct buf *to, struct bytes text)
-{
-    if (!buf_try_reserve(to, text.size)) return false;
-    buf_append(to, text.data, text.size);
-    return true;
-}
-
 /* ---- report ---- */
 
 static void reported(struct gather *g)
 {
     struct locked *op = container_of(g, struct locked, gather);
-    uint32_t count = op->effect_count - op->round_start, part = 0;
-    size_t *ends = mem_try_alloc(op->mem, count * sizeof *ends);
-    bool fits = ends != NULL;
+    uint32_t part = 0;
+    bool fits = true;
     op->reports.size = 0;
-    for (uint32_t i = 0; fits && i < count; i++) {
-        fits = try_append(&op->reports, gather_part_bytes(g, i, &g->netloop->flatten));
-        ends[i] = op->reports.size;
-    }
+    for (uint32_t i = 0; fits && i < g->part_count; i++)
+        fits = gather_part_try_append(g, i, &op->reports);
     if (!fits) {
-        mem_free(op->mem, ends, count * sizeof *ends);
-        fail_for_memory(op);
+        effects_fail_for_memory(op);
         return;
     }
     struct bytes error = {0};
+    size_t start = 0;
     for (uint32_t k = 0; k < op->key_count; k++) {
         if (!is_guest(op, &op->keys[k])) continue;
-        size_t start = part ? ends[part - 1] : 0;
-        op->keys[k].report = bytes_make(op->reports.data + start, ends[part] - start);
+        size_t size = g->parts[part].end - g->parts[part].start;
+        op->keys[k].report = bytes_make(op->reports.data + start, size);
         if (op->keys[k].report.data[0] == '-') error = op->keys[k].report;
+        start += size;
         part++;
     }
-    mem_free(op->mem, ends, count * sizeof *ends);
-    op->round_start = op->effect_count;
-    if (error.data) {
+    effects_restart(op);
+    if (error.data)
         effects_fail(op, error);
-    } else {
+    else
         effects_run(op);
-    }
 }
 
 static void ask_for_reports(struct locked *op)
 {
-    op->round_start = op->effect_count;
+    effects_restart(op);
     for (uint32_t k = 0; k < op->key_count; k++) {
         const struct locked_key *key = &op->keys[k];
         if (!is_guest(op, key)) continue;
@@ -116,8 +92,9 @@ static void named(struct gather *g)
 {
     static const struct key_spec found = {.flags = KEY_RO | KEY_ACCESS};
     struct locked *op = container_of(g, struct locked, gather);
-    if (!try_append(&op->names, gather_part_bytes(g, 0, &g->netloop->flatten))) {
-        fail_for_memory(op);
+    op->names.size = 0;
+    if (!gather_part_try_append(g, 0, &op->names)) {
+        effects_fail_for_memory(op);
         return;
     }
     if (op->names.data[0] == '-') {
@@ -126,32 +103,39 @@ static void named(struct gather *g)
         return;
     }
     if (!try_append_names(op)) {
-        fail_for_memory(op);
+        effects_fail_for_memory(op);
         return;
     }
     (void)command_each_key(op->route->command, op->argv, op->argc, key_found, op);
     for (uint32_t i = op->argc; i < op->lock_argv_count; i++) key_found(op, i, &found);
-    keys_merge_repeated(op);
-    ask_for_reports(op);
+    if (op->lacks_memory || !keys_merge_repeated(op) || !locked_reserve(op))
+        effects_fail_for_memory(op);
+    else
+        ask_for_reports(op);
 }
 
 /* ---- hold ---- */
 
-static void everybody_takes_part(struct locked *op)
+/* False: no memory. */
+static bool everybody_takes_part(struct locked *op)
 {
     op->participant_count = op->worker->server->router.shard_count;
     op->participant_capacity = op->participant_count;
     op->participants =
         mem_alloc_zeroed(op->mem, op->participant_capacity * sizeof *op->participants);
     for (uint16_t i = 0; i < op->participant_count; i++) op->participants[i].shard = i;
+    return locked_reserve(op);
 }
 
 void sort_external_run(struct locked *op)
 {
-    if (op->is_held) everybody_takes_part(op);
+    if (op->is_held && !everybody_takes_part(op)) {
+        effects_fail_for_memory(op);
+        return;
+    }
     uint64_t hash;
     op->host = router_shard(&op->worker->server->router, op->argv[1], &hash);
-    op->round_start = op->effect_count;
+    effects_restart(op);
     struct effect *e = effect_add(op, op->host, internal_row(INTERNAL_SORT_KEYS));
     e->hash = hash;
     e->argv = op->argv;
@@ -162,8 +146,7 @@ void sort_external_run(struct locked *op)
 static void held(struct gather *g)
 {
     struct locked *op = container_of(g, struct locked, gather);
-    reports_read(op);
-    sort_external_run(op);
+    if (reports_read(op)) sort_external_run(op);
 }
 
 static void hold_turn(struct locked *op)
@@ -187,12 +170,12 @@ static void hold_turn(struct locked *op)
 bool coord_sort_external(struct session *s, const struct route *route)
 {
     struct locked *op = locked_create_for(s, route);
-    everybody_takes_part(op);
-    if (!reserve_participants(op)) {
+    bool fits = everybody_takes_part(op);
+    if (fits && !reserve_participants(op)) {
         locked_free(op);
         return false;
     }
-    enum err e = locked_hold(op, s);
+    enum err e = fits ? locked_hold(op, s) : ERR_ALLOC;
     if (e != OK) {
         locked_free(op);
         session_reject(s, route, e);

@@ -26,6 +26,7 @@ struct ticket {
     struct parked parked;  /* of a holding: only its point */
     uint64_t claim_number; /* of locks_take_key, in their order; 0: it is none */
     bool is_holding;       /* stays in its queues until locks_release */
+    bool is_short;         /* a value found no memory: the next step of the holding is refused */
     uint32_t missing;      /* queues in which it is not first */
     uint32_t node_count;
     struct lock_node *nodes;
@@ -65,11 +66,9 @@ static void buckets_grow(struct shard *sh)
     struct locks *l = &sh->locks;
     struct dlist *old = l->buckets;
     uint32_t old_count = l->bucket_count, count = old ? 2 * old_count : LOCK_BUCKETS;
-    struct dlist *buckets = mem_try_alloc(&sh->mem, count * sizeof *buckets);
-    if (!buckets) {
-        CHECK(old);
-        return;
-    }
+    size_t size = count * sizeof(struct dlist);
+    struct dlist *buckets = old ? mem_try_alloc(&sh->mem, size) : mem_alloc(&sh->mem, size);
+    if (!buckets) return;
     for (uint32_t i = 0; i < count; i++) dlist_init(&buckets[i]);
     l->buckets = buckets;
     l->bucket_count = count;
@@ -119,12 +118,12 @@ bool locks_has_hash(const struct shard *sh, uint64_t hash)
     return false;
 }
 
-static struct lock_entry *entry_find_or_make(struct shard *sh, const struct key *k)
+/* NULL: no memory. */
+static struct lock_entry *entry_try_make(struct shard *sh, const struct key *k)
 {
-    struct lock_entry *e = entry_find(sh, k);
-    if (e) return e;
     if (sh->locks.entry_count >= sh->locks.bucket_count) buckets_grow(sh);
-    e = mem_alloc(&sh->mem, sizeof *e + k->name.size);
+    struct lock_entry *e = mem_try_alloc(&sh->mem, sizeof *e + k->name.size);
+    if (!e) return NULL;
     e->hash = k->hash;
     e->name_size = (uint32_t)k->name.size;
     memcpy(e->name, k->name.data, k->name.size);
@@ -150,6 +149,7 @@ struct key_walk {
     struct ticket *ticket; /* NULL: only look */
     uint32_t count;
     bool is_locked;
+    bool is_refused; /* no memory */
 };
 
 static void walk_count(void *context, uint32_t index, const struct key_spec *spec)
@@ -172,8 +172,12 @@ static void walk_enqueue(void *context, uint32_t index, const struct key_spec *s
 {
     UNUSED const struct key_spec *any = spec;
     struct key_walk *walk = context;
+    if (walk->is_refused) return;
     struct key k = request_key(walk->sh, walk->rq, index);
-    struct lock_entry *e = entry_find_or_make(walk->sh, &k);
+    struct lock_entry *e = entry_find(walk->sh, &k);
+    if (!e) e = entry_try_make(walk->sh, &k);
+    walk->is_refused = !e;
+    if (!e) return;
     struct ticket *t = walk->ticket;
     if (ticket_is_queued(t, e)) return; /* the same key twice */
     struct lock_node *node = &t->nodes[t->node_count++];
@@ -183,25 +187,47 @@ static void walk_enqueue(void *context, uint32_t index, const struct key_spec *s
     dlist_push_back(&e->queue, &node->link);
 }
 
-static void ticket_enqueue(struct shard *sh, struct ticket *t, struct request *rq)
+/* As if it had never been in them: nobody is behind it yet. */
+static void ticket_dequeue(struct shard *sh, struct ticket *t, uint32_t capacity)
 {
-    struct key_walk count = {.sh = sh, .rq = rq};
-    command_each_key(rq->command, rq->argv, rq->argc, walk_count, &count);
-    if (count.count == 0) return;
-    t->nodes = mem_alloc(&sh->mem, count.count * sizeof *t->nodes);
-    struct key_walk enqueue = {.sh = sh, .rq = rq, .ticket = t};
-    command_each_key(rq->command, rq->argv, rq->argc, walk_enqueue, &enqueue);
-    if (t->node_count == count.count) return;
-    /* Repeated keys: the array is cut to what is in use, because its size is derived from the
-     * count. */
-    struct lock_node *nodes = mem_alloc(&sh->mem, t->node_count * sizeof *nodes);
+    for (uint32_t i = 0; i < t->node_count; i++) {
+        dlist_remove(&t->nodes[i].link);
+        entry_drop_if_unused(sh, t->nodes[i].entry);
+    }
+    mem_free(&sh->mem, t->nodes, capacity * sizeof *t->nodes);
+    t->nodes = NULL;
+    t->node_count = t->missing = 0;
+}
+
+/* Repeated keys: the array is cut to what is in use, because its size is derived from the count. */
+static bool nodes_cut(struct shard *sh, struct ticket *t, uint32_t capacity)
+{
+    struct lock_node *nodes = mem_try_alloc(&sh->mem, t->node_count * sizeof *nodes);
+    if (!nodes) return false;
     for (uint32_t i = 0; i < t->node_count; i++) {
         nodes[i] = t->nodes[i];
         nodes[i].link.prev->next = &nodes[i].link;
         nodes[i].link.next->prev = &nodes[i].link;
     }
-    mem_free(&sh->mem, t->nodes, count.count * sizeof *nodes);
+    mem_free(&sh->mem, t->nodes, capacity * sizeof *nodes);
     t->nodes = nodes;
+    return true;
+}
+
+/* False, changing nothing: no memory. */
+static bool ticket_enqueue(struct shard *sh, struct ticket *t, struct request *rq)
+{
+    struct key_walk count = {.sh = sh, .rq = rq};
+    command_each_key(rq->command, rq->argv, rq->argc, walk_count, &count);
+    if (count.count == 0) return true;
+    t->nodes = mem_try_alloc(&sh->mem, count.count * sizeof *t->nodes);
+    if (!t->nodes) return false;
+    struct key_walk enqueue = {.sh = sh, .rq = rq, .ticket = t};
+    command_each_key(rq->command, rq->argv, rq->argc, walk_enqueue, &enqueue);
+    if (!enqueue.is_refused && (t->node_count == count.count || nodes_cut(sh, t, count.count)))
+        return true;
+    ticket_dequeue(sh, t, count.count);
+    return false;
 }
 
 /* ---- parking ---- */
@@ -218,6 +244,7 @@ static void ticket_free(struct shard *sh, struct ticket *t)
 {
     if (t->nodes) mem_free(&sh->mem, t->nodes, t->node_count * sizeof *t->nodes);
     buf_clear(&t->effects.payload);
+    if (t->is_short) sh->locks.short_count--;
     parked_free(sh, &t->parked);
     mem_free(&sh->mem, t, sizeof *t);
 }
@@ -230,25 +257,49 @@ static bool request_conflicts(struct shard *sh, struct request *rq)
     return walk.is_locked;
 }
 
-bool locks_park(struct shard *sh, struct parcel *pc, uint32_t index)
+static bool is_internal(const struct command *c)
+{
+    return c->group && strcmp(c->group, "internal") == 0; /* a script in place has none */
+}
+
+/* Whether the request may fail by itself: it is not part of something that happens elsewhere. */
+static bool is_whole(const struct request *rq)
+{
+    if (rq->flags & REQUEST_PART) return false;
+    return !is_internal(rq->command) || strcmp(rq->command->name, "lock") == 0;
+}
+
+static bool ticket_park(struct shard *sh, struct ticket *t, struct parcel *pc, uint32_t index,
+                        bool at_gate)
+{
+    if (!at_gate && !ticket_enqueue(sh, t, &pc->requests[index])) return false;
+    if (!parked_init(sh, &t->parked, pc, index)) {
+        if (t->nodes) ticket_dequeue(sh, t, t->node_count);
+        return false;
+    }
+    if (at_gate) dlist_push_back(&sh->locks.gate, &t->link);
+    return true;
+}
+
+enum parking locks_park(struct shard *sh, struct parcel *pc, uint32_t index)
 {
     struct locks *l = &sh->locks;
     struct request *rq = &pc->requests[index];
     /* Messages and subscriptions touch no key. */
-    if (rq->flags & REQUEST_COMMIT || rq->command->flags & CMD_PUBSUB) return false;
+    if (rq->flags & REQUEST_COMMIT || rq->command->flags & CMD_PUBSUB) return PARKING_NOT_NEEDED;
     bool gate_closed = l->exclusive || !dlist_is_empty(&l->gate);
-    if (!gate_closed && !request_conflicts(sh, rq)) return false;
+    if (!gate_closed && !request_conflicts(sh, rq)) return PARKING_NOT_NEEDED;
 
     struct ticket *t = ticket_make(sh);
-    parked_init(sh, &t->parked, pc, index);
-    if (gate_closed || !command_has_keys(rq->command))
-        dlist_push_back(&l->gate, &t->link);
-    else
-        ticket_enqueue(sh, t, &t->parked.request);
+    if (!ticket_park(sh, t, pc, index, gate_closed || !command_has_keys(rq->command))) {
+        CHECK(is_whole(rq));
+        mem_free(&sh->mem, t, sizeof *t);
+        return PARKING_REFUSED;
+    }
     locks_count(l);
     if (sh->journal.is_open) t->announced = journal_announce(sh, &t->parked.request);
     counter_add(&sh->counters.locked_waits, 1);
-    return true;
+    return PARKING_DONE;
 }
 
 /* ---- running what may run ---- */
@@ -298,6 +349,18 @@ static void run_ready(struct shard *sh, struct dlist *ready)
     }
 }
 
+static void gate_refuse(struct shard *sh, struct ticket *t)
+{
+    struct reply out;
+    CHECK(is_whole(&t->parked.request));
+    reply_init(&out, NULL, &sh->mem);
+    out.resp = t->parked.request.resp;
+    reply_err(&out, ERR_ALLOC);
+    if (t->announced) journal_announced_is_done(sh, t->announced, t->parked.request.db);
+    parked_answer(sh, &t->parked, &out);
+    ticket_free(sh, t);
+}
+
 /* When no lock is left the gate opens, for one request after the other. */
 static void gate_open(struct shard *sh)
 {
@@ -309,7 +372,10 @@ static void gate_open(struct shard *sh)
         dlist_remove(&t->link);
         struct dlist ready;
         dlist_init(&ready);
-        if (has_keys) ticket_enqueue(sh, t, &t->parked.request);
+        if (has_keys && !ticket_enqueue(sh, t, &t->parked.request)) {
+            gate_refuse(sh, t);
+            continue;
+        }
         if (t->missing > 0) continue;
         dlist_push_back(&ready, &t->link);
         l->is_at_gate = true;
@@ -324,7 +390,10 @@ uint64_t locks_take(struct shard *sh, struct request *rq)
     struct ticket *t = l->running;
     if (!t) {
         t = ticket_make(sh);
-        ticket_enqueue(sh, t, rq);
+        if (!ticket_enqueue(sh, t, rq)) {
+            mem_free(&sh->mem, t, sizeof *t);
+            return 0;
+        }
         CHECK(t->missing == 0);
         t->parked.point = parked_point(sh, rq);
     }
@@ -368,7 +437,9 @@ uint64_t locks_claim_number(uint64_t token)
 uint64_t locks_take_key(struct shard *sh, const struct key *k, struct turn_point *since)
 {
     struct locks *l = &sh->locks;
-    struct lock_entry *e = entry_find_or_make(sh, k);
+    struct lock_entry *e = entry_find(sh, k);
+    if (!e) e = entry_try_make(sh, k);
+    CHECK(e); /* its waiters have a copy of the name */
     struct ticket *t = ticket_make(sh);
     const struct ticket *behind = first_behind(sh, e);
     if (behind && !turn_point_before(*since, behind->parked.point))
@@ -484,6 +555,53 @@ bool locks_have_effects(const struct shard *sh)
         }
     }
     return false;
+}
+
+/* ---- holdings that are short of memory ---- */
+
+void locks_set_short(struct shard *sh, const struct key *k)
+{
+    struct locks *l = &sh->locks;
+    struct ticket *t = l->exclusive ? l->exclusive : first_of(sh, k);
+    CHECK(t && t->is_holding);
+    if (!t->is_short) l->short_count++;
+    t->is_short = true;
+}
+
+static bool end_short(struct shard *sh, struct ticket *t)
+{
+    if (!t || !t->is_short) return false;
+    t->is_short = false;
+    sh->locks.short_count--;
+    return true;
+}
+
+struct short_walk {
+    struct shard *sh;
+    const struct request *rq;
+    bool is_short;
+};
+
+static void walk_short(void *context, uint32_t index, const struct key_spec *spec)
+{
+    UNUSED const struct key_spec *any = spec;
+    struct short_walk *walk = context;
+    struct key k = request_key(walk->sh, walk->rq, index);
+    walk->is_short |= end_short(walk->sh, first_of(walk->sh, &k));
+}
+
+bool locks_refuse_command(struct shard *sh, const struct request *rq)
+{
+    if (!(rq->flags & REQUEST_COMMIT) || is_internal(rq->command)) return false;
+    if (sh->locks.exclusive) return end_short(sh, sh->locks.exclusive);
+    struct short_walk walk = {.sh = sh, .rq = rq};
+    command_each_key(rq->command, rq->argv, rq->argc, walk_short, &walk);
+    return walk.is_short;
+}
+
+bool locks_refuse_release(struct shard *sh, uint64_t token)
+{
+    return end_short(sh, (struct ticket *)(uintptr_t)token);
 }
 
 /* ---- invariants ---- */

@@ -15,9 +15,15 @@
  * Lock order is turn order on every shard, so there is no deadlock and no retry. Checked by
  * tests/models/locks.pml.
  *
+ * A holding may be marked as *short*: a value that its next command needs, or leaves behind, found
+ * no memory here. Then that command, or the end of the holding, is refused once.
+ *
  * Thread     [shard]
  * Ownership  A parked request is copied, arguments and all: its parcel goes home at once and a
  *            late reply follows.
+ * Errors     A request that finds no memory to wait is refused (ERR_ALLOC), and so is a LOCK that
+ *            finds none to hold. Parts of several must not fail by themselves, and abort: pieces of
+ *            split commands, and internal requests.
  * Order      Waiters of a key run in turn order.
  */
 #pragma once
@@ -44,21 +50,31 @@ struct locks {
     struct ticket *running;   /* the parked request that is being run right now */
     struct ticket *leaving;   /* whoever has just run or lets go, and is still in its queues */
     bool is_at_gate;          /* the first at the gate runs: all that came later is behind it */
+    uint32_t short_count;     /* holdings that are short of memory */
 };
 
 void locks_init(struct locks *l);
 void locks_deinit(struct shard *sh);
 
-/* Only when l->busy: true if the request must wait. It has then been copied and will be answered by
- * a late reply. */
-bool locks_park(struct shard *sh, struct parcel *pc, uint32_t index);
+enum parking { PARKING_NOT_NEEDED, PARKING_DONE, PARKING_REFUSED };
+
+/* Only when l->busy: whether the request must wait. It has then been copied and will be answered by
+ * a late reply; or is refused, when there is no memory for it. */
+enum parking locks_park(struct shard *sh, struct parcel *pc, uint32_t index);
 
 /* The lock turn's request runs: its keys (all free, or it is first in their queues) are held from
- * here on. The token names the holding in locks_release. */
-uint64_t locks_take(struct shard *sh, struct request *rq);
+ * here on. The token names the holding in locks_release; 0: no memory, and nothing is held. */
+MUST_USE uint64_t locks_take(struct shard *sh, struct request *rq);
 /* The commit turn's last request: serves who waits for what has changed, lets go, and runs whoever
  * can run now. */
 void locks_release(struct shard *sh, uint64_t token);
+/* The holding that covers the key is short. */
+void locks_set_short(struct shard *sh, const struct key *k);
+/* Only when l->short_count: whether the command of a holding is refused because that is short,
+ * which it no longer is then. */
+bool locks_refuse_command(struct shard *sh, const struct request *rq);
+/* The same for the end of the holding. */
+bool locks_refuse_release(struct shard *sh, uint64_t token);
 /* Holds one key for somebody who has waited for it, in front of all that are parked for it, since
  * that point, or one that is before all of them. Nobody holds it. */
 uint64_t locks_take_key(struct shard *sh, const struct key *k, struct turn_point *since);

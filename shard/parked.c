@@ -38,12 +38,13 @@ struct turn_point parked_point(const struct shard *sh, const struct request *rq)
     return running ? running->point : point_of(sh, sh->parcel, index_in_parcel(sh, rq));
 }
 
-static void copy_arguments(struct shard *sh, struct parked *p, const struct request *rq)
+static bool copy_arguments(struct shard *sh, struct parked *p, const struct request *rq)
 {
     size_t size = rq->argc * sizeof(struct bytes);
     for (uint32_t i = 0; i < rq->argc; i++) size += rq->argv[i].size;
     p->copy_bytes = size;
-    p->copy = mem_alloc(&sh->mem, size);
+    p->copy = mem_try_alloc(&sh->mem, size);
+    if (!p->copy) return false;
     struct bytes *argv = (struct bytes *)(void *)p->copy;
     char *at = p->copy + rq->argc * sizeof(struct bytes);
     for (uint32_t i = 0; i < rq->argc; i++) {
@@ -52,6 +53,7 @@ static void copy_arguments(struct shard *sh, struct parked *p, const struct requ
         at += rq->argv[i].size;
     }
     p->request.argv = argv;
+    return true;
 }
 
 /* Who waits for the reply, and since when. */
@@ -66,25 +68,24 @@ static void take_place(struct shard *sh, struct parked *p, struct parcel *pc, ui
     pc->has_parked = true;
 }
 
-void parked_init(struct shard *sh, struct parked *p, struct parcel *pc, uint32_t index)
+bool parked_init(struct shard *sh, struct parked *p, struct parcel *pc, uint32_t index)
 {
     const struct request *rq = &pc->requests[index];
     *p = (struct parked){.request = *rq};
     p->request.input = NULL;
     p->request.payload = NULL;
-    copy_arguments(sh, p, rq);
+    if (!copy_arguments(sh, p, rq)) return false;
     take_place(sh, p, pc, index);
+    return true;
 }
 
-void parked_take(struct shard *sh, struct parked *p, struct request *rq)
+bool parked_take(struct shard *sh, struct parked *p, struct request *rq)
 {
     struct parked *running = locks_running(sh);
-    if (running) {
-        *p = *running;
-        running->copy = NULL;
-    } else {
-        parked_init(sh, p, sh->parcel, index_in_parcel(sh, rq));
-    }
+    if (!running) return parked_init(sh, p, sh->parcel, index_in_parcel(sh, rq));
+    *p = *running;
+    running->copy = NULL;
+    return true;
 }
 
 void parked_renew(struct shard *sh, struct parked *p, struct request *rq)

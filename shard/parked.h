@@ -22,12 +22,12 @@ struct parked {
 };
 
 /* The request that runs right now leaves its parcel, or what it was parked for before; its handler
- * then returns OK without a reply. */
-void parked_take(struct shard *sh, struct parked *p, struct request *rq);
+ * then returns OK without a reply. False, changing nothing: no memory for its arguments. */
+MUST_USE bool parked_take(struct shard *sh, struct parked *p, struct request *rq);
 /* The same, but only its place and its reply are taken over: the request stays the one it was. */
 void parked_renew(struct shard *sh, struct parked *p, struct request *rq);
-/* Request `index` of the parcel, which has not run. */
-void parked_init(struct shard *sh, struct parked *p, struct parcel *pc, uint32_t index);
+/* Request `index` of the parcel, which has not run. False, changing nothing: no memory. */
+MUST_USE bool parked_init(struct shard *sh, struct parked *p, struct parcel *pc, uint32_t index);
 /* Runs it on behalf of the connection that waits for it. */
 void parked_run(struct shard *sh, struct parked *p, struct reply *out);
 /* Sends what was written; nothing at all is an answer, too. */

@@ -74,6 +74,11 @@ static inline void run_request(struct shard *sh, struct request *rq, struct repl
     out->resp = rq->resp;
     uint32_t errors = out->error_count;
     enum err e = ERR_NO_MEM;
+    if (unlikely(sh->locks.short_count > 0) && locks_refuse_command(sh, rq)) {
+        reply_err(out, ERR_ALLOC);
+        rq->error_count = 1;
+        return;
+    }
     if (unlikely(sh->snapshot.is_walking) && rq->command->flags & (CMD_WRITE | CMD_MAY_REPLICATE))
         snapshot_guard_request(sh, rq);
     const struct request *outer = sh->journal.running;
@@ -134,7 +139,9 @@ static void run_window(struct shard *sh, struct parcel *pc, uint32_t first, uint
         }
         sh->tracking.running_index = i;
         sh->request_index = i;
-        if (likely(sh->locks.busy == 0) || !locks_park(sh, pc, i)) {
+        enum parking parking =
+            likely(sh->locks.busy == 0) ? PARKING_NOT_NEEDED : locks_park(sh, pc, i);
+        if (likely(parking == PARKING_NOT_NEEDED)) {
             run_request(sh, rq, &pc->out);
             if (unlikely(rq->flags & REQUEST_TRACKED)) tracking_remember_in_parcel(sh, pc, i);
             span.count++;
@@ -142,6 +149,10 @@ static void run_window(struct shard *sh, struct parcel *pc, uint32_t first, uint
             if (wait_is_due(sh)) wait_serve_slow(sh, parked_point(sh, rq));
             if (unlikely(sh->journal.effects.payload.size > JOURNAL_RECORD_BYTES))
                 journal_break(sh);
+        } else if (parking == PARKING_REFUSED) {
+            pc->out.resp = rq->resp;
+            reply_err(&pc->out, ERR_ALLOC);
+            rq->error_count = 1;
         }
         rq->reply_end = reply_size(&pc->out);
     }

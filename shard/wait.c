@@ -22,11 +22,9 @@ static void chains_grow(struct shard *sh, struct wait_chains *t)
 {
     struct wait_chains old = *t;
     uint32_t count = old.buckets ? 2 * old.bucket_count : CHAIN_BUCKETS;
-    struct dlist *buckets = mem_try_alloc(&sh->mem, count * sizeof *buckets);
-    if (!buckets) {
-        CHECK(old.buckets);
-        return;
-    }
+    size_t size = count * sizeof(struct dlist);
+    struct dlist *buckets = old.buckets ? mem_try_alloc(&sh->mem, size) : mem_alloc(&sh->mem, size);
+    if (!buckets) return;
     for (uint32_t i = 0; i < count; i++) dlist_init(&buckets[i]);
     t->buckets = buckets;
     t->bucket_count = count;
@@ -161,11 +159,13 @@ static void count_keys(struct shard *sh)
     counter_set(&sh->counters.blocking_keys, sh->waits.keys.count);
 }
 
+/* NULL: no memory. */
 static struct wait_key *key_find_or_make(struct shard *sh, const struct key *k)
 {
     struct wait_key *wk = key_find(sh, k);
     if (wk) return wk;
-    wk = mem_alloc(&sh->mem, sizeof *wk + k->name.size);
+    wk = mem_try_alloc(&sh->mem, sizeof *wk + k->name.size);
+    if (!wk) return NULL;
     *wk = (struct wait_key){.db = k->db, .name_size = (uint32_t)k->name.size};
     memcpy(wk->name, k->name.data, k->name.size);
     dlist_init(&wk->queue);
@@ -477,16 +477,21 @@ static void join_queue(struct waiter *w, struct wait_key *wk, uint32_t index)
     dlist_push_back(&wk->queue, &place->link);
 }
 
-static void join_queues(struct shard *sh, struct waiter *w, const struct wait_keys *keys)
+/* False: no memory; it may stand in some of them. */
+static bool join_queues(struct shard *sh, struct waiter *w, const struct request *rq,
+                        const struct wait_keys *keys)
 {
-    struct request *rq = &w->parked.request;
+    w->places = mem_try_alloc(&sh->mem, keys->count * sizeof *w->places);
+    if (!w->places) return false;
     w->place_capacity = keys->count;
-    w->places = mem_alloc(&sh->mem, keys->count * sizeof *w->places);
     for (uint32_t i = keys->first; i < keys->first + keys->count; i++) {
         struct key k = request_key(sh, rq, i);
         if (rq->flags & REQUEST_CLAIM && !wait_is_here(sh, &k)) continue;
-        join_queue(w, key_find_or_make(sh, &k), i);
+        struct wait_key *wk = key_find_or_make(sh, &k);
+        if (!wk) return false;
+        join_queue(w, wk, i);
     }
+    return true;
 }
 
 /* The waiter's arguments are its own. */
@@ -516,13 +521,19 @@ static void take_bounds(struct shard *sh, struct waiter *w)
     }
 }
 
+/* NULL, changing nothing: no memory. */
 static struct waiter *begin(struct shard *sh, struct request *rq, const struct wait_keys *keys,
                             uint32_t ready_index)
 {
+    bool has_claim = ready_index && rq->flags & REQUEST_CLAIM;
     struct waiter *w = mem_alloc(&sh->mem, sizeof *w);
     *w = (struct waiter){.rule = keys->rule};
     dlist_init(&w->tentative);
-    parked_take(sh, &w->parked, rq);
+    if ((!has_claim && !join_queues(sh, w, rq, keys)) || !parked_take(sh, &w->parked, rq)) {
+        leave_queues(sh, w);
+        mem_free(&sh->mem, w, sizeof *w);
+        return NULL;
+    }
     w->parked.request.flags &= (uint8_t)~REQUEST_MAY_WAIT;
     w->bound = (struct turn_point){UINT64_MAX, UINT64_MAX};
     w->id =
@@ -530,12 +541,11 @@ static struct waiter *begin(struct shard *sh, struct request *rq, const struct w
     chain_add(sh, &sh->waits.waiters, &w->chain, id_hash(&w->id));
     take_bounds(sh, w);
     if (is_claimant(w)) sh->waits.claimants++;
-    if (ready_index && rq->flags & REQUEST_CLAIM) {
+    if (has_claim) {
         claim(sh, w, ready_index, w->parked.point);
         conclude(sh, w);
         return w;
     }
-    join_queues(sh, w, keys);
     if (ready_index) ask(sh, w, ready_index, w->parked.point);
     return w;
 }
@@ -544,6 +554,7 @@ void wait_for_keys(struct shard *sh, struct request *rq, const struct wait_keys 
                    const struct bytes *resolved)
 {
     struct waiter *w = begin(sh, rq, keys, 0);
+    CHECK(w);
     if (resolved) resolve_arguments(sh, w, keys, resolved);
 }
 
@@ -555,8 +566,9 @@ enum wait_result wait_or_serve(struct shard *sh, struct request *rq, const struc
     *index = find_existing(sh, rq, keys);
     if (*index && !(rq->flags & (REQUEST_CLAIM | REQUEST_ASK))) return WAIT_SERVE;
     if (!(rq->flags & REQUEST_MAY_WAIT)) return *index ? WAIT_SERVE : WAIT_NOTHING;
-    begin(sh, rq, keys, *index);
-    return WAIT_WAITS;
+    if (begin(sh, rq, keys, *index)) return WAIT_WAITS;
+    CHECK(!(rq->flags & (REQUEST_CLAIM | REQUEST_ASK))); /* other shards wait with this one */
+    return WAIT_REFUSED;
 }
 
 /* ---- serving ---- */
@@ -699,7 +711,7 @@ bool wait_settle(struct shard *sh, struct request *rq, const struct wait_id *id,
     }
     struct settle *kept = mem_alloc(&sh->mem, sizeof *kept);
     *kept = s;
-    parked_take(sh, &kept->parked, rq);
+    CHECK(parked_take(sh, &kept->parked, rq));
     dlist_push_back(&sh->waits.settling, &kept->link);
     struct waiter *w = waiter_find(sh, id);
     if (w) take_bounds(sh, w);

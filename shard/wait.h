@@ -108,6 +108,7 @@ enum wait_result {
     WAIT_SERVE,   /* the key at argv[*index] exists: pop from it, or say why not */
     WAIT_NOTHING, /* no key exists, and the request may not wait: reply null */
     WAIT_WAITS,   /* return OK without a reply */
+    WAIT_REFUSED, /* no memory to wait: return ERR_ALLOC */
 };
 MUST_USE enum wait_result wait_or_serve(struct shard *sh, struct request *rq,
                                         const struct wait_keys *keys, uint32_t *index);

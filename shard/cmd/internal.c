@@ -6,10 +6,12 @@
  *     LOCKALL id                    the same for the whole keyspace
  *     FETCH id key mode …           the same reports, of keys that the sender holds already
  *     THAW key deadline frozen      puts a value that was frozen on another shard; replies +OK
- *     THAW key deadline frozen g    the same as a guest, whose changes are noticed
+ *     THAW key deadline frozen u    the same; without memory the UNLOCK that follows is refused
+ *     THAW key deadline frozen g k  the same as a guest, whose changes are noticed; without memory
+ *                                   the command that follows, under the lock of k, is refused
  *     DEPART key mode               removes a key; replies its value as LOCK does, or +SAME for a
  *                                   guest that is what it was
- *     UNLOCK token                  ends the holding; replies +OK
+ *     UNLOCK token                  ends the holding; replies +OK, or an error when refused
  *     REPORT key                    replies its value as LOCK does in mode "d"
  *     SORT_KEYS key …               the arguments of a SORT: which keys its patterns lead to
  *     EVENTS key db …            replies what has happened here to these guests
@@ -46,6 +48,9 @@
 #include "shard/type/list.h"
 #include "shard/type/set.h"
 
+/* Arguments of a THAW. */
+enum { THAW_MODE = 4, THAW_HOST_KEY = 5 };
+
 static void reply_u64_bytes(struct reply *out, uint64_t value)
 {
     reply_bulk(out, bytes_make(&value, sizeof value));
@@ -59,22 +64,29 @@ static uint64_t arg_u64_bytes(const struct request *rq, uint32_t index)
     return value;
 }
 
-static void report_value(struct shard *sh, const struct entry *e, struct reply *out)
+/* Of a report: the array's head and the deadline. */
+#define REPORT_HEAD_BYTES 64
+
+/* False: no memory, which is the reply then. */
+static bool report_value(struct shard *sh, const struct entry *e, struct reply *out)
 {
     struct buf frozen = {.mem = &sh->mem};
     struct rdb_writer writer = {.out = &frozen};
-    if (!e || !object_try_freeze(e, &writer)) {
-        if (e)
-            reply_err(out, ERR_ALLOC);
-        else
-            reply_null(out);
-        buf_clear(&frozen);
-        return;
+    if (!e) {
+        reply_null(out);
+        return true;
     }
-    reply_array(out, 2);
-    reply_u64_bytes(out, (uint64_t)entry_deadline_ms(e));
-    reply_bulk(out, buf_view(&frozen));
+    bool fits = object_try_freeze(e, &writer) &&
+                reply_try_reserve(out, REPORT_HEAD_BYTES + REPLY_STRING_BYTES(frozen.size));
+    if (fits) {
+        reply_array(out, 2);
+        reply_u64_bytes(out, (uint64_t)entry_deadline_ms(e));
+        reply_bulk(out, buf_view(&frozen));
+    } else {
+        reply_err(out, ERR_ALLOC);
+    }
     buf_clear(&frozen);
+    return fits;
 }
 
 /* ---- holding ---- */
@@ -142,7 +154,7 @@ static void report_key(struct shard *sh, const struct request *rq, uint32_t inde
     else if (mode.data[0] == 'e')
         report_existence(keyspace_peek(sh, &k), out);
     else if (mode.data[0] == 'd')
-        report_value(sh, keyspace_peek(sh, &k), out);
+        (void)report_value(sh, keyspace_peek(sh, &k), out);
     else if (mode.data[0] == 'x' || mode.data[0] == 'g')
         report_readable(sh, &k, mode, out);
     else
@@ -161,7 +173,9 @@ static void report_all(struct shard *sh, const struct request *rq, uint64_t toke
 
 static enum err cmd_lock(struct shard *sh, struct request *rq, struct reply *out)
 {
-    report_all(sh, rq, locks_take(sh, rq), out);
+    uint64_t token = locks_take(sh, rq);
+    if (!token) return ERR_ALLOC;
+    report_all(sh, rq, token, out);
     return OK;
 }
 
@@ -173,7 +187,9 @@ static enum err cmd_fetch(struct shard *sh, struct request *rq, struct reply *ou
 
 static enum err cmd_unlock(struct shard *sh, struct request *rq, struct reply *out)
 {
-    locks_release(sh, arg_u64_bytes(rq, 1));
+    uint64_t token = arg_u64_bytes(rq, 1);
+    if (locks_refuse_release(sh, token)) return ERR_ALLOC;
+    locks_release(sh, token);
     reply_ok(out);
     return OK;
 }
@@ -181,7 +197,7 @@ static enum err cmd_unlock(struct shard *sh, struct request *rq, struct reply *o
 static enum err cmd_report(struct shard *sh, struct request *rq, struct reply *out)
 {
     struct key k = request_key(sh, rq, 1);
-    report_value(sh, keyspace_peek(sh, &k), out);
+    (void)report_value(sh, keyspace_peek(sh, &k), out);
     return OK;
 }
 
@@ -231,34 +247,48 @@ static enum err cmd_attend(struct shard *sh, struct request *rq, struct reply *o
 
 /* ---- values on their way ---- */
 
+/* Not there, the next step of the holding is refused: of the one that the guest belongs to, or that
+ * is to end behind the value. */
+static enum err thaw_refuse(struct shard *sh, struct request *rq)
+{
+    if (rq->argc > THAW_HOST_KEY) {
+        struct key host = request_key(sh, rq, THAW_HOST_KEY);
+        locks_set_short(sh, &host);
+    } else if (rq->argc > THAW_MODE) {
+        struct key own = request_key(sh, rq, 1);
+        locks_set_short(sh, &own);
+    }
+    return ERR_ALLOC;
+}
+
 static enum err cmd_thaw(struct shard *sh, struct request *rq, struct reply *out)
 {
     struct key k = request_key(sh, rq, 1);
     struct entry *e = object_try_thaw(&sh->mem, rq->argv[3], k.name, (int64_t)arg_u64_bytes(rq, 2));
-    if (!e) return ERR_ALLOC;
+    if (!e) return thaw_refuse(sh, rq);
     /* What it replaces has expired on its own shard only, if at all. */
     UNUSED const struct entry *old = keyspace_peek(sh, &k);
     sh->is_quiet = true;
     keyspace_put_entry(sh, &k, e);
     sh->is_quiet = false;
-    if (rq->argc > 4) {
-        enum err error = watch_add(sh, WATCH_GUEST, &k);
-        if (error != OK) return error;
-    }
+    /* Without its mark it goes with its DEPART. */
+    if (rq->argc > THAW_HOST_KEY && watch_add(sh, WATCH_GUEST, &k) != OK)
+        return thaw_refuse(sh, rq);
     reply_ok(out);
     return OK;
 }
 
+/* A value that finds no memory to be reported stays, and may be asked for again. */
 static enum err cmd_depart(struct shard *sh, struct request *rq, struct reply *out)
 {
     struct key k = request_key(sh, rq, 1);
     bool is_same = watch_end_key(sh, WATCH_GUEST, &k);
     if (is_same)
         reply_status(out, "SAME");
-    else if (rq->argv[2].data[0] == 'd')
-        report_value(sh, keyspace_peek(sh, &k), out);
-    else
+    else if (rq->argv[2].data[0] != 'd')
         reply_null(out);
+    else if (!report_value(sh, keyspace_peek(sh, &k), out))
+        return OK;
     keyspace_delete(sh, &k);
     return OK;
 }

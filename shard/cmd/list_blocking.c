@@ -26,6 +26,7 @@ static enum err blocking_pop(struct shard *sh, struct request *rq, struct reply 
     uint32_t index;
     enum wait_result what = wait_or_serve(sh, rq, &keys, &index);
     if (what == WAIT_NOTHING) reply_null_array(out);
+    if (what == WAIT_REFUSED) return ERR_ALLOC;
     if (what != WAIT_SERVE) return OK;
     struct key k = request_key(sh, rq, index);
     struct entry *e;
@@ -62,6 +63,7 @@ static enum err cmd_blmpop(struct shard *sh, struct request *rq, struct reply *o
     uint32_t index;
     enum wait_result what = wait_or_serve(sh, rq, &keys, &index);
     if (what == WAIT_NOTHING) reply_null_array(out);
+    if (what == WAIT_REFUSED) return ERR_ALLOC;
     if (what != WAIT_SERVE) return OK;
     struct key k = request_key(sh, rq, index);
     return list_reply_mpop(sh, &k, &o, out);
@@ -76,6 +78,7 @@ static enum err blocking_move(struct shard *sh, struct request *rq, struct reply
     uint32_t index;
     enum wait_result what = wait_or_serve(sh, rq, &keys, &index);
     if (what == WAIT_NOTHING) reply_null(out);
+    if (what == WAIT_REFUSED) return ERR_ALLOC;
     return what == WAIT_SERVE ? list_move(sh, m, out) : OK;
 }
 

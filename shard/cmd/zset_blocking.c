@@ -22,6 +22,7 @@ static enum err blocking_pop(struct shard *sh, struct request *rq, struct reply 
     uint32_t index;
     enum wait_result what = wait_or_serve(sh, rq, &keys, &index);
     if (what == WAIT_NOTHING) reply_null_array(out);
+    if (what == WAIT_REFUSED) return ERR_ALLOC;
     if (what != WAIT_SERVE) return OK;
     struct zset_target t;
     e = zset_target_find(sh, rq, index, &t);
@@ -53,6 +54,7 @@ static enum err cmd_bzmpop(struct shard *sh, struct request *rq, struct reply *o
     uint32_t index;
     enum wait_result what = wait_or_serve(sh, rq, &keys, &index);
     if (what == WAIT_NOTHING) reply_null_array(out);
+    if (what == WAIT_REFUSED) return ERR_ALLOC;
     return what == WAIT_SERVE ? zset_reply_mpop(sh, rq, index, &o, out) : OK;
 }
 
