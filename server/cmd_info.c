@@ -203,8 +203,12 @@ static void write_memory(struct info *in)
     const struct server_samples *m = &in->srv->samples;
     uint64_t rss = counter_read(&m->rss_bytes), limit = counter_read(&m->cgroup_limit_bytes);
     uint64_t system = (uint64_t)sysconf(_SC_PHYS_PAGES) * (uint64_t)sysconf(_SC_PAGESIZE);
-    static const char *const zeros[] = {"mem_not_counted_for_evict", "mem_replication_backlog",
-                                        "mem_total_replication_buffers", "mem_clients_slaves",
+    /* A table grows by a segment at a time, so nothing is there twice while it does. */
+    static const char *const zeros[] = {"mem_overhead_db_hashtable_rehashing",
+                                        "mem_not_counted_for_evict",
+                                        "mem_replication_backlog",
+                                        "mem_total_replication_buffers",
+                                        "mem_clients_slaves",
                                         NULL};
     NUMBERS(in, {"used_memory", s->used_memory});
     write_human(in, "used_memory", s->used_memory);

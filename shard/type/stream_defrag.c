@@ -5,12 +5,14 @@
  *     0 the group's, then those of its consumers
  *
  * Where a tree goes on is an id, kept in the stream: any change between two calls leaves it good.
- * Consumers and names stay: few, and pointed to by all that is pending.
+ * A consumer for which much is pending stays, as all of that points to it.
  */
 #include "shard/type/stream_group.h"
 
 #define CURSOR_NODES 1
 #define CURSOR_GROUPS 2
+/* A consumer with more pending entries stays. */
+#define CONSUMER_PENDING_MAX 256
 
 static void defrag_nodes(struct defrag_walk *w, struct idtree_place place)
 {
@@ -32,6 +34,35 @@ static void defrag_pending(struct defrag_walk *w, struct idtree_place place)
         idtree_set_item(place, p);
         idtree_set_item(idtree_seek(&p->consumer->pending, idtree_id(place)), p);
     }
+}
+
+static void defrag_name(struct defrag_walk *w, struct stream_name *n)
+{
+    if (n->data) n->data = defrag_block(w, n->data, n->size);
+}
+
+static struct stream_consumer *defrag_consumer(struct defrag_walk *w, struct stream_consumer *c)
+{
+    struct stream_consumer *moved = c;
+    if (c->pending.count <= CONSUMER_PENDING_MAX) moved = defrag_block(w, c, sizeof *c);
+    defrag_name(w, &moved->name);
+    if (moved == c) return c;
+    struct idtree_place place = idtree_first(&moved->pending);
+    for (; idtree_place_exists(place); place = idtree_next(place))
+        ((struct stream_pending *)idtree_item(place))->consumer = moved;
+    return moved;
+}
+
+/* What a tree hangs from: the group, or a consumer of it. */
+static void defrag_owner(struct defrag_walk *w, struct stream_group *g, uint64_t tree)
+{
+    if (tree > 0) {
+        g->consumers[tree - 1] = defrag_consumer(w, g->consumers[tree - 1]);
+        return;
+    }
+    size_t bytes = g->consumer_capacity * sizeof(struct stream_consumer *);
+    defrag_name(w, &g->name);
+    if (g->consumers) g->consumers = defrag_block(w, g->consumers, bytes);
 }
 
 /* The tree of the cursor; NULL: there is none any more. */
@@ -71,6 +102,10 @@ static void step(struct defrag_walk *w, struct stream *s)
     if (!t) {
         w->cursor = group < s->group_count ? CURSOR_GROUPS + ((group + 1) << 32) : 0;
         return;
+    }
+    if (stream_id_is_zero(s->defrag_next)) {
+        defrag_owner(w, s->groups[group], tree);
+        t = tree_at(s, group, tree);
     }
     bool more = idtree_defrag_leaf(w, t, &s->defrag_next, &place);
     if (tree == 0 && idtree_place_exists(place)) defrag_pending(w, place);

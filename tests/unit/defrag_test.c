@@ -354,3 +354,88 @@ Test(defrag, a_locked_key_stays_where_it_is)
     run_cycle();
     cr_assert_neq(entry_of("key:3"), held);
 }
+
+/* ---- all of it ---- */
+
+/* Every block that the lines have made, whatever it is part of, moves within a cycle. */
+static void expect_all_to_move(const char *const *forms, unsigned count)
+{
+    shard_fixture_run_line(&f, "SET first x EX 1000"); /* makes the database itself */
+    uint64_t baseline = atomic_load(&sh->mem.live_count);
+    for (; *forms; forms++) fill(*forms, count);
+    uint64_t made = atomic_load(&sh->mem.live_count) - baseline;
+    sh->defrag.force = true;
+    run_cycle(); /* what was under way */
+    uint64_t hits = counter_read(&sh->defrag.hits);
+    run_cycle();
+    hits = counter_read(&sh->defrag.hits) - hits;
+    cr_expect_geq(hits, made, "%lu of %lu blocks moved", (unsigned long)hits, (unsigned long)made);
+    validate_all();
+}
+#define EXPECT_ALL_TO_MOVE(count, ...)                                                             \
+    expect_all_to_move((const char *const[]){__VA_ARGS__, NULL}, (count))
+
+Test(defrag, every_block_of_strings_and_small_values_moves)
+{
+    EXPECT_ALL_TO_MOVE(500, "SET s:%u %060u", "SET big:%u %0390u", "RPUSH l:%u a b %u",
+                       "SADD i:%u 1 2 3 %u", "SADD m:%u text %u", "ZADD z:%u 1 a 2 %u",
+                       "HSET h:%u f v g %u", "XADD x:%u 1-1 field %u");
+}
+
+Test(defrag, every_block_of_big_collections_moves)
+{
+    EXPECT_ALL_TO_MOVE(3000, "RPUSH l %0100u", "SADD m member-%u", "ZADD z %u member-%u",
+                       "HSET h field-%u value-%u", "SET s:%u %0300u");
+}
+
+Test(defrag, every_block_of_field_deadlines_moves)
+{
+    EXPECT_ALL_TO_MOVE(300, "HSET h field-%u value-%u", "HPEXPIRE h 900000 FIELDS 1 field-%u");
+}
+
+Test(defrag, every_block_of_streams_moves)
+{
+    EXPECT_ALL_TO_MOVE(300, "XADD x 1-%u field %0100u", "XADD y:%u 1-1 field %0100u",
+                       "XADD e 5-%u field value");
+    EXPECT_ALL_TO_MOVE(60, "XGROUP CREATE e group-with-a-name-of-its-own-%u 0",
+                       "XGROUP CREATECONSUMER e group-with-a-name-of-its-own-%u consumer-%0100u",
+                       "XGROUP CREATECONSUMER e group-with-a-name-of-its-own-0 consumer-%0100u",
+                       "XREADGROUP GROUP group-with-a-name-of-its-own-0 consumer-%0100u COUNT 3 "
+                       "STREAMS e >");
+}
+
+Test(defrag, sparse_slabs_of_consumers_become_free)
+{
+    shard_fixture_run_line(&f, "XGROUP CREATE x g 0 MKSTREAM");
+    fill("XGROUP CREATECONSUMER x g %0190u", 20000);
+    thin_out("XGROUP DELCONSUMER x g %0190u", 20000);
+    expect_dense_after_cycles();
+}
+
+static void set_colour(void *context, struct entry *e, uint64_t position)
+{
+    (void)position;
+    entry_set_colour(e, *(const unsigned *)context);
+}
+
+static void check_colour(void *context, struct entry *e, uint64_t position)
+{
+    (void)position;
+    cr_assert_eq(entry_colour(e), *(const unsigned *)context);
+}
+
+Test(defrag, an_entry_keeps_its_colour)
+{
+    fill("SET s:%u %060u", 500);
+    fill("HSET h field-%u value-%u", 500);
+    sh->defrag.force = true;
+    for (unsigned colour = 0; colour <= ENTRY_COLOUR; colour += ENTRY_COLOUR) {
+        uint64_t hits = counter_read(&sh->defrag.hits), cursor = 0;
+        do cursor = keyspace_scan(sh, 0, cursor, 100, set_colour, &colour);
+        while (cursor);
+        run_cycle();
+        cr_assert_gt(counter_read(&sh->defrag.hits), hits);
+        do cursor = keyspace_scan(sh, 0, cursor, 100, check_colour, &colour);
+        while (cursor);
+    }
+}

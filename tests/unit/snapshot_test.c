@@ -108,6 +108,10 @@ static struct shard_fixture make(void)
                                            &stream_family,      &dump_family};
     for (size_t i = 0; i < ARRAY_LEN(more); i++) shard_fixture_add_family(&f, more[i]);
     f.shard->hooks = &hooks;
+    /* Every entry moves again and again, with its colour. */
+    f.config->active_defrag = f.shard->defrag.force = true;
+    f.config->defrag_scan_fields_max = 1000;
+    defrag_set_effort(&f.shard->defrag, 100);
     f.config->set_max_intset_entries = 16;
     f.config->set_max_listpack_entries = f.config->zset_max_listpack_entries = 8;
     f.config->hash_max_listpack_entries = 8;
@@ -343,6 +347,7 @@ static void run_random(struct shard_fixture *f)
     shard_fixture_run_line(f, line);
     if (below(20) == 0) shard_fixture_pass_ms(f, below(30));
     if (below(50) == 0) (void)shard_background(f->shard);
+    if (below(50) == 0) (void)defrag_step(f->shard);
 }
 
 /* ---- values that take several slices ---- */
