@@ -38,6 +38,11 @@ uint64_t env_now_ns(void)
     return clock_ns(CLOCK_MONOTONIC);
 }
 
+uint64_t env_thread_cpu_ns(void)
+{
+    return clock_ns(CLOCK_THREAD_CPUTIME_ID);
+}
+
 int64_t env_wall_us(void)
 {
     return (int64_t)(clock_ns(CLOCK_REALTIME) / 1000);

@@ -33,6 +33,7 @@
 
 uint64_t env_now_ns(void);               /* monotonic */
 int64_t env_wall_us(void);               /* since 1970, UTC */
+uint64_t env_thread_cpu_ns(void);        /* what this thread has computed for; a system call */
 void env_random(void *out, size_t size); /* from the system, for seeds and ids */
 
 /* Cheap ticks for measuring spans within one thread, and their scale. */

@@ -532,6 +532,7 @@ static void write_shards(struct info *in)
         write_pair(in, "locks_held", s.locks_held);
         buf_printf(in->out, ",slowest_command=%s", s.slowest_command ? s.slowest_command : "none");
         write_pair(in, "slowest_usec", s.slowest_us);
+        write_pair(in, "slowest_slice_usec", s.slowest_slice_us);
         buf_append_text(in->out, "\r\n");
     }
 }

@@ -161,7 +161,8 @@ void stats_read_shard(const struct server *srv, uint16_t shard_id, struct stats_
                                 .locked_waits = counter_read(&c->locked_waits),
                                 .locks_held = counter_read(&c->locks_held),
                                 .busy_permille = counter_read(&w->share.shard_busy_permille),
-                                .slowest_us = counter_read(&c->slowest_us)};
+                                .slowest_us = counter_read(&c->slowest_us),
+                                .slowest_slice_us = counter_read(&c->slowest_slice_us)};
     for (uint32_t db = 0; db < srv->database_count; db++) {
         struct keyspace_stats part;
         if (!keyspace_read_stats(&w->shard.keys, db, &part)) continue;
@@ -313,6 +314,7 @@ static void reset_shard(struct shard *sh)
                                       &c->locked_waits,
                                       &c->error_replies,
                                       &c->slowest_us,
+                                      &c->slowest_slice_us,
                                       &c->slowest_command};
     for (unsigned i = 0; i < ARRAY_LEN(zeroed); i++) counter_set(zeroed[i], 0);
     for (uint32_t i = 0; i <= sh->command_count; i++) {

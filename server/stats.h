@@ -60,7 +60,7 @@ struct stats_shard {
     uint64_t expired_keys, evicted_keys, locked_waits, locks_held;
     uint64_t lent_bytes; /* of maxmemory; 0: no limit */
     uint64_t busy_permille;
-    uint64_t slowest_us;
+    uint64_t slowest_us, slowest_slice_us;
     const char *slowest_command; /* NULL: none yet */
 };
 void stats_read_shard(const struct server *srv, uint16_t shard_id, struct stats_shard *out);

@@ -72,6 +72,7 @@ struct shard_counters {
     /* The longest time of a request, as far as spans tell: the mean over a span of one command.
      * command_id + 1. */
     struct counter slowest_us, slowest_command;
+    struct counter slowest_slice_us; /* of the background, in CPU time */
 };
 
 struct shard_command_counters {
@@ -111,6 +112,7 @@ struct shard {
     struct shard_command_counters *per_command; /* by command_id */
     uint32_t command_count;
     uint64_t slowest_ticks;
+    uint32_t background_next; /* which job comes first: background.c */
     struct dlist late;   /* late replies that wait until the parcel that runs has gone home */
     uint32_t late_count; /* late replies that have not come back */
     uint64_t expire_next_ns;

@@ -205,6 +205,11 @@ uint64_t env_now_ns(void)
     return world.now_ns;
 }
 
+uint64_t env_thread_cpu_ns(void)
+{
+    return world.now_ns;
+}
+
 int64_t env_wall_us(void)
 {
     return START_WALL_US + world.wall_offset_us + (int64_t)(world.now_ns / 1000);
