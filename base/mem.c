@@ -28,10 +28,10 @@
 
 /* Read by jemalloc before main(). The automatic arenas serve only what libraries allocate for
  * themselves; the default of four per CPU would spread that little over hundreds of arenas on a
- * large machine. Decay keeps its defaults (dirty pages go back within 10 s), and there is no
- * background thread: a shard gives back its own pages as it allocates, mem_decay those of idle
- * ones. */
-const char *malloc_conf = "narenas:2";
+ * large machine. Decay keeps its defaults (dirty pages go back within 10 s); a thread of the
+ * allocator's own sees to it once the server runs (mem_start_decay). Nor may a thread that frees
+ * give back pages by itself when 8 MiB of them have come together: that takes a millisecond. */
+const char *malloc_conf = "narenas:2,max_background_threads:1,oversize_threshold:0";
 
 static void *raw_alloc(const struct mem *m, size_t size)
 {
@@ -163,6 +163,12 @@ static void raw_free_past_cache(void *p, size_t size)
     sdallocx(p, size, MALLOCX_TCACHE_NONE);
 }
 
+bool mem_start_decay(void)
+{
+    bool on = true;
+    return mallctl("background_thread", NULL, NULL, &on, sizeof on) == 0;
+}
+
 void mem_decay(void)
 {
     char name[40];
@@ -282,6 +288,11 @@ static void raw_free_past_cache(void *p, size_t size)
 {
     (void)size;
     free(p);
+}
+
+bool mem_start_decay(void)
+{
+    return false;
 }
 
 void mem_decay(void)

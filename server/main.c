@@ -272,6 +272,7 @@ int main(int argc, char **argv)
     if (!realpath("/proc/self/exe", srv->executable)) srv->executable[0] = '\0';
     signals_install();
     if (!prepare_process(config)) return 1;
+    (void)mem_start_decay();
     int status = run(srv, config, record_path);
     if (srv->is_drained) {
         struct config *last = (struct config *)(uintptr_t)srv->config;

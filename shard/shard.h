@@ -113,8 +113,8 @@ struct shard {
     uint32_t command_count;
     uint64_t slowest_ticks;
     uint32_t background_next; /* which job comes first: background.c */
-    struct dlist late;   /* late replies that wait until the parcel that runs has gone home */
-    uint32_t late_count; /* late replies that have not come back */
+    struct dlist late;        /* late replies that wait until the parcel that runs has gone home */
+    uint32_t late_count;      /* late replies that have not come back */
     uint64_t expire_next_ns;
     uint32_t expire_db;
     const struct shard_hooks *hooks;
