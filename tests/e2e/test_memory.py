@@ -128,5 +128,40 @@ class Defragmentation(ServerCase):
             self.assertEqual(c.get(f"a{i}"), b"x" * 180)
 
 
+class FragmentationCharge(ServerCase):
+    """Random eviction leaves holes everywhere, and the next values do not fit them."""
+
+    ARGUMENTS = ("--net-threads", "1", "--shard-threads", "1", "--maxmemory", "24mb", "--maxmemory-policy", "allkeys-random")
+    CAP = 24 * MIB
+
+    def fill(self, size, megabytes):
+        """The most that pages and charge were meanwhile."""
+        c = self.client()
+        pipe, active, charge = c.pipeline(transaction=False), 0, 0
+        for i in range(megabytes * MIB // (size + 40)):
+            pipe.set(f"{size}:{i}", b"x" * size)
+            if i % 5000 == 4999:
+                pipe.execute()
+                info = c.info("memory")
+                active, charge = max(active, info["allocator_active"]), max(charge, info["mem_fragmentation_charge"])
+        pipe.execute()
+        return active, charge
+
+    @unittest.skipIf(SLOW > 1, "sanitizers have an allocator of their own")
+    def test_pages_that_are_not_full_count_in_the_end(self):
+        c = self.client()
+        worst = {}
+        for percent in (0, 10):
+            c.flushall()
+            c.config_set("maxmemory-fragmentation-percent", percent)
+            self.fill(100, 26)
+            worst[percent] = self.fill(1500, 24)
+        self.assertEqual(worst[0][1], 0)
+        self.assertGreater(worst[10][1], 0)
+        self.assertLessEqual(worst[10][1], self.CAP // 8)
+        self.assertLess(worst[10][0], worst[0][0], worst)
+        self.assertTrue(eventually(lambda: c.info("memory")["used_memory"] > self.CAP * 0.85))
+
+
 if __name__ == "__main__":
     unittest.main()
