@@ -65,9 +65,9 @@ bool mem_is_sparse(const struct mem *m, const void *p, size_t size);
 /* Another block of that size with the same contents, where the allocator fills up first; `p` is
  * freed. NULL when there is no memory: `p` stays. */
 MUST_USE void *mem_try_move(struct mem *m, void *p, size_t size);
-/* From now on a thread of the allocator gives pages that have been free for some seconds back to the
- * system. False: there is none, so their owners do while they allocate, and mem_decay. Not before a
- * fork. [main] */
+/* From now on a thread of the allocator gives pages that have been free for some seconds back to
+ * the system. False: there is none, so their owners do while they allocate, and mem_decay. Not
+ * before a fork. [main] */
 bool mem_start_decay(void);
 /* Gives such pages of all arenas back. [main] */
 void mem_decay(void);
