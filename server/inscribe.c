@@ -95,6 +95,20 @@ static bool is_durable(const struct server *srv, const struct inscribe_shard *p)
     return counter_read(&d->durable_lsn) >= p->last_lsn;
 }
 
+/* The present generation holds everything now. */
+static bool forget_older(struct server *srv)
+{
+    struct manifest *m = &srv->durable.manifest;
+    uint32_t present = manifest_last(m)->number;
+    if (m->file_count == 0 || m->files[0].generation == present) return true;
+    for (unsigned i = m->file_count; i > 0; i--)
+        if (m->files[i - 1].generation != present) manifest_remove_file(m, i - 1);
+    manifest_drop_empty_generations(m);
+    if (durable_write(srv) != OK) return false;
+    durable_remove_strangers(srv);
+    return true;
+}
+
 void inscribe_step(struct server *srv)
 {
     struct inscribe *in = &srv->inscribe;
@@ -109,6 +123,7 @@ void inscribe_step(struct server *srv)
     if (!all_durable && !in->has_failed) return;
     mem_free(&srv->mem, in->shards, srv->mesh.shard_count * sizeof *in->shards);
     in->is_running = false;
+    in->has_failed = in->has_failed || !forget_older(srv);
     if (!in->has_failed)
         log_notice("%llu keys were written into the append only log: %.3f seconds",
                    (unsigned long long)keys, (double)(env_now_ns() - in->started_ns) / 1e9);

@@ -1,7 +1,8 @@
 /* inscribe.h: every key that is there is written into the log as it is: after a start whose data
  * the log does not tell of, or would tell otherwise the next time, and before clients are let in.
  *
- *     worker: keys of a slice ─▶ journal ─▶ log … ─▶ main waits until all logs are durable ─▶ done
+ *     worker: keys of a slice ─▶ journal ─▶ log … ─▶ main waits until all logs are durable, and
+ *     takes older generations out of the manifest ─▶ done
  *
  * Thread     [main]
  * Limits     A slice takes about SHARD_SLICE_US; the log's buffer is waited for.

@@ -65,8 +65,8 @@ static void tell_end(const struct server *srv)
                seconds, (unsigned long long)commands, (unsigned long long)records,
                (unsigned long long)bytes, gigabytes(bytes) / MAX(seconds, 1e-9));
     if (resumed)
-        log_notice("%llu commands of transactions were waiting for locks when the log ended: they "
-                   "have been run",
+        log_notice("%llu commands of transactions waited for locks when a log ended: they have "
+                   "been run",
                    (unsigned long long)resumed);
 }
 

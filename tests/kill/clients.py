@@ -5,6 +5,7 @@
     pairs             MSET and DEL of two keys: both or none
     tokens            LMOVE, SMOVE, RENAME, SPOP and SADD in a script: each is in one place
     twins             EXEC appends the same to two lists: they are equal
+    events            EXEC adds to a stream, which takes an id from the clock, and counts it elsewhere: as many as counted
 """
 
 import random
@@ -103,7 +104,7 @@ class Client(threading.Thread):
     def step(self):
         """Bytes, how many replies they get, and what to do with them."""
         rng, me = self.rng, self.number
-        kind = rng.randrange(13)
+        kind = rng.randrange(15)
         if kind < 2:
             self.sent += 1
             n = self.sent
@@ -130,6 +131,9 @@ class Client(threading.Thread):
             k = rng.randrange(PAIRS)
             return b("DEL", f"pair:a:{k}", f"pair:b:{k}"), 1, None
         x, y = self.two(PLACES)
+        if kind >= 13:
+            watch = b("WATCH", f"events:{x}", f"counted:{y}") if kind == 14 else b("PING")
+            return watch + b("MULTI") + b("XADD", f"events:{x}", "*", "f", me) + b("INCR", f"counted:{y}") + b("EXEC"), 5, None
         if kind == 9:
             return b("LMOVE", f"list:{x}", f"list:{y}", rng.choice(["LEFT", "RIGHT"]), "RIGHT"), 1, None
         if kind == 10:
@@ -186,6 +190,10 @@ def check(c, clients, seen):
         there = [v for v in c.mget(*(f"baton:{i}:{place}" for place in range(PLACES))) if v is not None]
         if there != [b"%d" % i]:
             faults.append(f"baton {i} is there as {there}")
+    events = sum(c.xlen(f"events:{i}") for i in range(PLACES))
+    counted = sum(int(v or 0) for v in c.mget(*(f"counted:{i}" for i in range(PLACES))))
+    if events != counted:
+        faults.append(f"there are {events} events, and {counted} were counted")
     for client in clients:
         faults += check_client(c, client, seen)
     return faults
