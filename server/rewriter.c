@@ -173,7 +173,7 @@ static bool start_shard(struct server *srv, uint16_t shard)
 
 /* ---- a rewrite: one shard after the other ---- */
 
-static void sync_is_back(struct thread *at, struct call *c)
+void rewriter_sync_is_back(struct thread *at, struct call *c)
 {
     struct server *srv = at->owner;
     UNUSED const struct call *same = c;
@@ -185,7 +185,7 @@ static void sync_arrives(struct thread *at, struct call *c)
     struct worker *w = at->owner;
     uint16_t back_to = c->from;
     if (w->durable.log) aof_sync_once(w->durable.log);
-    c->run = sync_is_back;
+    c->run = rewriter_sync_is_back;
     thread_call(at, back_to, c);
 }
 
@@ -335,6 +335,7 @@ static void begin_switch_off(struct server *srv)
 {
     struct rewriter *r = &srv->rewriter;
     r->state = REWRITER_CLOSING;
+    memset(r->is_uncovered, 0, srv->mesh.shard_count * sizeof *r->is_uncovered);
     durable_seal(srv, log_is_closed);
 }
 
@@ -348,6 +349,100 @@ static void switch_off(struct server *srv)
     begin_switch_off(srv);
 }
 
+/* ---- after a loss: all logs that were lost, together ---- */
+
+/* Their transactions wait for each other, so no R can be waited for: instead every shard runs what
+ * was given out before, and each log is synced as far as it was then. */
+static void all_have_passed(struct server *srv)
+{
+    struct rewriter *r = &srv->rewriter;
+    r->state = REWRITER_PUBLISHING;
+    r->has_wanted_lsns = false;
+    r->sync_ns = env_now_ns() + SYNC_NS; /* by then shards have told of their last record */
+}
+
+static void begin_passing(struct server *srv)
+{
+    struct rewriter *r = &srv->rewriter;
+    r->state = REWRITER_PASSING;
+    r->wanted_txid = sequencer_now(&srv->mesh.sequencer);
+    everywhere_run(&r->pass, srv, INTERNAL_PASS, all_have_passed);
+}
+
+static bool all_are_durable(struct server *srv)
+{
+    struct rewriter *r = &srv->rewriter;
+    if (!r->has_wanted_lsns && env_now_ns() < r->sync_ns) return false;
+    for (uint16_t i = 0; !r->has_wanted_lsns && i < srv->mesh.shard_count; i++)
+        r->wanted_lsns[i] = counter_read(&srv->shard_workers[i]->durable.last_lsn);
+    r->has_wanted_lsns = true;
+    for (uint16_t i = 0; i < srv->mesh.shard_count; i++)
+        if (counter_read(&srv->shard_workers[i]->durable.durable_lsn) < r->wanted_lsns[i])
+            return false;
+    return true;
+}
+
+static bool log_is_lost(const struct server *srv, uint16_t shard)
+{
+    return durable_shard_state(&srv->shard_workers[shard]->durable) == AOF_LOST;
+}
+
+static bool any_log_is_lost(const struct server *srv)
+{
+    bool any = false;
+    for (uint16_t i = 0; i < srv->mesh.shard_count; i++) any |= log_is_lost(srv, i);
+    return any;
+}
+
+/* Or was, and goes on in another file that no base stands before. */
+static bool must_replace(const struct server *srv, uint16_t shard)
+{
+    return srv->rewriter.is_uncovered[shard] || log_is_lost(srv, shard);
+}
+
+static bool must_replace_any(const struct server *srv)
+{
+    bool any = false;
+    for (uint16_t i = 0; i < srv->mesh.shard_count; i++) any |= must_replace(srv, i);
+    return any;
+}
+
+static void begin_replacing(struct server *srv)
+{
+    struct rewriter *r = &srv->rewriter;
+    r->cut = REWRITER_REPLACE;
+    r->has_failed = r->is_cancelled = false;
+    r->why = NULL;
+    r->started_ns = env_now_ns();
+    counter_set(&r->is_running, 1);
+    counter_set(&r->started_s, (uint64_t)wall_s());
+    log_notice("Logs that were lost are replaced by new ones");
+    bool ok = true;
+    for (uint16_t i = 0; i < srv->mesh.shard_count; i++) {
+        memset(&r->jobs[i], 0, sizeof r->jobs[i]);
+        if (must_replace(srv, i)) ok = ok && prepare_job(srv, i) && name_segment(srv, i);
+    }
+    if (!ok) {
+        remember_failure(srv, "its files cannot be made");
+        finish(srv);
+        return;
+    }
+    for (uint16_t i = 0; i < srv->mesh.shard_count; i++)
+        if (r->jobs[i].started_ns) send_job(srv, i); /* prepared: a state may change meanwhile */
+}
+
+static void cover_logs(struct server *srv)
+{
+    struct rewriter *r = &srv->rewriter;
+    for (uint16_t i = 0; i < srv->mesh.shard_count; i++) {
+        if (!r->is_uncovered[i]) continue;
+        r->is_uncovered[i] = false;
+        r->syncs_away++;
+        r->sync_calls[i].run = rewriter_log_is_covered;
+        thread_call(&srv->thread, srv->shard_workers[i]->thread.id, &r->sync_calls[i]);
+    }
+}
+
 /* ---- what comes back ---- */
 
 static void all_jobs_are_back(struct server *srv)
@@ -358,6 +453,8 @@ static void all_jobs_are_back(struct server *srv)
     } else if (r->has_failed || r->is_cancelled) {
         remember_failure(srv, NULL);
         finish(srv);
+    } else if (r->cut == REWRITER_REPLACE) {
+        begin_passing(srv);
     } else if (r->cut == REWRITER_OPEN) {
         /* What began before all logs were open lacks parts: it must lie below the horizon. */
         srv->durable.is_on = true;
@@ -374,6 +471,7 @@ void rewriter_job_is_back(struct thread *at, struct call *c)
     struct rewriter *r = &srv->rewriter;
     const struct rewriter_job *job = container_of(c, struct rewriter_job, call);
     if (job->has_failed) remember_failure(srv, job->why);
+    if (job->cut == REWRITER_REPLACE && job->is_cut) r->is_uncovered[job->base.shard] = true;
     if (--r->away == 0) all_jobs_are_back(srv);
 }
 
@@ -388,11 +486,12 @@ static void publish(struct server *srv)
         return;
     }
     if (e != OK) remember_failure(srv, "the manifest cannot be written");
-    if (e != OK && !is_rewrite) {
+    if (e != OK && r->cut == REWRITER_OPEN) {
         begin_switch_off(srv);
         return;
     }
     finish(srv);
+    if (e == OK && r->cut == REWRITER_REPLACE) cover_logs(srv);
 }
 
 /* ---- steps ---- */
@@ -400,13 +499,17 @@ static void publish(struct server *srv)
 static void look_at_others(struct server *srv)
 {
     struct rewriter *r = &srv->rewriter;
-    if (resolved_txid(srv) >= r->wanted_txid) {
+    bool is_replacing = r->cut == REWRITER_REPLACE;
+    if (is_replacing ? all_are_durable(srv) : resolved_txid(srv) >= r->wanted_txid) {
+        if (r->syncs_away > 0) return; /* whose calls are needed for what follows */
         publish(srv);
         return;
     }
-    if (r->is_cancelled && r->cut == REWRITER_ROTATE) {
-        remember_failure(srv, NULL);
+    bool has_lost = any_log_is_lost(srv);
+    if (r->cut != REWRITER_OPEN && (r->is_cancelled || has_lost)) {
+        remember_failure(srv, has_lost ? "another log was lost" : NULL);
         finish(srv);
+        if (has_lost) r->failed_ns = 0; /* they are replaced together */
         return;
     }
     uint64_t now_ns = env_now_ns();
@@ -457,6 +560,10 @@ void rewriter_cron(struct server *srv)
         if (!is_too_soon) begin_switch_on(srv);
         return;
     }
+    if (srv->durable.is_on && must_replace_any(srv)) {
+        if (!is_too_soon) begin_replacing(srv);
+        return;
+    }
     bool is_due = r->is_scheduled || (srv->durable.is_on && !is_too_soon && has_grown(srv));
     if (!srv->durable.is_on || !is_due) return;
     if (rewriter_start(srv)) log_notice("Background append only file rewriting started");
@@ -478,6 +585,8 @@ void rewriter_init(struct server *srv)
     struct rewriter *r = &srv->rewriter;
     r->jobs = mem_alloc_zeroed(&srv->mem, srv->mesh.shard_count * sizeof *r->jobs);
     r->sync_calls = mem_alloc_zeroed(&srv->mem, srv->mesh.shard_count * sizeof *r->sync_calls);
+    r->is_uncovered = mem_alloc_zeroed(&srv->mem, srv->mesh.shard_count * sizeof *r->is_uncovered);
+    r->wanted_lsns = mem_alloc_zeroed(&srv->mem, srv->mesh.shard_count * sizeof *r->wanted_lsns);
     r->net_calls = mem_alloc_zeroed(&srv->mem, srv->mesh.net_count * sizeof *r->net_calls);
 }
 
@@ -486,5 +595,7 @@ void rewriter_deinit(struct server *srv)
     struct rewriter *r = &srv->rewriter;
     mem_free(&srv->mem, r->jobs, srv->mesh.shard_count * sizeof *r->jobs);
     mem_free(&srv->mem, r->sync_calls, srv->mesh.shard_count * sizeof *r->sync_calls);
+    mem_free(&srv->mem, r->is_uncovered, srv->mesh.shard_count * sizeof *r->is_uncovered);
+    mem_free(&srv->mem, r->wanted_lsns, srv->mesh.shard_count * sizeof *r->wanted_lsns);
     mem_free(&srv->mem, r->net_calls, srv->mesh.net_count * sizeof *r->net_calls);
 }

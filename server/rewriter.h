@@ -27,6 +27,7 @@
 #include "base/counter.h"
 #include "base/thread.h"
 #include "persist/manifest.h"
+#include "server/everywhere.h"
 
 struct aof;
 struct server;
@@ -68,13 +69,13 @@ struct rewriter_shard {
     struct aof *base;
     struct snapshot_chunk *first, **end; /* appended, and not on the disk yet */
     bool is_walked;                      /* the last chunk has come */
-    struct call covered;                 /* of rewriter.c: a lost log is whole again */
 };
 
 enum rewriter_state {
     REWRITER_IDLE,
     REWRITER_STARTING_NETS, /* switching on: turns become transactions */
     REWRITER_RUNNING,       /* jobs are away */
+    REWRITER_PASSING,       /* after a loss: waits for what all shards still have to run */
     REWRITER_PUBLISHING,    /* waits for other logs */
     REWRITER_CLOSING,       /* switching off: logs are being closed */
     REWRITER_STOPPING_NETS,
@@ -93,6 +94,10 @@ struct rewriter {
     uint64_t wanted_txid; /* every transaction below must be durable before it is published */
     uint64_t started_ns, failed_ns, sync_ns;
     bool is_switching_on;
+    bool *is_uncovered;    /* by shard: its log was lost, and no base is published since */
+    uint64_t *wanted_lsns; /* by shard: to be durable before it is published */
+    bool has_wanted_lsns;
+    struct everywhere pass;
     struct call *net_calls;  /* by net thread */
     struct call *sync_calls; /* by shard */
     uint32_t syncs_away;
@@ -128,5 +133,8 @@ uint64_t rewriter_shard_next_ns(const struct worker *w);
 void rewriter_take_chunk(struct worker *w, struct snapshot_chunk *chunk);
 /* Where a job arrives. */
 void rewriter_job_arrives(struct thread *at, struct call *c);
-/* Where it comes back to: rewriter.c. */
+/* A base of a log that was lost is published. */
+void rewriter_log_is_covered(struct thread *at, struct call *c);
+/* Where they come back to: rewriter.c. */
 void rewriter_job_is_back(struct thread *at, struct call *c);
+void rewriter_sync_is_back(struct thread *at, struct call *c);

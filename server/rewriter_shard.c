@@ -43,26 +43,39 @@ static void fail(struct worker *w, const char *why)
 
 /* ---- the cut ---- */
 
+static bool try_rotate(struct worker *w)
+{
+    const struct rewriter_job *job = w->rewriter.job;
+    uint64_t closed_bytes;
+    return aof_try_rotate(w->durable.log, job->segment_path, &job->segment.uuid, w->thread.now_ns,
+                          &closed_bytes);
+}
+
+/* A log that lacks something, though its file is good, is whole again with any base. */
+static bool try_replace_log(struct worker *w)
+{
+    const struct rewriter_job *job = w->rewriter.job;
+    struct aof *log = w->durable.log;
+    if (aof_state_now(log) != AOF_LOST) return try_rotate(w);
+    return !aof_is_busy(log) && aof_abandon(log, job->segment_path, &job->segment.uuid) == OK;
+}
+
 static bool try_begin_log(struct worker *w)
 {
     struct rewriter_job *job = w->rewriter.job;
-    struct aof *log = w->durable.log;
     struct aof_options options = {.kind = SEGMENT_KIND_EFFECTS,
                                   .generation = job->segment.generation,
                                   .shard = w->shard.id,
                                   .first_lsn = 1,
                                   .path = job->segment_path,
                                   .uuid = job->segment.uuid};
-    uint64_t closed_bytes;
     switch (job->cut) {
     case REWRITER_ROTATE:
-        return aof_try_rotate(log, job->segment_path, &job->segment.uuid, w->thread.now_ns,
-                              &closed_bytes);
+        return try_rotate(w);
     case REWRITER_OPEN:
         return durable_open_log(w, &options) == OK;
     case REWRITER_REPLACE:
-        return aof_state_now(log) == AOF_LOST && !aof_is_busy(log) &&
-               aof_abandon(log, job->segment_path, &job->segment.uuid) == OK;
+        return try_replace_log(w);
     }
     return false;
 }
@@ -115,6 +128,15 @@ static void try_cut(struct worker *w)
     }
     r->state = REWRITER_SHARD_WALKING;
     snapshot_begin(&w->shard, SNAPSHOT_COMMANDS);
+}
+
+void rewriter_log_is_covered(struct thread *at, struct call *c)
+{
+    struct worker *w = at->owner;
+    uint16_t back_to = c->from;
+    if (w->durable.log) aof_covered(w->durable.log);
+    c->run = rewriter_sync_is_back;
+    thread_call(at, back_to, c);
 }
 
 /* ---- the base ---- */

@@ -29,6 +29,7 @@
  *     CLAIM id d                    drops it; replies +OK
  *     AGAIN id                      goes on waiting in the place of one that had been asked
  *     SNAPSHOT                      begins a snapshot here and now (shard/snapshot.h); replies +OK
+ *     PASS                          replies +OK: every turn before this one has run here
  *     EMPTY                         empties all databases, for DEBUG RELOAD; replies +OK
  *
  * Modes: "d" reports the value and its deadline (array of two, or null if there is none), "-"
@@ -371,6 +372,14 @@ static enum err cmd_snapshot(struct shard *sh, struct request *rq, struct reply 
     return OK;
 }
 
+static enum err cmd_pass(struct shard *sh, struct request *rq, struct reply *out)
+{
+    UNUSED const struct shard *same = sh;
+    UNUSED const struct request *nothing = rq;
+    reply_ok(out);
+    return OK;
+}
+
 static enum err cmd_empty(struct shard *sh, struct request *rq, struct reply *out)
 {
     UNUSED const struct request *nothing = rq;
@@ -435,6 +444,8 @@ static const struct command commands[] = {
      .keys = KEYS_NONE, .group = "internal", .summary = "Empties all databases."},
     {.name = "rest", .on_shard = cmd_rest, .arity = 1, .plan = PLAN_ALL_SHARDS,
      .keys = KEYS_NONE, .group = "internal", .summary = "Waits until what holds keys is over."},
+    {.name = "pass", .on_shard = cmd_pass, .arity = 1, .plan = PLAN_ALL_SHARDS,
+     .keys = KEYS_NONE, .group = "internal", .summary = "Tells that all turns before have run."},
 };
 /* clang-format on */
 const struct command_family internal_family = {"internal", commands, ARRAY_LEN(commands)};

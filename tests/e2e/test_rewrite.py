@@ -2,6 +2,8 @@
 
 import os
 import resource
+import shutil
+import subprocess
 import threading
 import time
 import unittest
@@ -9,6 +11,7 @@ import unittest
 import redis
 
 from case import SLOW, eventually
+from support import servers
 from test_aof import Case, digest
 
 
@@ -41,14 +44,15 @@ class Writer(threading.Thread):
     def __init__(self, port, number):
         super().__init__()
         self.c, self.number, self.acknowledged = redis.Redis(port=port, socket_timeout=60), number, 0
+        self.should_end = False
 
     def run(self):
         n = 0
         try:
-            while True:
+            while not self.should_end:
                 n += 1
                 self.c.rpush(f"list:{self.number}", n)
-                self.acknowledged = n
+                self.acknowledged = n  # a refusal ends it, too
                 self.c.mset({f"pair:{self.number}:a": n, f"pair:{self.number}:b": n, f"other {n % 50}": n})
                 self.c.hset(f"hash:{self.number}", f"f{n % 300}", n)
                 self.c.sadd(f"set:{n % 3}", f"member {n} of {self.number}")
@@ -174,6 +178,60 @@ class Rewrite(RewriteCase):
         self.assertEqual(c.execute_command("BGSAVE", "SCHEDULE"), True)
         c.config_set("rdb-key-save-delay", 0)
         self.assertTrue(eventually(lambda: info(c)["rdb_saves"] >= 2, 20))
+
+
+# fdatasync of a log fails as long as the file "fail" in the directory has as many bytes, which it eats up.
+SHIM = """
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+int fdatasync(int fd)
+{
+    char link[64], path[4096] = "";
+    struct stat s;
+    snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
+    if (readlink(link, path, sizeof path - 1) > 0 && strstr(path, ".aof") && stat(getenv("FAIL"), &s) == 0 && s.st_size > 0) {
+        if (truncate(getenv("FAIL"), s.st_size - 1) == 0) errno = EIO;
+        return -1;
+    }
+    return ((int (*)(int))dlsym(RTLD_NEXT, "fdatasync"))(fd);
+}
+"""
+
+
+@unittest.skipUnless(shutil.which("cc"), "needs a C compiler")
+@unittest.skipUnless(SLOW == 1, "a sanitizer wants to be loaded first")
+class Loss(RewriteCase):
+    def test_log_that_cannot_be_synced_is_replaced_by_a_fresh_base(self):
+        source, shim, fail = (os.path.join(self.directory, n) for n in ("shim.c", "shim.so", "fail"))
+        with open(source, "w", encoding="ascii") as f:
+            f.write(SHIM)
+        subprocess.run(["cc", "-shared", "-fPIC", "-o", shim, source, "-ldl"], check=True)
+        server = servers.shoal_server("--threads", "3", "--appendonly", "yes", "--io-backend", "epoll", "--enable-debug-command", "yes",
+                                      wrapper=("env", f"LD_PRELOAD={shim}", f"FAIL={fail}"), directory=self.directory)
+        self.addCleanup(self.end, server)
+        c = self.connect(server)
+        self.fill(c)
+        for losses in (1, 2, 3):
+            with open(fail, "wb") as f:
+                f.write(b"x" * losses)
+            writer = Writer(server.port, losses)
+            writer.start()
+            self.assertTrue(eventually(lambda: server.output().count("Logs that were lost are replaced") >= losses, 20))
+            self.assertTrue(eventually(lambda: os.path.getsize(fail) == 0 and is_over(c) and info(c)["aof_last_write_status"] == "ok", 20))
+            self.assertTrue(eventually(lambda n=losses: server.output().count("rewrite finished") >= n, 20))
+            self.assertTrue(c.mset({f"m{i}": losses for i in range(50)}))
+            writer.should_end = True
+            writer.join()
+        before = digest(c)
+        self.kill(server)
+        server, c = self.start(threads="2")
+        self.assertEqual(digest(c), before)
 
 
 class Switch(RewriteCase):
