@@ -688,6 +688,9 @@ static void dismiss(struct shard *sh, struct waiter *w)
 static bool settle_try(struct shard *sh, struct request *rq, const struct settle *s)
 {
     struct waiter *w = waiter_find(sh, &s->id);
+    /* One that was asked meanwhile still stands in its queue, and its coordinator takes it for
+     * gone. */
+    if (s->is_moot && w && w->is_asked) dismiss(sh, w);
     if (s->is_moot) return true;
     if (w && w->claim_index && !turn_point_before(s->since, w->claim_since)) return true;
     if (w && w->claim_index && dlist_is_empty(&w->tentative)) return true;
