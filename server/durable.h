@@ -33,6 +33,8 @@ struct worker;
 #define DURABLE_FAILING_BYTES                                                                      \
     (512u << 20) /* the same while a write fails: writes are refused then */
 
+#define DURABLE_MISCONF "MISCONF Errors writing to the AOF file: %s" /* durable_why */
+
 /* ---- one shard's part [shard] ---- */
 
 struct durable_waiting; /* a parcel that has run, and its late replies */
@@ -131,6 +133,8 @@ void durable_shard_deinit(struct worker *w);
 /* A parcel has run, since when the log was at `lsn_before`. True: it is kept, and goes home by
  * durable_step. */
 MUST_USE bool durable_keep(struct worker *w, struct parcel *pc, uint64_t lsn_before);
+/* The same for late replies that belong to no parcel. */
+MUST_USE bool durable_keep_late(struct worker *w);
 /* A parcel of a transaction ran where no log is open. */
 void durable_skip_part(struct worker *w, struct parcel *pc);
 /* Once a step, behind the parcels: writes, and sends home what may leave. True if anything did. */

@@ -86,15 +86,21 @@ static void set_rule(const struct worker *w, struct durable_waiting *item, uint6
     item->txid = j->last_txid;
 }
 
+/* Coordinators rely on the order in which a shard answers. But reads go on while the disk fails. A
+ * late reply may belong to a parcel that waits here. */
+static bool may_overtake(const struct worker *w, const struct durable_waiting *item)
+{
+    if (w->durable.waiting_count == 0) return true;
+    return item->lsn == 0 && dlist_is_empty(&w->shard.late) && only_reads(item->parcel);
+}
+
 bool durable_keep(struct worker *w, struct parcel *pc, uint64_t lsn_before)
 {
     struct durable_shard *d = &w->durable;
     struct dlist *late = &w->shard.late;
     struct durable_waiting item = {.parcel = pc};
     set_rule(w, &item, lsn_before);
-    /* A late reply may belong to a parcel that waits here. */
-    bool must_queue = d->waiting_count > 0 && !dlist_is_empty(late);
-    if (!must_queue && may_leave(w, &item)) return false;
+    if (may_leave(w, &item) && may_overtake(w, &item)) return false;
     CHECK(d->waiting_count < d->waiting_capacity); /* the credit of the net threads */
     struct durable_waiting *to =
         &d->waiting[(d->waiting_first + d->waiting_count++) % d->waiting_capacity];
@@ -102,6 +108,23 @@ bool durable_keep(struct worker *w, struct parcel *pc, uint64_t lsn_before)
     to->lsn = item.lsn;
     to->txid = item.txid;
     dlist_splice(&to->late, late);
+    return true;
+}
+
+/* They tell of what has just been appended, and stand behind everything that waits. */
+bool durable_keep_late(struct worker *w)
+{
+    struct durable_shard *d = &w->durable;
+    struct dlist *late = &w->shard.late;
+    if (likely(!d->log) || dlist_is_empty(late)) return false;
+    if (d->waiting_count == 0) {
+        d->waiting_count = 1;
+        d->waiting[d->waiting_first].parcel = NULL;
+    }
+    uint32_t last = (d->waiting_first + d->waiting_count - 1) % d->waiting_capacity;
+    d->waiting[last].lsn = w->shard.journal.last_lsn;
+    d->waiting[last].txid = w->shard.journal.last_txid;
+    dlist_splice(&d->waiting[last].late, late);
     return true;
 }
 
@@ -122,7 +145,10 @@ static bool let_go(struct worker *w)
         d->waiting_first = (d->waiting_first + 1) % d->waiting_capacity;
         d->waiting_count--;
         dlist_splice(&w->shard.late, &item->late);
-        worker_send_home(w, item->parcel);
+        if (item->parcel)
+            worker_send_home(w, item->parcel);
+        else
+            shard_send_late(&w->shard);
         any = true;
     }
     return any;

@@ -1,5 +1,7 @@
 #include "server/script_call.h"
 
+#include <stdio.h>
+
 #include <lua.h>
 
 #include "base/text.h"
@@ -208,7 +210,10 @@ static enum call_state check_write(struct script_op *op, struct lua_call *call)
     if (!(flags & (CMD_WRITE | CMD_MAY_REPLICATE))) return CALL_DONE;
     if (op->is_read_only)
         return refuse(call, "ERR Write commands are not allowed from read-only scripts.");
-    return CALL_DONE;
+    struct server *srv = op->worker->server;
+    if (likely(counter_read(&srv->durable.failing) == 0) || op->has_written) return CALL_DONE;
+    snprintf(op->refusal, sizeof op->refusal, DURABLE_MISCONF, durable_why(srv));
+    return refuse(call, op->refusal);
 }
 
 /* As in Redis a script that has begun to write goes on. */

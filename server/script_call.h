@@ -40,6 +40,7 @@ struct script_op {
     struct lua_run run;
     uint64_t started_ns;
     bool has_written;
+    char refusal[96];              /* of a call, while the log cannot be written */
     bool answers_last;             /* the reply leaves when its holding has ended */
     bool is_slow, is_slow_written; /* counted in struct scripts */
     struct dlist slow_link;        /* of a function */

@@ -261,7 +261,7 @@ static bool meets_obstacle(struct session *s, const struct route *route, bool *w
     }
     if (w->obstacles & OBSTACLE_LOG && would_lie) {
         struct reply out = netloop_reply(s->conn.netloop, s->resp);
-        reply_error(&out, "MISCONF Errors writing to the AOF file: %s", durable_why(w->server));
+        reply_error(&out, DURABLE_MISCONF, durable_why(w->server));
         session_reject_with(s, route, &out);
         return true;
     }

@@ -485,6 +485,7 @@ bool worker_step(struct worker *w, uint64_t max_sleep_ns)
     if (w->has_shard) {
         any |= shard_background(&w->shard);
         durable_flush(w);
+        if (!durable_keep_late(w)) shard_send_late(&w->shard);
         channels_flush(&w->shard, &w->thread); /* parcels have gone home before their news */
     }
     counter_add(&w->steps, 1);

@@ -20,7 +20,6 @@ static void serve_between_turns(struct shard *sh)
 {
     if (likely(!wait_is_due(sh))) return;
     wait_serve_slow(sh, (struct turn_point){sh->turn_position, UINT64_MAX});
-    shard_send_late(sh);
 }
 
 static bool run_job(struct shard *sh, enum job job)

@@ -175,7 +175,8 @@ void shard_run_request(struct shard *sh, struct request *rq, struct reply *out);
  * replies, or an empty one. */
 struct block;
 void shard_run_block(struct shard *sh, struct block *b, struct reply *out);
-/* One slice of background work; true if there is more that should not wait. */
+/* One slice of background work; true if there is more that should not wait. It may have served
+ * somebody: shard_send_late is due. */
 bool shard_background(struct shard *sh);
 /* When background work is next due (monotonic ns); UINT64_MAX: never. */
 uint64_t shard_next_deadline_ns(const struct shard *sh);

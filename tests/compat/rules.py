@@ -10,7 +10,7 @@ from support import rdb, resp
 TTL_SLACK = {b"TTL": 1, b"EXPIRETIME": 1, b"PTTL": 1000, b"PEXPIRETIME": 1000}
 HELLO_OWN = {b"server", b"version", b"id"}
 CONFIG_OWN = {b"port", b"dir", b"pidfile", b"logfile", b"io-threads", b"enable-debug-command", b"proc-title-template",
-              b"bind", b"locale-collate", b"syslog-ident"}
+              b"bind", b"locale-collate", b"syslog-ident", b"appendonly", b"appendfsync"}
 CLIENT_FIELD = re.compile(rb"\b([\w-]+)=(\S*)")
 CLIENT_SAME = {b"name", b"db", b"sub", b"psub", b"ssub", b"multi", b"user", b"resp", b"redir", b"cmd"}
 

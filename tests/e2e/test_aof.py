@@ -363,6 +363,20 @@ class Information(Case):
         _, c = self.start()
         self.assertGreater(c.info("persistence")["aof_base_size"], 10000)
 
+    def test_waitaof_waits_for_the_disk(self):
+        _, c = self.start(policy="everysec")
+        for i in range(3):
+            c.mset({f"k{j}": i for j in range(10)})
+            self.assertEqual(c.execute_command("WAITAOF", 1, 0, 20000), [1, 0])
+        c.config_set("appendfsync", "no")
+        time.sleep(0.1)
+        c.set("a", "1")
+        self.assertEqual(c.execute_command("WAITAOF", 1, 0, 50), [0, 0])
+        c.config_set("appendfsync", "always")
+        c.set("a", "2")
+        self.assertEqual(c.execute_command("WAITAOF", 1, 0, 0), [1, 0])
+        self.assertEqual(c.execute_command("WAITAOF", 1, 1, 50), [1, 0])
+
     def test_without_a_log_there_are_no_such_fields(self):
         server = servers.shoal_server("--threads", "2", directory=self.directory)
         self.addCleanup(self.end, server)

@@ -167,4 +167,5 @@ def shoal_server(*arguments, wrapper=(), directory=None, may_load=False):
     binary = shoal_binary()
     if not os.path.exists(binary):
         raise StartError(f"{binary} is not there: build first, or set SHOAL_BUILD")
-    return Server(binary, ["--save", "", *arguments], wrapper, directory, may_load)
+    more = os.environ.get("SHOAL_ARGUMENTS", "").split()  # for a whole run with other settings
+    return Server(binary, ["--save", "", *more, *arguments], wrapper, directory, may_load)
