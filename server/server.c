@@ -412,11 +412,6 @@ bool server_apply_config(struct server *srv, const struct config *changed, uint3
             return false;
         }
     }
-    if (config_differs(srv->config, changed, "appendonly")) {
-        config_set_failure(error, "appendonly",
-                           "The append only log is switched on and off at the start");
-        return false;
-    }
     if (areas & CONFIG_AREA_MEMORY) lending_update(srv, changed);
     if (areas & CONFIG_AREA_LOG) {
         if (config_differs(srv->config, changed, "logfile") && !log_open(changed->logfile)) {
