@@ -108,8 +108,8 @@ static int suspend(lua_State *L, struct lua_run *run, enum run_state state)
         if (state == RUN_RESTART) run->state = RUN_RESTART;
         return lua_raise(
             L, "ERR This script runs over several shards, where redis.call cannot stand in "
-               "a function that string.gsub, table.sort or table.foreach calls. Collect "
-               "the values first, or give all keys one {tag}");
+               "a metamethod that a library calls. Collect the values first, or give all "
+               "keys one {tag}");
     }
     run->state = state;
     lua_vm_of(L)->is_yielding = true;

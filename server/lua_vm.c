@@ -108,6 +108,14 @@ static int is_yielding(lua_State *L)
     return 1;
 }
 
+/* Whether the script that runs may be suspended. */
+static int is_held(lua_State *L)
+{
+    const struct lua_run *run = lua_vm_of(L)->current;
+    lua_pushboolean(L, run && run->host->may_suspend);
+    return 1;
+}
+
 static const char *read_line(lua_State *L, void *context, size_t *size)
 {
     UNUSED lua_State *any = L;
@@ -127,12 +135,13 @@ static int open_sandbox(lua_State *L)
     const char *const *line = lua_prelude;
     CHECK(lua_load(L, read_line, &line, "=prelude") == 0);
     lua_pushcfunction(L, is_yielding);
+    lua_pushcfunction(L, is_held);
     lua_open_redis(L);
     lua_open_cjson(L);
     lua_open_cmsgpack(L);
     lua_open_struct(L);
     lua_pushcfunction(L, lua_register_function);
-    lua_call(L, 6, 4);
+    lua_call(L, 7, 4);
     registry_set(L, &lua_key_set_loading);
     registry_set(L, &lua_key_library_view);
     lua_pushvalue(L, -2);

@@ -57,6 +57,7 @@ struct lua_host {
     enum call_state (*call)(struct lua_run *run, struct lua_call *call, struct reply *out);
     /* It has run for a while: true if it may be suspended, or started again elsewhere. */
     enum run_state (*pause)(struct lua_run *run);
+    bool may_suspend; /* it answers CALL_LATER and RUN_SLICE */
 };
 
 struct lua_vm {

@@ -474,4 +474,5 @@ static enum call_state call_held(struct lua_run *run, struct lua_call *call, str
     return CALL_LATER;
 }
 
-const struct lua_host script_held_host = {.call = call_held, .pause = pause_held};
+const struct lua_host script_held_host = {
+    .call = call_held, .pause = pause_held, .may_suspend = true};
