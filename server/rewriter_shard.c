@@ -1,6 +1,7 @@
 /* One shard's part of rewriter.h: the cut, and the base. */
 #include "base/log.h"
 #include "persist/aof.h"
+#include "server/function_log.h"
 #include "server/rewriter.h"
 #include "server/server.h"
 #include "server/worker.h"
@@ -126,6 +127,7 @@ static void try_cut(struct worker *w)
         fail(w, "the file of the base cannot be written");
         return;
     }
+    function_log_write(w, false); /* behind what the base covers */
     r->state = REWRITER_SHARD_WALKING;
     snapshot_begin(&w->shard, SNAPSHOT_COMMANDS);
 }
