@@ -117,6 +117,24 @@ class Restart(Case):
         self.assertEqual(digest(c), before)
         self.assertNotIn("torn", server.output())
 
+    def test_functions_are_there_after_a_crash_and_after_a_rewrite(self):
+        server, c = self.start(threads="3", policy="always")
+        for name in ("one", "two", "three"):
+            c.function_load(f"#!lua name={name}\nredis.register_function('{name}', function() return '{name}' end)")
+        c.function_delete("two")
+        self.kill(server)
+        for threads in ("2", "1"):
+            server, c = self.start(threads=threads, policy="always")
+            self.assertEqual([c.fcall(name, 0) for name in ("one", "three")], [b"one", b"three"])
+            self.assertEqual(len(c.function_list()), 2)
+            c.bgrewriteaof()
+            self.assertTrue(eventually(lambda c=c: not c.info("persistence")["aof_rewrite_in_progress"]))
+            self.kill(server)
+        server, c = self.start()
+        self.assertEqual(len(c.function_list()), 2)
+        c.function_flush()
+        self.end(server)
+
     def test_flushes_and_swaps_are_in_the_log(self):
         server, c = self.start(threads="3")
         c.mset({f"k{i}": i for i in range(30)})

@@ -54,6 +54,24 @@ class Scripts(ServerCase):
             sha = first.script_load(f"return {i}")
             self.assertEqual(second.evalsha(sha, 0), i)
 
+    def test_a_function_is_known_everywhere_at_once_and_replaced_at_once(self):
+        first, second = self.client(), self.client()
+        for i in range(100):
+            body = f"function(keys) return redis.call('incrby', keys[1], {i}) end"
+            first.function_load(f"#!lua name=lib\nredis.register_function('f', {body})", replace=True)
+            self.assertEqual(second.fcall("f", 1, f"key{i}"), i)
+        first.function_flush()
+        with self.assertRaisesRegex(redis.ResponseError, "Function not found"):
+            second.fcall("f", 1, "a")
+
+    def test_redis_call_in_functions_that_the_library_calls(self):
+        text = """
+            local gsub = ('abc'):gsub('%w', function(c) return redis.call('incr', 'n' .. c) end)
+            local t = {3, 1, 2}
+            table.sort(t, function(a, b) redis.call('incr', 'compared') return a < b end)
+            return {gsub, t, tonumber(redis.call('get', 'compared')) > 0}"""
+        self.assertEqual(self.client().eval(text, 0), [b"111", [1, 2, 3], 1])
+
     def test_undeclared_keys_of_any_shard(self):
         client = self.client()
         text = "for i = 1, 50 do redis.call('incr', 'k' .. i) end return redis.call('mget', 'k1', 'k2', 'k50')"
