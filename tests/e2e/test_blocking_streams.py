@@ -177,6 +177,7 @@ class BlockingStreams(ServerCase):
         self.groups(self.a, self.b)
         first, second = self.group_read(self.a, self.b), self.group_read(self.b, self.a, name="bob")
         first.close()
+        self.assertTrue(eventually(lambda: not self.is_waiting(first)))
         self.add(self.a, "1-1")
         self.assertEqual(second.reply(), found((self.a, [b"1-1"])))
         names = [c["name"] for c in self.client().xpending(self.a, "g")["consumers"]]
