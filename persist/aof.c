@@ -487,6 +487,11 @@ void aof_covered(struct aof *a)
     publish_stable(a);
 }
 
+bool aof_is_uncovered(const struct aof *a)
+{
+    return a->uncovered_lsn != UINT64_MAX;
+}
+
 void aof_seal(struct aof *a)
 {
     a->wants_seal = true;

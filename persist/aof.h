@@ -115,6 +115,8 @@ void aof_sync_once(struct aof *a);
 MUST_USE enum err aof_abandon(struct aof *a, const char *path, const struct segment_uuid *uuid);
 /* A published base holds everything up to the call of aof_abandon. */
 void aof_covered(struct aof *a);
+/* Between the two. */
+bool aof_is_uncovered(const struct aof *a);
 /* Ends the log: aof_step writes what is left, ends a base with its SEGMENT_END, cuts what was
  * preallocated and syncs; then the state is AOF_SEALED. */
 void aof_seal(struct aof *a);

@@ -351,11 +351,36 @@ static void switch_off(struct server *srv)
 
 /* ---- after a loss: all logs that were lost, together ---- */
 
+static uint64_t rests_of(const struct server *srv, uint16_t shard)
+{
+    return counter_read(&srv->shard_workers[shard]->shard.counters.rests);
+}
+
+static bool all_have_passed(const struct server *srv)
+{
+    const struct rewriter *r = &srv->rewriter;
+    for (uint16_t i = 0; i < srv->mesh.shard_count; i++)
+        if (rests_of(srv, i) == r->rests_before[i]) return false;
+    return r->is_passing;
+}
+
+/* Nobody waits for the replies: they may be kept, with others', until the base is published. */
+static void passes_are_home(struct server *srv)
+{
+    UNUSED const struct server *same = srv;
+}
+
 /* Their transactions wait for each other, so no R can be waited for: instead every shard runs what
  * was given out before, and each log is synced as far as it was then. */
-static void all_have_passed(struct server *srv)
+static void look_at_passing(struct server *srv)
 {
     struct rewriter *r = &srv->rewriter;
+    if (!r->is_passing && !r->pass.is_under_way) {
+        r->is_passing = true;
+        for (uint16_t i = 0; i < srv->mesh.shard_count; i++) r->rests_before[i] = rests_of(srv, i);
+        everywhere_run(&r->pass, srv, INTERNAL_REST, passes_are_home);
+    }
+    if (!all_have_passed(srv)) return;
     r->state = REWRITER_PUBLISHING;
     r->has_wanted_lsns = false;
     r->sync_ns = env_now_ns() + SYNC_NS; /* by then shards have told of their last record */
@@ -365,8 +390,8 @@ static void begin_passing(struct server *srv)
 {
     struct rewriter *r = &srv->rewriter;
     r->state = REWRITER_PASSING;
+    r->is_passing = false;
     r->wanted_txid = sequencer_now(&srv->mesh.sequencer);
-    everywhere_run(&r->pass, srv, INTERNAL_PASS, all_have_passed);
 }
 
 static bool all_are_durable(struct server *srv)
@@ -523,6 +548,7 @@ void rewriter_step(struct server *srv)
     struct rewriter *r = &srv->rewriter;
     bool is_switching = r->state == REWRITER_STARTING_NETS || r->state == REWRITER_STOPPING_NETS;
     if (is_switching && r->away == 0) nets_are_switched(srv);
+    if (r->state == REWRITER_PASSING) look_at_passing(srv);
     if (r->state == REWRITER_PUBLISHING) look_at_others(srv);
 }
 
@@ -587,6 +613,7 @@ void rewriter_init(struct server *srv)
     r->sync_calls = mem_alloc_zeroed(&srv->mem, srv->mesh.shard_count * sizeof *r->sync_calls);
     r->is_uncovered = mem_alloc_zeroed(&srv->mem, srv->mesh.shard_count * sizeof *r->is_uncovered);
     r->wanted_lsns = mem_alloc_zeroed(&srv->mem, srv->mesh.shard_count * sizeof *r->wanted_lsns);
+    r->rests_before = mem_alloc_zeroed(&srv->mem, srv->mesh.shard_count * sizeof *r->rests_before);
     r->net_calls = mem_alloc_zeroed(&srv->mem, srv->mesh.net_count * sizeof *r->net_calls);
 }
 
@@ -597,5 +624,6 @@ void rewriter_deinit(struct server *srv)
     mem_free(&srv->mem, r->sync_calls, srv->mesh.shard_count * sizeof *r->sync_calls);
     mem_free(&srv->mem, r->is_uncovered, srv->mesh.shard_count * sizeof *r->is_uncovered);
     mem_free(&srv->mem, r->wanted_lsns, srv->mesh.shard_count * sizeof *r->wanted_lsns);
+    mem_free(&srv->mem, r->rests_before, srv->mesh.shard_count * sizeof *r->rests_before);
     mem_free(&srv->mem, r->net_calls, srv->mesh.net_count * sizeof *r->net_calls);
 }

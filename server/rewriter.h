@@ -98,6 +98,8 @@ struct rewriter {
     uint64_t *wanted_lsns; /* by shard: to be durable before it is published */
     bool has_wanted_lsns;
     struct everywhere pass;
+    bool is_passing;         /* `pass` was sent */
+    uint64_t *rests_before;  /* by shard: that had run before it */
     struct call *net_calls;  /* by net thread */
     struct call *sync_calls; /* by shard */
     uint32_t syncs_away;

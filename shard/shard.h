@@ -68,6 +68,7 @@ struct shard_counters {
     struct counter error_replies;
     struct counter changes;        /* of keys, in all databases */
     struct counter snapshot_early; /* entries that a snapshot serialised because of a change */
+    struct counter rests;          /* INTERNAL_REST that has run */
     struct counter index_bytes;    /* of the tables of all databases */
     /* The longest time of a request, as far as spans tell: the mean over a span of one command.
      * command_id + 1. */

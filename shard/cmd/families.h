@@ -78,8 +78,7 @@ enum internal_command {
     INTERNAL_AGAIN,
     INTERNAL_SNAPSHOT,
     INTERNAL_EMPTY,
-    INTERNAL_REST,
-    INTERNAL_PASS
+    INTERNAL_REST
 };
 /* [shard] For SORT with the arguments of the request: the names of the keys that BY and GET lead
  * to, as an array, in any order, maybe repeated; more than LIMIT needs. */
