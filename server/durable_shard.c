@@ -86,9 +86,10 @@ static void set_rule(const struct worker *w, struct durable_waiting *item, uint6
     item->txid = j->last_txid;
 }
 
-/* Coordinators rely on the order in which a shard answers. But reads go on while the disk fails; and
- * of a log that was lost nothing leaves before a base holds it, for which holdings must end, so
- * everything that has changed nothing goes on. A late reply may belong to a parcel that waits here. */
+/* Coordinators rely on the order in which a shard answers. But reads go on while the disk fails;
+ * and of a log that was lost nothing leaves before a base holds it, for which holdings must end, so
+ * everything that has changed nothing goes on. A late reply may belong to a parcel that waits here.
+ */
 static bool may_overtake(const struct worker *w, const struct durable_waiting *item)
 {
     if (w->durable.waiting_count == 0) return true;
