@@ -74,8 +74,9 @@ static inline struct entry *dict_find(const struct dict *d, uint64_t hash, struc
 struct entry *dict_find_hash(const struct dict *d, uint64_t hash);
 /* Always inline: gcc takes a function of prefetches for a pure one and drops the calls. */
 static ALWAYS_INLINE void dict_prefetch_bucket(const struct dict *d, uint64_t hash);
-/* After the bucket has arrived: the entries of it whose tags match. The first of them, NULL if
- * there is none: it has another key once in thousands of times. */
+/* After the bucket has arrived: the entries of it whose tags match, or those of the bucket that it
+ * overflows to (some keys in a hundred live there). The first of them, NULL if there is none: it
+ * has another key once in thousands of times. */
 static ALWAYS_INLINE struct entry *dict_prefetch_entry(const struct dict *d, uint64_t hash);
 
 /* The key must be absent; `hash` is bytes_hash(key, seed). `mark` 0: none. */
@@ -182,14 +183,18 @@ static ALWAYS_INLINE struct entry *dict_prefetch_entry(const struct dict *d, uin
 {
     if (unlikely(!d->directory)) return NULL;
     struct dict_place p = dict_locate(d, hash);
-    const uint64_t *bucket = p.slots + (size_t)p.home * DICT_BUCKET_SLOTS;
-    struct entry *first = NULL;
-    for (uint32_t m = dict_match(bucket, p.tag); m; m &= m - 1) {
-        struct entry *e = dict_slot_entry(bucket[__builtin_ctz(m) >> 2]);
-        __builtin_prefetch(e);
-        if (!first) first = e;
+    for (uint32_t seen = 0; seen < 2; seen++) {
+        const uint64_t *bucket = p.slots + (size_t)p.home * DICT_BUCKET_SLOTS;
+        struct entry *first = NULL;
+        for (uint32_t m = dict_match(bucket, p.tag); m; m &= m - 1) {
+            struct entry *e = dict_slot_entry(bucket[__builtin_ctz(m) >> 2]);
+            __builtin_prefetch(e);
+            if (!first) first = e;
+        }
+        if (first || bucket[DICT_BUCKET_SLOTS - 1] == 0) return first;
+        if (++p.home == p.bucket_count) p.home = 0;
     }
-    return first;
+    return NULL;
 }
 
 static inline struct entry *dict_find(const struct dict *d, uint64_t hash, struct bytes key)
