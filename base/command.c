@@ -67,3 +67,24 @@ bool command_has_keys(const struct command *command)
         if (!(command->keys[i].flags & KEY_NOT_KEY)) return true;
     return false;
 }
+
+static enum err reply_help(const struct command *command, struct reply *out)
+{
+    uint64_t count = 0;
+    while (command->help[count]) count++;
+    reply_array(out, count);
+    for (uint64_t i = 0; i < count; i++) reply_status(out, command->help[i]);
+    return OK;
+}
+
+enum err command_help_on_shard(struct shard *sh, struct request *rq, struct reply *out)
+{
+    UNUSED struct shard *any = sh;
+    return reply_help(rq->command, out);
+}
+
+enum err command_help_on_net(struct session *s, struct request *rq, struct reply *out)
+{
+    UNUSED struct session *any = s;
+    return reply_help(rq->command, out);
+}

@@ -188,6 +188,7 @@ struct command {
     const char *deprecated_since, *replaced_by; /* NULL: it is not */
     bool is_syscmd;                    /* for servers and their developers: shown by COMMAND DOCS */
     const char *const *tips;           /* NULL-terminated; NULL: none */
+    const char *const *help;           /* of a row "help": its lines, NULL-terminated */
     const struct command *subcommands; /* ended by a row without a name; NULL: none */
 };
 
@@ -203,3 +204,7 @@ struct command_family {
 bool command_each_key(const struct command *command, const struct bytes *argv, uint32_t argc,
                       command_key_fn *fn, void *context);
 bool command_has_keys(const struct command *command);
+
+/* The handlers of every row with `help`. */
+enum err command_help_on_shard(struct shard *sh, struct request *rq, struct reply *out);
+enum err command_help_on_net(struct session *s, struct request *rq, struct reply *out);

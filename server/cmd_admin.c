@@ -8,12 +8,6 @@
 #include "server/server.h"
 #include "server/worker.h"
 
-void reply_help(struct reply *out, const char *const *lines, uint32_t count)
-{
-    reply_array(out, count);
-    for (uint32_t i = 0; i < count; i++) reply_status(out, lines[i]);
-}
-
 /* ---- small ones ---- */
 
 static enum err cmd_time(struct session *s, struct request *rq, struct reply *out)
@@ -97,20 +91,14 @@ static enum err cmd_module_list(struct session *s, struct request *rq, struct re
     return OK;
 }
 
-static enum err cmd_module_help(struct session *s, struct request *rq, struct reply *out)
-{
-    static const char *const lines[] = {
-        "MODULE <subcommand> [<arg> [value] [opt] ...]. Subcommands are:",
-        "LIST",
-        "    Return a list of loaded modules.",
-        "HELP",
-        "    Prints this help.",
-    };
-    UNUSED struct session *any = s;
-    UNUSED struct request *nothing = rq;
-    reply_help(out, lines, ARRAY_LEN(lines));
-    return OK;
-}
+static const char *const module_help[] = {
+    "MODULE <subcommand> [<arg> [value] [opt] ...]. Subcommands are:",
+    "LIST",
+    "    Return a list of loaded modules.",
+    "HELP",
+    "    Prints this help.",
+    NULL,
+};
 
 static enum err cmd_cluster(struct session *s, struct request *rq, struct reply *out)
 {
@@ -169,7 +157,7 @@ static const char *const tips_output[] = {"nondeterministic_output", NULL};
 static const struct command module_subcommands[] = {
     {.name = "list", .on_net = cmd_module_list, .arity = 2, .plan = PLAN_NET, .flags = CMD_ADMIN | CMD_NO_SCRIPT, .keys = KEYS_NONE,
      .since = "4.0.0", .group = "server", .complexity = "O(N): N modules", .summary = "Lists the modules that are loaded.", .tips = tips_order},
-    {.name = "help", .on_net = cmd_module_help, .arity = 2, .plan = PLAN_NET, .flags = CMD_LOADING | CMD_STALE, .keys = KEYS_NONE,
+    {.name = "help", .on_net = command_help_on_net, .help = module_help, .arity = 2, .plan = PLAN_NET, .flags = CMD_LOADING | CMD_STALE, .keys = KEYS_NONE,
      .since = "5.0.0", .group = "server", .complexity = "O(1)", .summary = "Lists the subcommands."},
     {.name = NULL},
 };

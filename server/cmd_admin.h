@@ -22,6 +22,3 @@ enum err cmd_debug_populate(struct shard *sh, struct request *rq, struct reply *
 /* [main] DEBUG RELOAD: cmd_save.c. */
 enum err cmd_debug_reload(struct server *srv, struct request *rq, struct reply *out);
 enum err cmd_debug_loadaof(struct server *srv, struct request *rq, struct reply *out);
-
-/* The lines of a HELP subcommand. */
-void reply_help(struct reply *out, const char *const *lines, uint32_t count);

@@ -411,7 +411,7 @@ static enum err cmd_client_unpause(struct session *s, struct request *rq, struct
 /* ---- HELP ---- */
 
 /* clang-format off */
-static const char *const help[] = {
+static const char *const client_help[] = {
     "CLIENT <subcommand> [<arg> [value] [opt] ...]. Subcommands are:",
     "GETNAME",
     "    The name of this connection.",
@@ -461,17 +461,9 @@ static const char *const help[] = {
     "    End a pause.",
     "HELP",
     "    Print this text.",
+    NULL,
 };
 /* clang-format on */
-
-static enum err cmd_client_help(struct session *s, struct request *rq, struct reply *out)
-{
-    UNUSED struct session *any = s;
-    UNUSED struct request *nothing = rq;
-    reply_array(out, ARRAY_LEN(help));
-    for (unsigned i = 0; i < ARRAY_LEN(help); i++) reply_status(out, help[i]);
-    return OK;
-}
 
 /* clang-format off */
 #define OF_ITSELF (CMD_NO_SCRIPT | CMD_LOADING | CMD_STALE)
@@ -513,7 +505,7 @@ static const struct command client_subcommands[] = {
      .since = "6.2.0", .group = "connection", .complexity = "O(1)", .summary = "The state of this connection's tracking."},
     {.name = "unblock", .on_net = cmd_client_unblock, .arity = -3, .plan = PLAN_NET, .flags = OF_OTHERS | CMD_DEFERS, .acl = ACL_CONNECTION, .keys = KEYS_NONE,
      .since = "5.0.0", .group = "connection", .complexity = "O(n) for n connections", .summary = "Ends the waiting of a blocked client."},
-    {.name = "help", .on_net = cmd_client_help, .arity = 2, .plan = PLAN_NET, .flags = CMD_LOADING | CMD_STALE, .acl = ACL_CONNECTION, .keys = KEYS_NONE,
+    {.name = "help", .on_net = command_help_on_net, .help = client_help, .arity = 2, .plan = PLAN_NET, .flags = CMD_LOADING | CMD_STALE, .acl = ACL_CONNECTION, .keys = KEYS_NONE,
      .since = "5.0.0", .group = "connection", .complexity = "O(1)", .summary = "Explains the subcommands."},
     {.name = NULL},
 };

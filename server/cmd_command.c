@@ -207,7 +207,7 @@ static enum err cmd_command_getkeysandflags(struct session *s, struct request *r
 /* ---- HELP ---- */
 
 /* clang-format off */
-static const char *const help[] = {
+static const char *const command_help[] = {
     "COMMAND <subcommand> [<arg> [value] [opt] ...]. Subcommands are:",
     "(no subcommand)",
     "    What COMMAND INFO says of every command.",
@@ -225,17 +225,9 @@ static const char *const help[] = {
     "    The names of all commands, or of those that fit.",
     "HELP",
     "    Print this text.",
+    NULL,
 };
 /* clang-format on */
-
-static enum err cmd_command_help(struct session *s, struct request *rq, struct reply *out)
-{
-    UNUSED struct session *any = s;
-    UNUSED struct request *nothing = rq;
-    reply_array(out, ARRAY_LEN(help));
-    for (unsigned i = 0; i < ARRAY_LEN(help); i++) reply_status(out, help[i]);
-    return OK;
-}
 
 /* clang-format off */
 #define ABOUT (CMD_LOADING | CMD_STALE)
@@ -253,7 +245,7 @@ static const struct command command_subcommands[] = {
      .since = "2.8.13", .group = "server", .complexity = "O(n) for n arguments", .summary = "The keys of a call."},
     {.name = "getkeysandflags", .on_net = cmd_command_getkeysandflags, .arity = -4, .plan = PLAN_NET, .flags = ABOUT, .acl = ACL_CONNECTION, .keys = KEYS_NONE,
      .since = "7.0.0", .group = "server", .complexity = "O(n) for n arguments", .summary = "The keys of a call and what it does to them."},
-    {.name = "help", .on_net = cmd_command_help, .arity = 2, .plan = PLAN_NET, .flags = ABOUT, .acl = ACL_CONNECTION, .keys = KEYS_NONE,
+    {.name = "help", .on_net = command_help_on_net, .help = command_help, .arity = 2, .plan = PLAN_NET, .flags = ABOUT, .acl = ACL_CONNECTION, .keys = KEYS_NONE,
      .since = "5.0.0", .group = "server", .complexity = "O(1)", .summary = "Explains the subcommands."},
     {.name = NULL},
 };

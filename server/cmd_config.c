@@ -108,26 +108,20 @@ static enum err cmd_config_resetstat(struct session *s, struct request *rq, stru
     return OK;
 }
 
-static enum err cmd_config_help(struct session *s, struct request *rq, struct reply *out)
-{
-    static const char *const lines[] = {
-        "CONFIG <subcommand> [<arg> [value] [opt] ...]. Subcommands are:",
-        "GET <pattern>",
-        "    Return parameters matching the glob-like <pattern> and their values.",
-        "SET <directive> <value>",
-        "    Set the configuration <directive> to <value>.",
-        "RESETSTAT",
-        "    Reset statistics reported by the INFO command.",
-        "REWRITE",
-        "    Rewrite the configuration file.",
-        "HELP",
-        "    Prints this help.",
-    };
-    UNUSED struct session *any = s;
-    UNUSED struct request *nothing = rq;
-    reply_help(out, lines, ARRAY_LEN(lines));
-    return OK;
-}
+static const char *const config_help[] = {
+    "CONFIG <subcommand> [<arg> [value] [opt] ...]. Subcommands are:",
+    "GET <pattern>",
+    "    Return parameters matching the glob-like <pattern> and their values.",
+    "SET <directive> <value>",
+    "    Set the configuration <directive> to <value>.",
+    "RESETSTAT",
+    "    Reset statistics reported by the INFO command.",
+    "REWRITE",
+    "    Rewrite the configuration file.",
+    "HELP",
+    "    Prints this help.",
+    NULL,
+};
 
 /* clang-format off */
 #define CONFIG_FLAGS (CMD_ADMIN | CMD_NO_SCRIPT | CMD_LOADING | CMD_STALE)
@@ -141,7 +135,7 @@ const struct command config_subcommands[] = {
      .since = "2.0.0", .group = "server", .complexity = "O(1)", .summary = "Starts the counters of INFO afresh."},
     {.name = "rewrite", .on_main = cmd_config_rewrite, .arity = 2, .plan = PLAN_MAIN, .flags = CONFIG_FLAGS, .keys = KEYS_NONE,
      .since = "2.8.0", .group = "server", .complexity = "O(1)", .summary = "Writes the values in use into the configuration file."},
-    {.name = "help", .on_net = cmd_config_help, .arity = 2, .plan = PLAN_NET, .flags = CMD_LOADING | CMD_STALE, .keys = KEYS_NONE,
+    {.name = "help", .on_net = command_help_on_net, .help = config_help, .arity = 2, .plan = PLAN_NET, .flags = CMD_LOADING | CMD_STALE, .keys = KEYS_NONE,
      .since = "5.0.0", .group = "server", .complexity = "O(1)", .summary = "Lists the subcommands."},
     {.name = NULL},
 };

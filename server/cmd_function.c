@@ -251,61 +251,55 @@ static enum err cmd_function_kill(struct session *s, struct request *rq, struct 
     return OK;
 }
 
-static enum err cmd_function_help(struct session *s, struct request *rq, struct reply *out)
-{
-    static const char *const lines[] = {
-        "FUNCTION <subcommand> [<arg> [value] [opt] ...]. Subcommands are:",
-        "LOAD [REPLACE] <FUNCTION CODE>",
-        "    Create a new library with the given library name and code.",
-        "DELETE <LIBRARY NAME>",
-        "    Delete the given library.",
-        "LIST [LIBRARYNAME PATTERN] [WITHCODE]",
-        "    Return general information on all the libraries:",
-        "    * Library name",
-        "    * The engine used to run the Library",
-        "    * Library description",
-        "    * Functions list",
-        "    * Library code (if WITHCODE is given)",
-        "    It also possible to get only function that matches a pattern using LIBRARYNAME "
-        "argument.",
-        "STATS",
-        "    Return information about the current function running:",
-        "    * Function name",
-        "    * Command used to run the function",
-        "    * Duration in MS that the function is running",
-        "    If no function is running, return nil",
-        "    In addition, returns a list of available engines.",
-        "KILL",
-        "    Kill the current running function.",
-        "FLUSH [ASYNC|SYNC]",
-        "    Delete all the libraries.",
-        "    When called without the optional mode argument, the behavior is determined by the",
-        "    lazyfree-lazy-user-flush configuration directive. Valid modes are:",
-        "    * ASYNC: Asynchronously flush the libraries.",
-        "    * SYNC: Synchronously flush the libraries.",
-        "DUMP",
-        "    Return a serialized payload representing the current libraries, can be restored using "
-        "FUNCTION RESTORE command",
-        "RESTORE <PAYLOAD> [FLUSH|APPEND|REPLACE]",
-        "    Restore the libraries represented by the given payload, it is possible to give a "
-        "restore policy to",
-        "    control how to handle existing libraries (default APPEND):",
-        "    * FLUSH: delete all existing libraries.",
-        "    * APPEND: appends the restored libraries to the existing libraries. On collision, "
-        "abort.",
-        "    * REPLACE: appends the restored libraries to the existing libraries, On collision, "
-        "replace the old",
-        "      libraries with the new libraries (notice that even on this option there is a chance "
-        "of failure",
-        "      in case of functions name collision with another library).",
-        "HELP",
-        "    Prints this help.",
-    };
-    UNUSED struct session *any = s;
-    UNUSED struct request *nothing = rq;
-    reply_help(out, lines, ARRAY_LEN(lines));
-    return OK;
-}
+static const char *const function_help[] = {
+    "FUNCTION <subcommand> [<arg> [value] [opt] ...]. Subcommands are:",
+    "LOAD [REPLACE] <FUNCTION CODE>",
+    "    Create a new library with the given library name and code.",
+    "DELETE <LIBRARY NAME>",
+    "    Delete the given library.",
+    "LIST [LIBRARYNAME PATTERN] [WITHCODE]",
+    "    Return general information on all the libraries:",
+    "    * Library name",
+    "    * The engine used to run the Library",
+    "    * Library description",
+    "    * Functions list",
+    "    * Library code (if WITHCODE is given)",
+    "    It also possible to get only function that matches a pattern using LIBRARYNAME "
+    "argument.",
+    "STATS",
+    "    Return information about the current function running:",
+    "    * Function name",
+    "    * Command used to run the function",
+    "    * Duration in MS that the function is running",
+    "    If no function is running, return nil",
+    "    In addition, returns a list of available engines.",
+    "KILL",
+    "    Kill the current running function.",
+    "FLUSH [ASYNC|SYNC]",
+    "    Delete all the libraries.",
+    "    When called without the optional mode argument, the behavior is determined by the",
+    "    lazyfree-lazy-user-flush configuration directive. Valid modes are:",
+    "    * ASYNC: Asynchronously flush the libraries.",
+    "    * SYNC: Synchronously flush the libraries.",
+    "DUMP",
+    "    Return a serialized payload representing the current libraries, can be restored using "
+    "FUNCTION RESTORE command",
+    "RESTORE <PAYLOAD> [FLUSH|APPEND|REPLACE]",
+    "    Restore the libraries represented by the given payload, it is possible to give a "
+    "restore policy to",
+    "    control how to handle existing libraries (default APPEND):",
+    "    * FLUSH: delete all existing libraries.",
+    "    * APPEND: appends the restored libraries to the existing libraries. On collision, "
+    "abort.",
+    "    * REPLACE: appends the restored libraries to the existing libraries, On collision, "
+    "replace the old",
+    "      libraries with the new libraries (notice that even on this option there is a chance "
+    "of failure",
+    "      in case of functions name collision with another library).",
+    "HELP",
+    "    Prints this help.",
+    NULL,
+};
 
 /* clang-format off */
 static const char *const tips_change[] = {"request_policy:all_shards", "response_policy:all_succeeded", NULL};
@@ -332,7 +326,7 @@ static const struct command function_subcommands[] = {
      .since = "7.0.0", .group = "scripting", .complexity = "O(1)", .summary = "Tells which function runs for long, and how many there are.", .tips = tips_stats},
     {.name = "kill", .on_net = cmd_function_kill, .arity = 2, .plan = PLAN_NET, .flags = CMD_NO_SCRIPT | CMD_ALLOW_BUSY, .acl = ACL_SCRIPTING, .keys = KEYS_NONE,
      .since = "7.0.0", .group = "scripting", .complexity = "O(1)", .summary = "Ends functions that run too long and have not written.", .tips = tips_kill},
-    {.name = "help", .on_net = cmd_function_help, .arity = 2, .plan = PLAN_NET, .flags = CMD_LOADING | CMD_STALE, .acl = ACL_SCRIPTING, .keys = KEYS_NONE,
+    {.name = "help", .on_net = command_help_on_net, .help = function_help, .arity = 2, .plan = PLAN_NET, .flags = CMD_LOADING | CMD_STALE, .acl = ACL_SCRIPTING, .keys = KEYS_NONE,
      .since = "7.0.0", .group = "scripting", .complexity = "O(1)", .summary = "Lists the subcommands."},
     {.name = NULL},
 };

@@ -239,29 +239,23 @@ static enum err cmd_memory_malloc_stats(struct server *srv, struct request *rq, 
 
 /* ---- the rest ---- */
 
-static enum err cmd_memory_help(struct session *s, struct request *rq, struct reply *out)
-{
-    static const char *const lines[] = {
-        "MEMORY <subcommand> [<arg> [value] [opt] ...]. Subcommands are:",
-        "DOCTOR",
-        "    Return memory problems reports.",
-        "MALLOC-STATS",
-        "    Return internal statistics report from the memory allocator.",
-        "PURGE",
-        "    Attempt to purge dirty pages for reclamation by the allocator.",
-        "STATS",
-        "    Return information about the memory usage of the server.",
-        "USAGE <key> [SAMPLES <count>]",
-        "    Return memory in bytes used by <key> and its value. Nested values are",
-        "    sampled up to <count> times (default: 5, 0 means sample all).",
-        "HELP",
-        "    Prints this help.",
-    };
-    UNUSED struct session *any = s;
-    UNUSED struct request *nothing = rq;
-    reply_help(out, lines, ARRAY_LEN(lines));
-    return OK;
-}
+static const char *const memory_help[] = {
+    "MEMORY <subcommand> [<arg> [value] [opt] ...]. Subcommands are:",
+    "DOCTOR",
+    "    Return memory problems reports.",
+    "MALLOC-STATS",
+    "    Return internal statistics report from the memory allocator.",
+    "PURGE",
+    "    Attempt to purge dirty pages for reclamation by the allocator.",
+    "STATS",
+    "    Return information about the memory usage of the server.",
+    "USAGE <key> [SAMPLES <count>]",
+    "    Return memory in bytes used by <key> and its value. Nested values are",
+    "    sampled up to <count> times (default: 5, 0 means sample all).",
+    "HELP",
+    "    Prints this help.",
+    NULL,
+};
 
 /* clang-format off */
 static const char *const tips_all_shards[] = {"request_policy:all_shards", "response_policy:all_succeeded", NULL};
@@ -278,7 +272,7 @@ const struct command memory_subcommands[] = {
      .since = "4.0.0", .group = "server", .complexity = "Depends on how much there is.", .summary = "Shows the statistics of the allocator.", .tips = tips_special},
     {.name = "purge", .on_main = cmd_memory_purge, .arity = 2, .plan = PLAN_MAIN, .keys = KEYS_NONE,
      .since = "4.0.0", .group = "server", .complexity = "O(N): N free pages", .summary = "Gives unused memory back to the system.", .tips = tips_all_shards},
-    {.name = "help", .on_net = cmd_memory_help, .arity = 2, .plan = PLAN_NET, .flags = CMD_LOADING | CMD_STALE, .keys = KEYS_NONE,
+    {.name = "help", .on_net = command_help_on_net, .help = memory_help, .arity = 2, .plan = PLAN_NET, .flags = CMD_LOADING | CMD_STALE, .keys = KEYS_NONE,
      .since = "4.0.0", .group = "server", .complexity = "O(1)", .summary = "Lists the subcommands."},
     {.name = NULL},
 };

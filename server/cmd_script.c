@@ -61,32 +61,26 @@ static enum err cmd_script_debug(struct session *s, struct request *rq, struct r
     return OK;
 }
 
-static enum err cmd_script_help(struct session *s, struct request *rq, struct reply *out)
-{
-    static const char *const lines[] = {
-        "SCRIPT <subcommand> [<arg> [value] [opt] ...]. Subcommands are:",
-        "DEBUG (YES|SYNC|NO)",
-        "    Set the debug mode for subsequent scripts executed.",
-        "EXISTS <sha1> [<sha1> ...]",
-        "    Return information about the existence of the scripts in the script cache.",
-        "FLUSH [ASYNC|SYNC]",
-        "    Flush the Lua scripts cache. Very dangerous on replicas.",
-        "    When called without the optional mode argument, the behavior is determined by the",
-        "    lazyfree-lazy-user-flush configuration directive. Valid modes are:",
-        "    * ASYNC: Asynchronously flush the scripts cache.",
-        "    * SYNC: Synchronously flush the scripts cache.",
-        "KILL",
-        "    Kill the currently executing Lua script.",
-        "LOAD <script>",
-        "    Load a script into the scripts cache without executing it.",
-        "HELP",
-        "    Prints this help.",
-    };
-    UNUSED struct session *any = s;
-    UNUSED struct request *nothing = rq;
-    reply_help(out, lines, ARRAY_LEN(lines));
-    return OK;
-}
+static const char *const script_help[] = {
+    "SCRIPT <subcommand> [<arg> [value] [opt] ...]. Subcommands are:",
+    "DEBUG (YES|SYNC|NO)",
+    "    Set the debug mode for subsequent scripts executed.",
+    "EXISTS <sha1> [<sha1> ...]",
+    "    Return information about the existence of the scripts in the script cache.",
+    "FLUSH [ASYNC|SYNC]",
+    "    Flush the Lua scripts cache. Very dangerous on replicas.",
+    "    When called without the optional mode argument, the behavior is determined by the",
+    "    lazyfree-lazy-user-flush configuration directive. Valid modes are:",
+    "    * ASYNC: Asynchronously flush the scripts cache.",
+    "    * SYNC: Synchronously flush the scripts cache.",
+    "KILL",
+    "    Kill the currently executing Lua script.",
+    "LOAD <script>",
+    "    Load a script into the scripts cache without executing it.",
+    "HELP",
+    "    Prints this help.",
+    NULL,
+};
 
 /* clang-format off */
 static const char *const tips_all_nodes[] = {"request_policy:all_nodes", "response_policy:all_succeeded", NULL};
@@ -104,7 +98,7 @@ static const struct command script_subcommands[] = {
      .since = "2.6.0", .group = "scripting", .complexity = "O(1)", .summary = "Ends scripts that run too long and have not written.", .tips = tips_kill},
     {.name = "debug", .on_net = cmd_script_debug, .arity = 3, .plan = PLAN_NET, .flags = CMD_NO_SCRIPT, .acl = ACL_SCRIPTING, .keys = KEYS_NONE,
      .since = "3.2.0", .group = "scripting", .complexity = "O(1)", .summary = "Refuses: there is no debugger of scripts."},
-    {.name = "help", .on_net = cmd_script_help, .arity = 2, .plan = PLAN_NET, .flags = CMD_LOADING | CMD_STALE, .acl = ACL_SCRIPTING, .keys = KEYS_NONE,
+    {.name = "help", .on_net = command_help_on_net, .help = script_help, .arity = 2, .plan = PLAN_NET, .flags = CMD_LOADING | CMD_STALE, .acl = ACL_SCRIPTING, .keys = KEYS_NONE,
      .since = "5.0.0", .group = "scripting", .complexity = "O(1)", .summary = "Lists the subcommands."},
     {.name = NULL},
 };

@@ -227,30 +227,24 @@ static enum err cmd_object_freq(struct shard *sh, struct request *rq, struct rep
     return OK;
 }
 
-static enum err cmd_object_help(struct shard *sh, struct request *rq, struct reply *out)
-{
-    static const char *const lines[] = {
-        "OBJECT <subcommand> [<arg> [value] [opt] ...]. Subcommands are:",
-        "ENCODING <key>",
-        "    Return the kind of internal representation used in order to store the value",
-        "    associated with a <key>.",
-        "FREQ <key>",
-        "    Return the access frequency index of the <key>. The returned integer is",
-        "    proportional to the logarithm of the recent access frequency of the key.",
-        "IDLETIME <key>",
-        "    Return the idle time of the <key>, that is the approximated number of",
-        "    seconds elapsed since the last access to the key.",
-        "REFCOUNT <key>",
-        "    Return the number of references of the value associated with the specified",
-        "    <key>.",
-        "HELP",
-        "    Prints this help.",
-    };
-    (void)sh, (void)rq;
-    reply_array(out, ARRAY_LEN(lines));
-    for (size_t i = 0; i < ARRAY_LEN(lines); i++) reply_status(out, lines[i]);
-    return OK;
-}
+static const char *const object_help[] = {
+    "OBJECT <subcommand> [<arg> [value] [opt] ...]. Subcommands are:",
+    "ENCODING <key>",
+    "    Return the kind of internal representation used in order to store the value",
+    "    associated with a <key>.",
+    "FREQ <key>",
+    "    Return the access frequency index of the <key>. The returned integer is",
+    "    proportional to the logarithm of the recent access frequency of the key.",
+    "IDLETIME <key>",
+    "    Return the idle time of the <key>, that is the approximated number of",
+    "    seconds elapsed since the last access to the key.",
+    "REFCOUNT <key>",
+    "    Return the number of references of the value associated with the specified",
+    "    <key>.",
+    "HELP",
+    "    Prints this help.",
+    NULL,
+};
 
 /* The serialised length is that of the value's RDB form: without the byte of the type. */
 enum err cmd_debug_object(struct shard *sh, struct request *rq, struct reply *out)
@@ -291,7 +285,7 @@ static const struct command object_subcommands[] = {
     {.name = "idletime", .on_shard = cmd_object_idletime, .arity = 3, .plan = PLAN_ONE_SHARD, .flags = CMD_READ, .acl = ACL_KEYSPACE, .keys = {{.flags = KEY_RO, .begin = 2, .last = 0, .step = 1}},
      .since = "2.2.3", .group = "generic", .complexity = "O(1)",
      .summary = "Seconds since a key was last used.", .tips = tips_nondeterministic_output},
-    {.name = "help", .on_shard = cmd_object_help, .arity = 2, .plan = PLAN_ONE_SHARD, .flags = CMD_LOADING | CMD_STALE, .acl = ACL_KEYSPACE, .keys = KEYS_NONE,
+    {.name = "help", .on_shard = command_help_on_shard, .help = object_help, .arity = 2, .plan = PLAN_ONE_SHARD, .flags = CMD_LOADING | CMD_STALE, .acl = ACL_KEYSPACE, .keys = KEYS_NONE,
      .since = "6.2.0", .group = "generic", .complexity = "O(1)",
      .summary = "Explains the subcommands."},
     {.name = NULL},

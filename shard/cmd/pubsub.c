@@ -101,7 +101,7 @@ static enum err cmd_pubsub_numpat(struct shard *sh, struct request *rq, struct r
 }
 
 /* clang-format off */
-static const char *const help[] = {
+static const char *const pubsub_help[] = {
     "PUBSUB <subcommand> [<arg> [value] [opt] ...]. Subcommands are:",
     "CHANNELS [<pattern>]",
     "    The channels that somebody subscribes to, or those of them that match.",
@@ -115,17 +115,9 @@ static const char *const help[] = {
     "    As NUMSUB, for sharded channels.",
     "HELP",
     "    Print this text.",
+    NULL,
 };
 /* clang-format on */
-
-static enum err cmd_pubsub_help(struct shard *sh, struct request *rq, struct reply *out)
-{
-    UNUSED const struct shard *here = sh;
-    UNUSED const struct request *any = rq;
-    reply_array(out, ARRAY_LEN(help));
-    for (unsigned i = 0; i < ARRAY_LEN(help); i++) reply_status(out, help[i]);
-    return OK;
-}
 
 /* clang-format off */
 #define OF_CHANNELS (CMD_PUBSUB | CMD_LOADING | CMD_STALE)
@@ -140,7 +132,7 @@ static const struct command pubsub_subcommands[] = {
      .since = "7.0.0", .group = "pubsub", .complexity = "O(n) for n channels", .summary = "The sharded channels that have subscribers."},
     {.name = "shardnumsub", .on_shard = cmd_pubsub_shardnumsub, .arity = -2, .plan = PLAN_ALL_SHARDS, .merge = MERGE_COUNTS, .flags = OF_CHANNELS, .keys = KEYS_NONE,
      .since = "7.0.0", .group = "pubsub", .complexity = "O(n) for n channels", .summary = "How many clients subscribe to each of the sharded channels."},
-    {.name = "help", .on_shard = cmd_pubsub_help, .arity = 2, .plan = PLAN_ONE_SHARD, .flags = CMD_LOADING | CMD_STALE, .keys = KEYS_NONE,
+    {.name = "help", .on_shard = command_help_on_shard, .help = pubsub_help, .arity = 2, .plan = PLAN_ONE_SHARD, .flags = CMD_LOADING | CMD_STALE, .keys = KEYS_NONE,
      .since = "6.2.0", .group = "pubsub", .complexity = "O(1)", .summary = "Explains the subcommands."},
     {.name = NULL},
 };

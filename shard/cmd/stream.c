@@ -422,7 +422,7 @@ static const struct command xgroup_subcommands[] = {
      .since = "6.2.0", .group = "stream", .complexity = "O(N) for N consumers", .summary = "Makes a consumer in a group."},
     {.name = "delconsumer", .on_shard = cmd_xgroup_delconsumer, .arity = 5, .plan = PLAN_ONE_SHARD, .flags = CMD_WRITE | CMD_EFFECT, .acl = ACL_STREAM, .keys = KEYS_SECOND(KEY_RW | KEY_DELETE),
      .since = "5.0.0", .group = "stream", .complexity = "O(N log N) for N pending entries", .summary = "Removes a consumer with what is pending for it."},
-    {.name = "help", .on_shard = cmd_xgroup_help, .arity = 2, .plan = PLAN_ONE_SHARD, .flags = CMD_LOADING | CMD_STALE, .acl = ACL_STREAM, .keys = KEYS_NONE,
+    {.name = "help", .on_shard = command_help_on_shard, .help = xgroup_help, .arity = 2, .plan = PLAN_ONE_SHARD, .flags = CMD_LOADING | CMD_STALE, .acl = ACL_STREAM, .keys = KEYS_NONE,
      .since = "5.0.0", .group = "stream", .complexity = "O(1)", .summary = "Explains the subcommands."},
     {.name = NULL},
 };
@@ -433,7 +433,7 @@ static const struct command xinfo_subcommands[] = {
      .since = "5.0.0", .group = "stream", .complexity = "O(N) for N groups", .summary = "Lists the consumer groups of a stream."},
     {.name = "consumers", .on_shard = cmd_xinfo_consumers, .arity = 4, .plan = PLAN_ONE_SHARD, .flags = CMD_READ, .acl = ACL_STREAM, .keys = KEYS_SECOND(KEY_RO | KEY_ACCESS),
      .since = "5.0.0", .group = "stream", .complexity = "O(N) for N consumers", .summary = "Lists the consumers of a group.", .tips = tips_any_output},
-    {.name = "help", .on_shard = cmd_xinfo_help, .arity = 2, .plan = PLAN_ONE_SHARD, .flags = CMD_LOADING | CMD_STALE, .acl = ACL_STREAM, .keys = KEYS_NONE,
+    {.name = "help", .on_shard = command_help_on_shard, .help = xinfo_help, .arity = 2, .plan = PLAN_ONE_SHARD, .flags = CMD_LOADING | CMD_STALE, .acl = ACL_STREAM, .keys = KEYS_NONE,
      .since = "5.0.0", .group = "stream", .complexity = "O(1)", .summary = "Explains the subcommands."},
     {.name = NULL},
 };

@@ -14,7 +14,6 @@ STREAM_HANDLER(cmd_xgroup_setid);
 STREAM_HANDLER(cmd_xgroup_destroy);
 STREAM_HANDLER(cmd_xgroup_createconsumer);
 STREAM_HANDLER(cmd_xgroup_delconsumer);
-STREAM_HANDLER(cmd_xgroup_help);
 STREAM_HANDLER(cmd_xack);
 STREAM_HANDLER(cmd_xpending);
 STREAM_HANDLER(cmd_xclaim);
@@ -22,5 +21,6 @@ STREAM_HANDLER(cmd_xautoclaim);
 STREAM_HANDLER(cmd_xinfo_stream);
 STREAM_HANDLER(cmd_xinfo_groups);
 STREAM_HANDLER(cmd_xinfo_consumers);
-STREAM_HANDLER(cmd_xinfo_help);
 #undef STREAM_HANDLER
+extern const char *const xgroup_help[];
+extern const char *const xinfo_help[];
