@@ -9,6 +9,26 @@
 
 _Thread_local struct shard *shard_here;
 
+const struct shard_config *shard_config_here(void)
+{
+    static const struct shard_config defaults = {
+        .hash_max_listpack_entries = 512,
+        .hash_max_listpack_value_bytes = 64,
+        .list_max_listpack_size = -2,
+        .set_max_intset_entries = 512,
+        .set_max_listpack_entries = 128,
+        .set_max_listpack_value_bytes = 64,
+        .zset_max_listpack_entries = 128,
+        .zset_max_listpack_value_bytes = 64,
+    };
+    return shard_here ? shard_here->config : &defaults;
+}
+
+uint64_t shard_seed_here(void)
+{
+    return shard_here ? shard_here->keys.seed : 0;
+}
+
 void shard_init(struct shard *sh, const struct shard_options *options)
 {
     *sh = (struct shard){.id = options->id,

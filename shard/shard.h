@@ -146,6 +146,11 @@ struct shard_options {
 };
 
 extern _Thread_local struct shard *shard_here;
+/* What values are made by: the configuration of the shard that runs here, Redis's defaults where
+ * there is none. */
+const struct shard_config *shard_config_here(void);
+/* Of the tables of values. */
+uint64_t shard_seed_here(void);
 static inline void assert_on_shard(const struct shard *sh)
 {
     CHECK(shard_here == sh);

@@ -45,7 +45,7 @@ bool hash_try_create_table(struct mem *mem, struct hash *out)
     if (!t) return false;
     *t = (struct hash_table){.next_deadline_ms = HASH_NO_DEADLINE,
                              .sweep_next_ms = HASH_NO_DEADLINE};
-    dict_init(&t->fields.dict, mem, shard_here ? shard_here->keys.seed : 0);
+    dict_init(&t->fields.dict, mem, shard_seed_here());
     *out = (struct hash){t, ENCODING_HASHTABLE};
     return true;
 }

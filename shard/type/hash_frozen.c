@@ -13,16 +13,6 @@
 #include "shard/type/hash.h"
 #include "shard/type/ziplist.h"
 
-/* What loading goes by: Redis's defaults where there is no shard. */
-static const struct shard_config *config_here(void)
-{
-    static const struct shard_config defaults = {
-        .hash_max_listpack_entries = 512,
-        .hash_max_listpack_value_bytes = 64,
-    };
-    return shard_here ? shard_here->config : &defaults;
-}
-
 /* ---- freeing, measuring, copying ---- */
 
 static void free_field(void *context, struct entry *e, uint64_t position)
@@ -131,13 +121,13 @@ static void look_for_long(void *context, struct entry *e, uint64_t position)
     (void)position;
     struct freezing *f = context;
     size_t longest = MAX(entry_key(e).size, entry_string(e, NULL).size);
-    f->all_short &= longest <= config_here()->hash_max_listpack_value_bytes;
+    f->all_short &= longest <= shard_config_here()->hash_max_listpack_value_bytes;
 }
 
 /* Whether loading the pairs of a table would give a listpack. */
 static bool loads_as_listpack(const struct dict *d)
 {
-    struct freezing f = {.all_short = d->count <= config_here()->hash_max_listpack_entries};
+    struct freezing f = {.all_short = d->count <= shard_config_here()->hash_max_listpack_entries};
     uint64_t cursor = 0;
     while (f.all_short) {
         cursor = dict_scan(d, cursor, look_for_long, &f);
@@ -169,7 +159,7 @@ static bool freeze_table(const struct hash_table *t, struct rdb_writer *out)
 static bool freeze(const void *root, enum encoding encoding, struct rdb_writer *out)
 {
     if (encoding != ENCODING_LISTPACK) return freeze_table(root, out);
-    bool fits = listpack_length(root) / 2 <= config_here()->hash_max_listpack_entries;
+    bool fits = listpack_length(root) / 2 <= shard_config_here()->hash_max_listpack_entries;
     uint8_t type = RDB_TYPE_HASH_LISTPACK | (fits ? 0 : OBJECT_FROZEN_COMPACT);
     return rdb_try_append_type(out, type) && rdb_try_append_string(out, listpack_view(root));
 }
@@ -238,7 +228,7 @@ static bool has_long_text(const struct listpack *lp)
     for (uint32_t at = listpack_first(lp); at; at = listpack_next(lp, at)) {
         struct listpack_value v;
         listpack_get(lp, at, &v);
-        if (v.text && v.size > config_here()->hash_max_listpack_value_bytes) return true;
+        if (v.text && v.size > shard_config_here()->hash_max_listpack_value_bytes) return true;
     }
     return false;
 }
@@ -255,7 +245,7 @@ static bool thaw_packed(struct mem *mem, uint8_t rdb_type, struct bytes *in, uin
         listpack_free(mem, lp);
         return false;
     }
-    bool fits = count / 2 <= config_here()->hash_max_listpack_entries &&
+    bool fits = count / 2 <= shard_config_here()->hash_max_listpack_entries &&
                 (rdb_type != RDB_TYPE_HASH_ZIPMAP || !has_long_text(lp));
     if (exact != OBJECT_FROZEN_TABLE && (fits || exact == OBJECT_FROZEN_COMPACT)) {
         hash_free(mem, &table);
@@ -270,7 +260,7 @@ static bool thaw_packed(struct mem *mem, uint8_t rdb_type, struct bytes *in, uin
 static bool set_new(struct mem *mem, struct hash *h, const struct hash_pair *pair)
 {
     bool added;
-    return hash_try_set(mem, config_here(), h, pair, &added) && added;
+    return hash_try_set(mem, shard_config_here(), h, pair, &added) && added;
 }
 
 /* Field, value and deadline in turn. */
@@ -334,7 +324,7 @@ static bool thaw_fields(struct mem *mem, struct bytes *in, const struct deadline
     uint64_t count;
     if (!rdb_take_length(in, &count) || count == 0) return false;
     if (!(as_table ? hash_try_create_table(mem, out) : hash_try_create(mem, out))) return false;
-    bool done = hash_try_prepare(mem, config_here(), out, count, 0);
+    bool done = hash_try_prepare(mem, shard_config_here(), out, count, 0);
     for (uint64_t i = 0; done && i < count; i++) done = thaw_field(mem, in, d, out);
     if (!done) hash_free(mem, out);
     return done;

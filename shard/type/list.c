@@ -4,7 +4,6 @@
 #include "shard/type/ziplist.h"
 
 #define CONTAINER_PACKED 2
-#define LIMIT_DEFAULT (-2) /* of list-max-listpack-size, where there is no shard */
 
 static bool is_packed(const struct list *l)
 {
@@ -215,7 +214,7 @@ static uint64_t bytes(const void *root, enum encoding encoding, uint64_t samples
 
 static int32_t configured_limit(void)
 {
-    return shard_here ? shard_here->config->list_max_listpack_size : LIMIT_DEFAULT;
+    return shard_config_here()->list_max_listpack_size;
 }
 
 /* What loading makes of one listpack: another one, or a quicklist if it is over the limit. */

@@ -22,23 +22,12 @@ static struct dict *table_of(const struct set *s)
     return &set_table_of(s)->members.dict;
 }
 
-/* What loading goes by: Redis's defaults where there is no shard. */
-static const struct shard_config *config_here(void)
-{
-    static const struct shard_config defaults = {
-        .set_max_intset_entries = 512,
-        .set_max_listpack_entries = 128,
-        .set_max_listpack_value_bytes = 64,
-    };
-    return shard_here ? shard_here->config : &defaults;
-}
-
 /* ---- making and converting ---- */
 
 static struct set_table *table_create(struct mem *mem)
 {
     struct set_table *t = mem_alloc_zeroed(mem, sizeof *t);
-    dict_init(&t->members.dict, mem, shard_here ? shard_here->keys.seed : 0);
+    dict_init(&t->members.dict, mem, shard_seed_here());
     return t;
 }
 
@@ -424,7 +413,7 @@ static bool thaw_member(struct mem *mem, struct bytes *in, struct set *s, bool e
     if (exact) {
         added = !set_has(s, member.text) && append(mem, s, member.text);
     } else {
-        added = set_try_add(mem, config_here(), s, member.text, &added) && added;
+        added = set_try_add(mem, shard_config_here(), s, member.text, &added) && added;
     }
     rdb_string_free(mem, &member);
     return added;
@@ -437,7 +426,7 @@ static bool thaw_members(struct mem *mem, uint8_t rdb_type, struct bytes *in, st
     bool exact = rdb_type & OBJECT_FROZEN_EXACT;
     enum encoding encoding = ENCODING_HASHTABLE;
     if (rdb_type & OBJECT_FROZEN_COMPACT) encoding = ENCODING_LISTPACK;
-    if (!exact && count <= config_here()->set_max_intset_entries) encoding = ENCODING_INTSET;
+    if (!exact && count <= shard_config_here()->set_max_intset_entries) encoding = ENCODING_INTSET;
     if (!try_create(mem, encoding, out)) return false;
     for (uint64_t i = 0; i < count; i++) {
         if (thaw_member(mem, in, out, exact)) continue;
@@ -452,7 +441,7 @@ static bool thaw_intset(struct mem *mem, uint8_t rdb_type, struct bytes image, s
     *out = (struct set){intset_try_from_bytes(mem, image), ENCODING_INTSET};
     if (!out->root) return false;
     uint32_t length = intset_length(out->root);
-    bool is_small = length <= config_here()->set_max_intset_entries;
+    bool is_small = length <= shard_config_here()->set_max_intset_entries;
     if (is_small || rdb_type & OBJECT_FROZEN_COMPACT) {
         if (length > 0) return true;
     } else if (try_convert(mem, out, ENCODING_HASHTABLE)) {
@@ -479,12 +468,12 @@ static bool thaw_listpack(struct mem *mem, struct bytes image, struct set *out)
     struct set from = {listpack_try_from_bytes(mem, image), ENCODING_LISTPACK};
     if (!from.root) return false;
     uint64_t length = listpack_length(from.root);
-    if (length > 0 && length <= config_here()->set_max_listpack_entries &&
+    if (length > 0 && length <= shard_config_here()->set_max_listpack_entries &&
         !has_repetition(from.root)) {
         *out = from;
         return true;
     }
-    bool is_good = length > config_here()->set_max_listpack_entries;
+    bool is_good = length > shard_config_here()->set_max_listpack_entries;
     *out = (struct set){is_good ? table_create(mem) : NULL, ENCODING_HASHTABLE};
     char scratch[TEXT_I64_BYTES_MAX];
     for (uint32_t at = listpack_first(from.root); at && is_good;

@@ -9,7 +9,7 @@
 static struct zset_table *table_create(struct mem *mem)
 {
     struct zset_table *t = mem_alloc_zeroed(mem, sizeof *t);
-    dict_init(&t->members.dict, mem, shard_here ? shard_here->keys.seed : 0);
+    dict_init(&t->members.dict, mem, shard_seed_here());
     skiplist_init(&t->list, shard_here ? shard_random(shard_here) : 1);
     return t;
 }

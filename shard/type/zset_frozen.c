@@ -12,16 +12,6 @@
 #include "shard/type/ziplist.h"
 #include "shard/type/zset.h"
 
-/* What loading goes by: Redis's defaults where there is no shard. */
-static const struct shard_config *config_here(void)
-{
-    static const struct shard_config defaults = {
-        .zset_max_listpack_entries = 128,
-        .zset_max_listpack_value_bytes = 64,
-    };
-    return shard_here ? shard_here->config : &defaults;
-}
-
 /* The nodes go with the dict that knows their entries. */
 static void free_element(void *context, struct entry *e, uint64_t position)
 {
@@ -246,7 +236,7 @@ static bool thaw_listpack(struct mem *mem, uint8_t rdb_type, struct bytes *in, s
     uint64_t length = listpack_length(lp);
     bool is_good = length > 0 && length % 2 == 0 && pairs_are_sorted(lp);
     if (is_good && !(rdb_type & OBJECT_FROZEN_COMPACT) &&
-        length / 2 > config_here()->zset_max_listpack_entries) {
+        length / 2 > shard_config_here()->zset_max_listpack_entries) {
         is_good = to_table_without_repetition(mem, out);
     } else if (is_good) {
         is_good = !member_is_repeated(lp);
@@ -262,7 +252,7 @@ static void *thaw(struct mem *mem, uint8_t rdb_type, struct bytes *in, enum enco
     case RDB_TYPE_ZSET:
     case RDB_TYPE_ZSET_2:
         if (!thaw_table(mem, rdb_type, in, &z)) return NULL;
-        if (!(rdb_type & OBJECT_FROZEN_TABLE)) zset_compact(mem, config_here(), &z);
+        if (!(rdb_type & OBJECT_FROZEN_TABLE)) zset_compact(mem, shard_config_here(), &z);
         break;
     case RDB_TYPE_ZSET_ZIPLIST:
     case RDB_TYPE_ZSET_LISTPACK:
