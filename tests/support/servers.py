@@ -5,6 +5,7 @@ A server dies with its starter even if that is killed: it asks the kernel for a 
 
 import ctypes
 import os
+import random
 import shutil
 import signal
 import socket
@@ -30,10 +31,16 @@ def shoal_binary():
 
 
 def free_port():
-    with socket.socket() as s:
-        s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
+    """Below the ports that the kernel gives to outgoing connections, so that a server finds it free again after a crash."""
+    while True:
+        port = random.SystemRandom().randrange(10240, 32768)  # the tests have seeded the common one
+        with socket.socket() as s:
+            s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                s.bind(("127.0.0.1", port))
+                return port
+            except OSError:
+                continue
 
 
 def die_with_parent():
