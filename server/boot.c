@@ -36,24 +36,12 @@ static void snapshot_is_loaded(struct server *srv, bool ok)
 
 /* ---- the log ---- */
 
-static void keys_are_inscribed(struct server *srv, bool ok)
+static void log_has_begun(struct server *srv, bool ok)
 {
-    if (srv->inscribe.is_cancelled) return;
-    if (ok && srv->import.is_done) ok = import_remove_mark(srv) == OK;
     if (ok)
         serve(srv);
     else
         fail(srv);
-}
-
-static void log_has_begun(struct server *srv, bool ok)
-{
-    if (!ok)
-        fail(srv);
-    else if (srv->import.is_done || srv->replay.needs_inscribing)
-        inscribe_start(srv, keys_are_inscribed);
-    else
-        serve(srv);
 }
 
 static void begin_log(struct server *srv)
@@ -61,9 +49,20 @@ static void begin_log(struct server *srv)
     if (!durable_begin(srv, log_has_begun)) fail(srv);
 }
 
+static void bases_are_written(struct server *srv, bool ok)
+{
+    if (srv->rewriter.is_cancelled) return;
+    if (!ok) log_warning("The append only log cannot be begun with what was loaded");
+    log_has_begun(srv, ok);
+}
+
 static void log_is_replayed(struct server *srv, bool ok)
 {
     if (srv->replay.is_cancelled) return;
+    if (ok && srv->replay.needs_base) {
+        rewriter_begin_log(srv, bases_are_written);
+        return;
+    }
     if (ok) {
         begin_log(srv);
         return;
@@ -79,8 +78,8 @@ static void log_is_replayed(struct server *srv, bool ok)
 static void file_is_imported(struct server *srv, bool ok)
 {
     if (srv->import.is_cancelled) return;
-    if (ok && import_set_mark(srv) == OK) {
-        begin_log(srv);
+    if (ok) {
+        rewriter_begin_log(srv, bases_are_written);
         return;
     }
     log_warning("The server does not start with a part of its data: repair the file with "

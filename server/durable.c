@@ -199,9 +199,10 @@ static void tell_what_was_found(const struct recovery *r, uint64_t started_ns)
                (double)(env_now_ns() - started_ns) / 1e9, records, bytes, r->manifest.file_count);
 }
 
-static void recovery_drop(struct server *srv)
+void durable_forget_recovery(struct server *srv)
 {
     struct durable *d = &srv->durable;
+    d->has_recovery = false;
     if (!d->scan_mems) return;
     recovery_close(&d->recovery);
     for (uint32_t i = 0; i < d->scan_count; i++) mem_deinit(&d->scan_mems[i]);
@@ -221,7 +222,7 @@ static bool read_log(struct server *srv, char *why)
     bool ok = e == ERR_NO_KEY || (e == OK && scan_all(d, srv, why));
     if (!ok || e == ERR_NO_KEY) {
         if (d->scan_mems)
-            recovery_drop(srv);
+            durable_forget_recovery(srv);
         else
             recovery_close(&d->recovery);
         return ok;
@@ -248,17 +249,13 @@ bool durable_open(struct server *srv, char *why)
                  d->directory);
         return false;
     }
-    if (import_undo(srv) != OK) {
-        snprintf(why, RECOVERY_WHY_BYTES, "%s: an import cannot be taken back", d->directory);
-        return false;
-    }
     return read_log(srv, why);
 }
 
 void durable_deinit(struct server *srv)
 {
     struct durable *d = &srv->durable;
-    recovery_drop(srv);
+    durable_forget_recovery(srv);
     if (d->has_manifest) manifest_deinit(&d->manifest);
     if (d->round) mem_free(&srv->mem, d->round, d->round->bytes);
     mem_free(&srv->mem, d->resolving_lsns, srv->mesh.shard_count * sizeof *d->resolving_lsns);
@@ -359,8 +356,7 @@ bool durable_begin(struct server *srv, durable_done_fn *done)
 {
     struct durable_round *round = round_make(srv, done);
     enum err e = begin_generation(srv, round);
-    recovery_drop(srv);
-    srv->durable.has_recovery = false;
+    durable_forget_recovery(srv);
     if (e != OK) {
         log_warning("%s: the append only log cannot be begun", srv->durable.directory);
         mem_free(&srv->mem, round, round->bytes);

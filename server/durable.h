@@ -92,6 +92,8 @@ void durable_deinit(struct server *srv);
  * a generation, its manifest, and a log per shard; then every change is written. `done` comes when
  * all shards do. False, with the reason logged: the directory cannot be written. */
 MUST_USE bool durable_begin(struct server *srv, durable_done_fn *done);
+/* The log that was found is not gone on from: all keys go into a new one (rewriter_begin_log). */
+void durable_forget_recovery(struct server *srv);
 /* Nothing changes any more: writes what is left, syncs and closes. `done` comes when all logs are
  * closed; not while one cannot be written. */
 void durable_seal(struct server *srv, durable_done_fn *done);

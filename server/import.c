@@ -273,49 +273,8 @@ static void end(struct server *srv)
     mem_free(&srv->mem, im->shards, srv->mesh.shard_count * sizeof *im->shards);
     mem_free(&srv->mem, im->files, im->file_capacity * sizeof *im->files);
     im->is_running = false;
-    im->is_done = !im->has_failed;
     counter_set(&im->is_shown, 0);
     im->done(srv, !im->has_failed);
-}
-
-/* ---- the mark ---- */
-
-static enum err mark_path(const struct server *srv, char path[ENV_PATH_BYTES_MAX])
-{
-    return file_path(path, srv->durable.directory, IMPORT_MARK_NAME);
-}
-
-enum err import_set_mark(const struct server *srv)
-{
-    char path[ENV_PATH_BYTES_MAX];
-    bool exists;
-    if (mark_path(srv, path) != OK || env_file_exists(path, &exists) != OK) return ERR_IO;
-    if (exists) return OK;
-    struct env_file f;
-    enum err e = env_file_open(&f, path, ENV_OPEN_CREATE);
-    env_file_close(&f);
-    return e == OK ? env_sync_directory(srv->durable.directory) : e;
-}
-
-enum err import_remove_mark(const struct server *srv)
-{
-    char path[ENV_PATH_BYTES_MAX];
-    if (mark_path(srv, path) != OK || env_unlink(path) != OK) return ERR_IO;
-    return env_sync_directory(srv->durable.directory);
-}
-
-enum err import_undo(struct server *srv)
-{
-    char path[ENV_PATH_BYTES_MAX];
-    bool exists;
-    if (mark_path(srv, path) != OK || env_file_exists(path, &exists) != OK) return ERR_IO;
-    srv->import.is_repeated = exists;
-    if (!exists) return OK;
-    if (file_path(path, srv->durable.directory, MANIFEST_NAME) != OK ||
-        env_file_exists(path, &exists) != OK)
-        return ERR_IO;
-    if (exists && env_unlink(path) != OK) return ERR_IO;
-    return env_sync_directory(srv->durable.directory);
 }
 
 /* ---- from outside ---- */
@@ -324,16 +283,8 @@ enum import_begin import_start(struct server *srv, import_done_fn *done)
 {
     struct import *im = &srv->import;
     CHECK(!im->is_running);
-    *im = (struct import){.done = done,
-                          .is_repeated = im->is_repeated,
-                          .started_ns = env_now_ns(),
-                          .told_ns = env_now_ns()};
+    *im = (struct import){.done = done, .started_ns = env_now_ns(), .told_ns = env_now_ns()};
     enum import_begin begin = find_files(srv);
-    if (begin == IMPORT_NOTHING && im->is_repeated) {
-        fail(im, "the append only file of a Redis server was not loaded to its end the last time, "
-                 "and is gone: bring it back, or remove " IMPORT_MARK_NAME " to start empty");
-        begin = IMPORT_FAILED;
-    }
     if (begin != IMPORT_STARTED) {
         mem_free(&srv->mem, im->files, im->file_capacity * sizeof *im->files);
         return begin;

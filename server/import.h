@@ -27,8 +27,6 @@ typedef void import_done_fn(struct server *srv, bool ok);
 struct import {
     bool is_running, has_failed;
     bool is_cancelled; /* failed by wish */
-    bool is_repeated;  /* an import was not finished: its files must be there */
-    bool is_done;      /* it was loaded */
     char why[IMPORT_WHY_BYTES];
     /* ---- private ---- */
     import_done_fn *done;
@@ -43,20 +41,13 @@ struct import {
     struct counter is_shown, start_s, total_bytes, loaded_bytes; /* of the commands */
 };
 
-#define IMPORT_MARK_NAME "shoal.import"
-
 enum import_begin { IMPORT_STARTED, IMPORT_NOTHING, IMPORT_FAILED };
 
 /* IMPORT_NOTHING: there are no such files; IMPORT_FAILED: `why` says what is wrong with them. Else
- * `done` comes later; then the caller writes all keys into a log of our own (inscribe.h) before it
- * lets clients in, for the files that were read are not used again. */
+ * `done` comes later; then the caller gives a log of our own bases of all keys (rewriter_begin_log)
+ * before it lets clients in. Until its manifest is there a start loads the same files again, and
+ * from then on never. */
 MUST_USE enum import_begin import_start(struct server *srv, import_done_fn *done);
-/* While what was loaded is written into a log of our own, a mark stands in its directory: a start
- * that finds it gives that log up and loads the files again. */
-MUST_USE enum err import_set_mark(const struct server *srv);
-MUST_USE enum err import_remove_mark(const struct server *srv);
-/* At a start, before the manifest is read: if there is a mark, the manifest goes. */
-MUST_USE enum err import_undo(struct server *srv);
 
 /* It ends soon, not ok. */
 void import_cancel(struct server *srv);

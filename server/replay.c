@@ -92,7 +92,7 @@ static void reader_is_home(struct thread *at, struct call *c)
         p->has_failed = true;
         snprintf(p->why, sizeof p->why, "%s", r->why);
     }
-    p->needs_inscribing |= r->needs_inscribing;
+    p->needs_base |= r->needs_base;
     if (--p->busy_count > 0) return;
     if (p->phase == REPLAY_END)
         finish(srv);

@@ -37,8 +37,8 @@ struct replay {
     bool is_running, has_failed;
     bool is_cancelled; /* failed by wish */
     /* The end of a transaction was run anew, and would not become the same the next time: what has
-     * become of it has to be written into the new log before clients are let in (inscribe.h). */
-    bool needs_inscribing;
+     * become of it has to stand in a base before clients are let in (rewriter_begin_log). */
+    bool needs_base;
     char why[REPLAY_WHY_BYTES];
     /* ---- private ---- */
     struct recovery *recovery;

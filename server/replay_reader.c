@@ -345,8 +345,8 @@ static void resume_announced(struct replay_reader *r)
         struct bytes pack = buf_view(&l->pack);
         struct replay_command c = replay_command_unpack(&pack);
         uint32_t flags = c.route->command->flags;
-        r->needs_inscribing |= !(flags & CMD_EFFECT) && !can_split(c.route->command) &&
-                               command_has_keys(c.route->command);
+        r->needs_base |= !(flags & CMD_EFFECT) && !can_split(c.route->command) &&
+                         command_has_keys(c.route->command);
         const char *fault = take_effect(r, &c);
         if (fault) fail_at(r, c.file, c.offset, fault);
         counter_add(&r->resumed, 1);

@@ -46,7 +46,7 @@ struct replay_reader {
     struct dlist later; /* commands of the open stream that are announced, and not done */
     struct counter records, commands;
     struct counter resumed; /* commands that were announced and never done */
-    bool needs_inscribing;  /* one of them would give something else the next time */
+    bool needs_base;        /* one of them would give something else the next time */
 };
 
 /* [main] Does what `phase` says, on the worker, and comes home. */

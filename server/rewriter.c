@@ -36,6 +36,23 @@ static uint64_t log_bytes(const struct server *srv)
     return bytes;
 }
 
+static void remember_result(struct server *srv)
+{
+    struct rewriter *r = &srv->rewriter;
+    counter_set(&r->last_failed, r->has_failed);
+    if (r->has_failed)
+        counter_add(&r->failures, 1);
+    else
+        counter_set(&r->failures, 0);
+}
+
+static void tell_who_waits(struct server *srv)
+{
+    rewriter_done_fn *done = srv->rewriter.done;
+    srv->rewriter.done = NULL;
+    if (done) done(srv, !srv->rewriter.has_failed);
+}
+
 /* After switching off there is no rewrite to tell of. */
 static void stand_still(struct server *srv)
 {
@@ -45,9 +62,8 @@ static void stand_still(struct server *srv)
     if (!r->has_failed) return;
     log_warning("Background AOF rewrite error: %s", r->why ? r->why : "it was given up");
     r->failed_ns = env_now_ns();
-    if (r->is_cancelled) return;
-    counter_set(&r->last_failed, 1);
-    counter_add(&r->failures, 1);
+    if (!r->is_cancelled) remember_result(srv);
+    tell_who_waits(srv);
 }
 
 static void finish(struct server *srv)
@@ -60,10 +76,10 @@ static void finish(struct server *srv)
     stand_still(srv);
     if (r->has_failed) return;
     counter_set(&srv->durable.base_bytes, log_bytes(srv));
-    counter_set(&r->last_failed, 0);
-    counter_set(&r->failures, 0);
+    remember_result(srv);
     log_notice("Background AOF rewrite finished successfully: %" PRIu64 " bytes in %.3f seconds",
                counter_read(&srv->durable.closed_bytes), seconds);
+    tell_who_waits(srv);
 }
 
 /* ---- the manifest ---- */
@@ -268,24 +284,36 @@ static void switch_nets(struct server *srv, enum rewriter_state state)
     }
 }
 
+static uint32_t last_generation(const struct manifest *m)
+{
+    return m->generation_count > 0 ? manifest_last(m)->number : 0;
+}
+
+/* A generation that was never used here. What a crash has left of one that was never named goes. */
+static uint32_t next_generation(struct server *srv)
+{
+    struct durable *d = &srv->durable;
+    struct manifest on_disk;
+    char why[MANIFEST_WHY_BYTES];
+    manifest_init(&on_disk, &srv->mem);
+    enum err e = manifest_read(&on_disk, d->directory, why);
+    if (e == OK || e == ERR_NO_KEY) manifest_remove_strangers(&on_disk, d->directory);
+    uint32_t in_memory = d->has_manifest ? last_generation(&d->manifest) : 0;
+    uint32_t next = MAX(last_generation(&on_disk), in_memory) + 1;
+    manifest_deinit(&on_disk);
+    return next;
+}
+
 /* What there was is a stranger from then on: the new generation has all. */
 static bool begin_generation(struct server *srv)
 {
     struct durable *d = &srv->durable;
-    char why[MANIFEST_WHY_BYTES];
     const char *dir = srv->config->dir[0] ? srv->config->dir : ".";
     if (file_path(d->directory, dir, srv->config->appenddirname) != OK ||
         env_make_directory(d->directory) != OK)
         return false;
-    uint32_t number = 1;
-    if (!d->has_manifest) {
-        manifest_init(&d->manifest, &srv->mem);
-        if (manifest_read(&d->manifest, d->directory, why) == OK && d->manifest.generation_count)
-            number = manifest_last(&d->manifest)->number + 1;
-    } else {
-        number = manifest_last(&d->manifest)->number + 1;
-    }
-    manifest_deinit(&d->manifest);
+    uint32_t number = next_generation(srv);
+    if (d->has_manifest) manifest_deinit(&d->manifest);
     manifest_init(&d->manifest, &srv->mem);
     d->has_manifest = true;
     d->manifest.hash_seed = srv->hash_seed;
@@ -305,6 +333,7 @@ static void begin_switch_on(struct server *srv)
     r->has_failed = r->is_cancelled = false;
     r->why = NULL;
     r->started_ns = env_now_ns();
+    counter_set(&r->scheduled, 0);
     counter_set(&r->is_running, 1);
     counter_set(&r->started_s, (uint64_t)wall_s());
     if (begin_generation(srv)) {
@@ -313,6 +342,14 @@ static void begin_switch_on(struct server *srv)
     }
     remember_failure(srv, "its files cannot be made");
     finish(srv);
+}
+
+void rewriter_begin_log(struct server *srv, rewriter_done_fn *done)
+{
+    CHECK(srv->rewriter.state == REWRITER_IDLE && !srv->durable.is_on);
+    durable_forget_recovery(srv);
+    srv->rewriter.done = done;
+    begin_switch_on(srv);
 }
 
 static void nets_are_switched(struct server *srv)
@@ -575,6 +612,7 @@ void rewriter_cron(struct server *srv)
     if (r->state != REWRITER_IDLE || !srv->is_loaded || srv->should_stop) return;
     if (srv->durable.round || srv->shutdown.state != SHUTDOWN_IDLE) return;
     if (!srv->config->appendonly && srv->durable.is_on) switch_off(srv);
+    if (!srv->config->appendonly) counter_set(&r->scheduled, r->is_scheduled);
     if (r->state != REWRITER_IDLE || !saver_is_idle(&srv->saver)) return;
     if (r->is_save_scheduled) {
         start_save(srv);
@@ -593,6 +631,11 @@ void rewriter_cron(struct server *srv)
     bool is_due = r->is_scheduled || (srv->durable.is_on && !is_too_soon && has_grown(srv));
     if (!srv->durable.is_on || !is_due) return;
     if (rewriter_start(srv)) log_notice("Background append only file rewriting started");
+}
+
+void rewriter_apply_config(struct server *srv, const struct config *changed)
+{
+    if (changed->appendonly && !srv->durable.is_on) counter_set(&srv->rewriter.scheduled, 1);
 }
 
 void rewriter_cancel(struct server *srv)

@@ -1,5 +1,5 @@
 /* rewriter.h: fresh bases for the append-only log: BGREWRITEAOF, by itself when the log has grown,
- * when the log is switched on, and after a log was lost.
+ * when the log is switched on, after a log was lost, and after a start whose data stand elsewhere.
  *
  *     one shard's job     when no holding is open and nothing is unwritten:
  *                         cut: the log goes on in a new file (rotated, opened, or after the loss),
@@ -30,6 +30,7 @@
 #include "server/everywhere.h"
 
 struct aof;
+struct config;
 struct server;
 struct shard;
 struct snapshot_chunk;
@@ -81,6 +82,8 @@ enum rewriter_state {
     REWRITER_STOPPING_NETS,
 };
 
+typedef void rewriter_done_fn(struct server *srv, bool ok);
+
 /* [main] */
 struct rewriter {
     enum rewriter_state state;
@@ -94,8 +97,9 @@ struct rewriter {
     uint64_t wanted_txid; /* every transaction below must be durable before it is published */
     uint64_t started_ns, failed_ns, sync_ns;
     bool is_switching_on;
-    bool *is_uncovered;    /* by shard: its log was lost, and no base is published since */
-    uint64_t *wanted_lsns; /* by shard: to be durable before it is published */
+    rewriter_done_fn *done; /* of rewriter_begin_log; NULL: nobody waits */
+    bool *is_uncovered;     /* by shard: its log was lost, and no base is published since */
+    uint64_t *wanted_lsns;  /* by shard: to be durable before it is published */
     bool has_wanted_lsns;
     struct everywhere pass;
     bool is_passing;         /* `pass` was sent */
@@ -118,6 +122,12 @@ static inline bool rewriter_is_idle(const struct rewriter *r)
 }
 /* Every shard gets a new base. False, with the reason logged: it cannot even begin. */
 MUST_USE bool rewriter_start(struct server *srv);
+/* At the start: a log begins whose bases hold all keys that were loaded, and everything else about
+ * them; what was there before is named by the manifest until then, or is still what a start would
+ * load. `done` comes later: not ok, with the reason logged, if that cannot be. */
+void rewriter_begin_log(struct server *srv, rewriter_done_fn *done);
+/* Who asks sees at once that the log is about to be switched on. */
+void rewriter_apply_config(struct server *srv, const struct config *changed);
 /* What is under way shall end without a result. */
 void rewriter_cancel(struct server *srv);
 /* In each step of the main loop. */

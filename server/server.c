@@ -413,6 +413,7 @@ bool server_apply_config(struct server *srv, const struct config *changed, uint3
         }
     }
     if (areas & CONFIG_AREA_MEMORY) lending_update(srv, changed);
+    if (areas & CONFIG_AREA_PERSIST) rewriter_apply_config(srv, changed);
     if (areas & CONFIG_AREA_LOG) {
         if (config_differs(srv->config, changed, "logfile") && !log_open(changed->logfile)) {
             config_set_failure(error, "logfile", "can't open the file");
@@ -617,7 +618,6 @@ void server_step(struct server *srv, uint64_t max_sleep_ns)
     any |= loader_step(srv);
     replay_step(srv);
     import_step(srv);
-    inscribe_step(srv);
     rewriter_step(srv);
     if (now_ns >= srv->cron_next_ns) {
         sample(srv, now_ns);
@@ -659,8 +659,7 @@ static bool main_is_drained(const struct server *srv)
     return srv->accepted_count == 0 && !srv->change && !srv->queue_first &&
            srv->client_eviction.waiting == 0 && srv->obstacle_changes == 0 &&
            saver_is_idle(&srv->saver) && loader_is_idle(&srv->loader) &&
-           replay_is_idle(&srv->replay) && import_is_idle(&srv->import) &&
-           inscribe_is_idle(&srv->inscribe) && !srv->durable.round &&
+           replay_is_idle(&srv->replay) && import_is_idle(&srv->import) && !srv->durable.round &&
            rewriter_is_idle(&srv->rewriter);
 }
 
@@ -684,7 +683,6 @@ void server_stop(struct server *srv)
     loader_cancel(srv);
     replay_cancel(srv);
     import_cancel(srv);
-    inscribe_cancel(srv);
     /* Workers close the connections that they have, so those on their way must have arrived. */
     while (!main_is_drained(srv) && env_now_ns() < give_up_ns) server_step(srv, 1000000);
     for (uint16_t i = 0; i < srv->worker_count; i++) worker_ask_to_stop(&srv->workers[i]);

@@ -21,7 +21,6 @@
 #include "server/config.h"
 #include "server/durable.h"
 #include "server/import.h"
-#include "server/inscribe.h"
 #include "server/loader.h"
 #include "server/obstacles.h"
 #include "server/replay.h"
@@ -114,7 +113,6 @@ struct server {
     struct durable durable;
     struct rewriter rewriter;
     struct import import;
-    struct inscribe inscribe;
     struct shutdown shutdown;
 
     /* ---- any thread reads ---- */

@@ -6,6 +6,7 @@ SHOAL_SEED says which random commands.
 import os
 import random
 import shutil
+import signal
 import subprocess
 import tempfile
 import time
@@ -18,11 +19,25 @@ from support import servers, values
 
 SEED = int(os.environ.get("SHOAL_SEED", "1"))
 COMMANDS = 600
+LIBRARIES = ["early", "late"]
 LUA = "redis.call('SET', KEYS[1], ARGV[1]); redis.call('RPUSH', KEYS[2], ARGV[1], ARGV[1]); return 1"
 
 
 def digest(c):
     return c.execute_command("DEBUG", "DIGEST")
+
+
+def libraries(c):
+    return sorted(x[1].decode() for x in c.execute_command("FUNCTION", "LIST"))
+
+
+def is_written(c):
+    i = c.info("persistence")
+    return i["aof_rewrite_in_progress"] == i["aof_rewrite_scheduled"] == 0
+
+
+def load_library(c, name):
+    c.execute_command("FUNCTION", "LOAD", f"#!lua name={name}\nredis.register_function('{name}_f', function(k, a) return redis.call('INCRBY', k[1], a[1]) end)")
 
 
 def resp(*argv):
@@ -79,17 +94,24 @@ class Case(unittest.TestCase):
         d = os.path.join(directory, "appendonlydir")
         return os.path.join(d, max(n for n in os.listdir(d) if n.endswith(".incr.aof")))
 
-    def same_after_import(self, source, wanted, threads, *arguments):
-        """Imported, and once more from our own log with another number of threads."""
-        target = self.copy(source)
-        server, c = self.shoal(target, *arguments, threads=threads)
-        self.assertEqual(digest(c), wanted, server.output()[-2000:])
+    def same_after_restarts(self, server, c, target, functions=()):
+        """From our own log, with other numbers of threads: a crash, then an orderly end."""
         c.set("written:after", "import")
         after = digest(c)
-        server.stop()
-        server, c = self.shoal(target, *arguments, threads="3")
-        self.assertEqual(digest(c), after, server.output()[-2000:])
-        return server
+        for threads in ("3", "2", "1"):
+            server.stop(signal.SIGTERM if threads == "2" else signal.SIGKILL)
+            server, c = self.shoal(target, threads=threads)
+            self.assertEqual(digest(c), after, server.output()[-2000:])
+            self.assertEqual(libraries(c), sorted(functions))
+        return c
+
+    def same_after_import(self, source, wanted, threads, functions=()):
+        """Imported, and then from our own log."""
+        target = self.copy(source)
+        server, c = self.shoal(target, threads=threads)
+        self.assertEqual(digest(c), wanted, server.output()[-2000:])
+        self.assertEqual(libraries(c), sorted(functions))
+        return self.same_after_restarts(server, c, target, functions)
 
 
 def run(c, argv):
@@ -145,13 +167,17 @@ class Whole(Case):
         directory = self.directory()
         server, c = self.redis(directory, *arguments)
         c = redis.Redis(port=server.port, socket_timeout=60, single_connection_client=True)
+        load_library(c, "early")
+        load_library(c, "gone")
         fill(c, rng, count)
         if rewrite:
             c.bgrewriteaof()
-            self.assertTrue(eventually(lambda: c.info("persistence")["aof_rewrite_in_progress"] == 0
-                                       and c.info("persistence")["aof_rewrite_scheduled"] == 0, 20))
+            self.assertTrue(eventually(lambda: is_written(c), 20))
             time.sleep(1)  # annotations have whole seconds
             fill(c, rng, count)
+        load_library(c, "late")
+        c.execute_command("FUNCTION", "DELETE", "gone")
+        c.execute_command("FCALL", "late_f", 1, "by a function", 41)
         wanted = digest(c)
         c.close()
         server.stop()
@@ -159,14 +185,15 @@ class Whole(Case):
 
     def test_a_base_in_rdb_form_and_increments(self):
         directory, wanted = self.source()
-        self.same_after_import(directory, wanted, "1")
-        self.same_after_import(directory, wanted, "4")
+        for threads in ("1", "4"):
+            c = self.same_after_import(directory, wanted, threads, LIBRARIES)
+            self.assertEqual(c.execute_command("FCALL", "early_f", 1, "by a function", 1), 42)
 
     def test_a_base_of_commands_and_annotations(self):
         directory, wanted = self.source("--aof-use-rdb-preamble", "no", "--aof-timestamp-enabled", "yes")
         with open(self.increment(directory), "rb") as f:
             self.assertTrue(b"#TS:" in f.read())
-        self.same_after_import(directory, wanted, "2")
+        self.same_after_import(directory, wanted, "2", LIBRARIES)
 
     def test_a_single_file_with_and_without_a_preamble(self):
         for preamble in ("yes", "no"):
@@ -181,7 +208,25 @@ class Whole(Case):
             shutil.rmtree(d)
             with open(os.path.join(directory, "appendonly.aof"), "wb") as f:
                 f.write(whole)
-            self.same_after_import(directory, wanted, "2")
+            self.same_after_import(directory, wanted, "2", LIBRARIES)
+
+    def test_a_snapshot_whose_log_is_switched_on(self):
+        directory = self.directory()
+        server, c = self.redis(directory, "--appendonly", "no")
+        fill(c, random.Random(SEED))
+        load_library(c, "early")
+        wanted = digest(c)
+        c.save()
+        server.stop()
+        target = self.copy(directory)
+        shutil.copy(os.path.join(directory, "dump.rdb"), target)
+        server = servers.shoal_server("--appendonly", "no", "--enable-debug-command", "yes", "--threads", "2", directory=target)
+        self.addCleanup(self.end, server)
+        c = self.connect(server)
+        self.assertEqual(digest(c), wanted)
+        c.config_set("appendonly", "yes")
+        self.assertTrue(eventually(lambda: is_written(c), 20))
+        self.same_after_restarts(server, c, target, ["early"])
 
     def test_without_an_append_only_file_the_snapshot_is_not_loaded(self):
         directory = self.directory()
@@ -272,43 +317,50 @@ class Cut(Case):
 
 class Crashes(Case):
     def test_an_import_that_a_crash_ends_begins_again(self):
+        """Also while the first bases are written: until our manifest names them, the files that were copied are what counts."""
         directory = self.directory()
         with open(os.path.join(directory, "appendonly.aof"), "wb") as f:
             f.write(resp("SELECT", 0))
+            f.write(resp("FUNCTION", "LOAD", "#!lua name=lib\nredis.register_function('f', function() return 7 end)"))
             for i in range(30000):
                 f.write(resp("RPUSH", f"list:{i % 5000}", i))
-        rng, marks = random.Random(SEED), 0
+        log = os.path.join(directory, "appendonlydir")
+        rng, bases = random.Random(SEED), 0
         for i in range(12):
             child = subprocess.Popen([servers.shoal_binary(), "--port", str(servers.free_port()), "--dir", directory, "--appendonly", "yes",
                                       "--threads", str(rng.choice([1, 2, 4]))], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
                                      preexec_fn=servers.die_with_parent)
-            mark = os.path.join(directory, "appendonlydir", "shoal.import")
             deadline = time.monotonic() + 10 * SLOW
+            before = names(log)
             if i % 2:
                 time.sleep(rng.random() * 0.3)
-            while i % 2 == 0 and time.monotonic() < deadline and not os.path.exists(mark):
+            while i % 2 == 0 and time.monotonic() < deadline and names(log) == before:
                 time.sleep(0.0005)
+            time.sleep(rng.random() * 0.01)
             child.kill()
             child.wait()
-            marks += os.path.exists(mark)
-            if not os.path.exists(mark) and os.path.exists(os.path.join(directory, "appendonlydir", "shoal.manifest")):
+            if os.path.exists(os.path.join(log, "shoal.manifest")):
                 break  # it was through
-        self.assertGreater(marks, 0)
-        server, c = self.shoal(directory)
-        self.assertFalse(os.path.exists(mark))
-        self.assertEqual(c.dbsize(), 5000)
-        self.assertEqual(c.lrange("list:7", 0, -1), [b"%d" % i for i in range(7, 30000, 5000)])
-        server.stop()
-        _, c = self.shoal(directory, threads="1")
-        self.assertEqual(c.lrange("list:4999", 0, -1), [b"%d" % i for i in range(4999, 30000, 5000)])
-        self.assertEqual(c.dbsize(), 5000)
+            bases += any(n.endswith(".base") for n in os.listdir(log))
+        self.assertGreater(bases, 0)
+        for threads in ("2", "1"):
+            server, c = self.shoal(directory, threads=threads)
+            self.assertEqual(c.dbsize(), 5000)
+            self.assertEqual(c.lrange("list:4999", 0, -1), [b"%d" % i for i in range(4999, 30000, 5000)])
+            self.assertEqual(c.execute_command("FCALL", "f", 0), 7)
+            server.stop()
+        self.assertTrue(os.path.exists(os.path.join(directory, "appendonly.aof")))
 
-    def test_a_mark_without_the_files_ends_the_start(self):
-        directory = self.directory()
-        os.mkdir(os.path.join(directory, "appendonlydir"))
-        with open(os.path.join(directory, "appendonlydir", "shoal.import"), "wb"):
+
+def names(directory):
+    """With what tells a file from the next one of that name."""
+    found = set()
+    for n in os.listdir(directory) if os.path.isdir(directory) else ():
+        try:
+            found.add((n, os.stat(os.path.join(directory, n)).st_ino))
+        except FileNotFoundError:
             pass
-        self.assertIn("bring it back", self.refused(directory))
+    return found
 
 
 class Meanwhile(Case):

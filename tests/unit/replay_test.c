@@ -402,7 +402,7 @@ Test(replay, a_command_with_chance_in_it_that_is_run_anew_wants_a_base)
     put(l, 0, "SHOAL.LATER 1 SPOP t");
     struct loaded d = load(l, 2);
     expect(&d.f, d.s, "SCARD t", ":2\r\n");
-    cr_assert(d.f.server->replay.needs_inscribing);
+    cr_assert(d.f.server->replay.needs_base);
     unload(&d);
 }
 
