@@ -4,6 +4,7 @@
  * that would have to be made up is left out.
  */
 
+#include <link.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/resource.h>
@@ -103,6 +104,36 @@ static void write_listeners(struct info *in)
     if (c->unixsocket[0]) buf_printf(in->out, "listener%u:name=unix,bind=%s\r\n", n, c->unixsocket);
 }
 
+/* The linker's, as far as 64 bits show it; 0: it gave none. */
+static int find_build_id(struct dl_phdr_info *program, size_t size, void *out)
+{
+    UNUSED size_t any = size;
+    for (unsigned i = 0; i < program->dlpi_phnum; i++) {
+        const ElfW(Phdr) *part = &program->dlpi_phdr[i];
+        if (part->p_type != PT_NOTE) continue;
+        const char *at = (const char *)(uintptr_t)(program->dlpi_addr + part->p_vaddr);
+        const char *end = at + part->p_memsz;
+        while ((size_t)(end - at) > sizeof(ElfW(Nhdr))) {
+            ElfW(Nhdr) note;
+            memcpy(&note, at, sizeof note);
+            at += sizeof note + ((note.n_namesz + 3u) & ~3u);
+            if (note.n_type == NT_GNU_BUILD_ID && note.n_descsz >= sizeof(uint64_t)) {
+                memcpy(out, at, sizeof(uint64_t));
+                return 1;
+            }
+            at += (note.n_descsz + 3u) & ~3u;
+        }
+    }
+    return 1; /* The first program is our own. */
+}
+
+static uint64_t build_id(void)
+{
+    uint64_t id = 0;
+    dl_iterate_phdr(find_build_id, &id);
+    return __builtin_bswap64(id);
+}
+
 static void write_server(struct info *in)
 {
     const struct server *srv = in->srv;
@@ -112,6 +143,10 @@ static void write_server(struct info *in)
     int64_t wall_us = env_wall_us();
     write_text(in, "redis_version", SERVER_REDIS_VERSION);
     write_text(in, "shoal_version", SERVER_VERSION);
+    /* What a build that was not made in a repository says elsewhere. */
+    write_text(in, "redis_git_sha1", "00000000");
+    NUMBERS(in, {"redis_git_dirty", 0});
+    buf_printf(in->out, "redis_build_id:%016llx\r\n", (unsigned long long)build_id());
     write_text(in, "redis_mode", "standalone");
     buf_printf(in->out, "os:%s %s %s\r\n", name.sysname, name.release, name.machine);
     NUMBERS(in, {"arch_bits", 8 * sizeof(void *)});
@@ -137,16 +172,15 @@ static void write_server(struct info *in)
 static void write_clients(struct info *in)
 {
     const struct stats *s = &in->stats;
-    static const char *const zeros[] = {"clients_in_timeout_table", "total_blocking_keys_on_nokey",
-                                        NULL};
     NUMBERS(in, {"connected_clients", s->connections}, {"cluster_connections", 0},
             {"maxclients", in->config->maxclients},
             {"client_recent_max_input_buffer", s->input_buffer_max},
             {"client_recent_max_output_buffer", s->output_buffer_max},
             {"blocked_clients", s->blocked_clients}, {"total_blocking_keys", s->blocking_keys},
             {"tracking_clients", s->tracking_clients}, {"pubsub_clients", s->pubsub_clients},
-            {"watching_clients", s->watching_clients}, {"total_watched_keys", s->watched_keys});
-    write_zeros(in, zeros);
+            {"watching_clients", s->watching_clients}, {"total_watched_keys", s->watched_keys},
+            {"clients_in_timeout_table", s->timed_clients},
+            {"total_blocking_keys_on_nokey", s->blocking_keys_absent});
 }
 
 static void write_scripts(struct info *in)
@@ -276,7 +310,7 @@ static void write_loading(struct info *in)
     uint64_t elapsed_s = now_s > start_s ? now_s - start_s : 0;
     uint64_t left = total > done ? total - done : 0;
     NUMBERS(in, {"loading_start_time", start_s}, {"loading_total_bytes", total},
-            {"loading_rdb_used_mem", 0}, {"loading_loaded_bytes", done});
+            {"loading_rdb_used_mem", counter_read(&l->used_mem)}, {"loading_loaded_bytes", done});
     buf_printf(in->out, "loading_loaded_perc:%.2f\r\n",
                total ? (double)done / (double)total * 100 : 100.0);
     NUMBERS(in, {"loading_eta_seconds", done ? elapsed_s * left / done : 1});
@@ -378,8 +412,14 @@ static void write_stats(struct info *in)
 {
     const struct stats *s = &in->stats;
     const struct server_samples *m = &in->srv->samples;
-    static const char *const none[] = {"latest_fork_usec", "total_forks", "migrate_cached_sockets",
-                                       "slave_expires_tracked_keys", NULL};
+    /* A connection's output is a chain of chunks: there is no buffer of its own to be resized. */
+    static const char *const none[] = {"latest_fork_usec",
+                                       "total_forks",
+                                       "migrate_cached_sockets",
+                                       "slave_expires_tracked_keys",
+                                       "reply_buffer_shrinks",
+                                       "reply_buffer_expands",
+                                       NULL};
     NUMBERS(in, {"total_connections_received", s->connections_received},
             {"total_commands_processed", s->commands},
             {"instantaneous_ops_per_sec", counter_read(&m->ops_per_s)},
@@ -394,9 +434,10 @@ static void write_stats(struct info *in)
             {"expired_keys", s->expired_keys},
             {"expired_time_cap_reached_count", s->expire_slices_cut},
             {"expire_cycle_cpu_milliseconds", s->expire_cycle_us / 1000});
+    buf_printf(in->out, "expired_stale_perc:%.2f\r\n", (double)s->expired_share_ppm / 10000);
     NUMBERS(in, {"evicted_keys", s->evicted_keys}, {"evicted_clients", s->evicted_clients},
             {"total_eviction_exceeded_time", s->eviction_exceeded_us / 1000},
-            {"current_eviction_exceeded_time", 0});
+            {"current_eviction_exceeded_time", s->eviction_exceeds_us / 1000});
     NUMBERS(in, {"keyspace_hits", s->keyspace_hits}, {"keyspace_misses", s->keyspace_misses},
             {"pubsub_channels", s->pubsub_channels}, {"pubsub_patterns", s->pubsub_patterns},
             {"pubsubshard_channels", s->pubsub_sharded_channels});

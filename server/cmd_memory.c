@@ -138,9 +138,11 @@ static enum err cmd_memory_stats(struct session *s, struct request *rq, struct r
     put_u64(out, "clients.slaves", 0);
     put_u64(out, "clients.normal", st.used_memory_clients);
     put_u64(out, "cluster.links", 0);
-    put_u64(out, "aof.buffer", 0);
-    put_u64(out, "lua.caches", 0);
-    put_u64(out, "functions.caches", 0);
+    put_u64(out, "aof.buffer", st.log_buffer_bytes);
+    put_u64(out, "lua.caches",
+            atomic_load_explicit(&srv->scripts.cache.bytes, memory_order_relaxed));
+    put_u64(out, "functions.caches",
+            atomic_load_explicit(&srv->scripts.functions.bytes, memory_order_relaxed));
     put_databases(srv, &st, keys, out);
     put_u64(out, "overhead.total", st.used_memory_overhead);
     put_u64(out, "keys.count", keys);

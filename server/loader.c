@@ -3,6 +3,7 @@
 #include <stdio.h>
 
 #include "base/log.h"
+#include "base/text.h"
 #include "server/server.h"
 #include "server/worker.h"
 #include "shard/dump.h"
@@ -213,6 +214,12 @@ static bool read_bytes(void *context, char *to, size_t room, size_t *size)
     return done;
 }
 
+static void take_used_mem(struct loader *l, struct bytes text)
+{
+    int64_t bytes = 0;
+    if (text_to_i64(text, &bytes) && bytes > 0) counter_set(&l->used_mem, (uint64_t)bytes);
+}
+
 static void take_item(struct server *srv, const struct rdb_item *item)
 {
     struct loader *l = &srv->loader;
@@ -236,6 +243,8 @@ static void take_item(struct server *srv, const struct rdb_item *item)
         fail(l, item->error, item->offset);
         return;
     case RDB_ITEM_AUX:
+        if (bytes_equal(item->name, BYTES_LITERAL("used-mem"))) take_used_mem(l, item->value);
+        return;
     case RDB_ITEM_SIZES:
         return;
     }
@@ -348,6 +357,7 @@ static enum loader_begin start(struct server *srv, const char *path, bool may_re
     counter_set(&l->loaded_bytes, 0);
     counter_set(&l->start_s, (uint64_t)(env_wall_us() / 1000000));
     counter_set(&l->keys_loaded, 0);
+    counter_set(&l->used_mem, 0);
     counter_set(&l->keys_expired, 0);
     counter_set(&l->is_shown, 1);
     return LOADER_STARTED;

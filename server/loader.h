@@ -53,6 +53,7 @@ struct loader {
     /* ---- any thread reads ---- */
     struct counter is_shown, start_s, total_bytes, loaded_bytes; /* while it is_shown */
     struct counter keys_loaded, keys_expired;                    /* of the last one */
+    struct counter used_mem; /* of the server that wrote the file, as it says there */
 };
 
 enum loader_begin { LOADER_STARTED, LOADER_NO_FILE, LOADER_FAILED };

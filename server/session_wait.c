@@ -24,7 +24,10 @@ void session_wait_begin(struct session *s, struct session_wait *w, int64_t timeo
     s->wait = w;
     counter_add(&session_worker(s)->blocked_clients, 1);
     bool is_finite = timeout_ms > 0 && timeout_ms < INT64_MAX - (int64_t)nl->wheel.now_ms;
-    if (is_finite) wheel_arm(&nl->wheel, &w->timer.timer, nl->wheel.now_ms + (uint64_t)timeout_ms);
+    w->is_timed = is_finite;
+    if (!is_finite) return;
+    counter_add(&session_worker(s)->timed_clients, 1);
+    wheel_arm(&nl->wheel, &w->timer.timer, nl->wheel.now_ms + (uint64_t)timeout_ms);
 }
 
 /* The session and the wait know nothing of each other from here on. */
@@ -34,6 +37,7 @@ static void part(struct session_wait *w)
     struct worker *worker = session_worker(s);
     wheel_disarm(&s->conn.netloop->wheel, &w->timer.timer);
     counter_set(&worker->blocked_clients, counter_read(&worker->blocked_clients) - 1);
+    counter_set(&worker->timed_clients, counter_read(&worker->timed_clients) - w->is_timed);
     s->wait = NULL;
     w->session = NULL;
 }

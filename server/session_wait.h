@@ -29,6 +29,7 @@ struct session_wait {
     /* At most once before the answer, and once more when the connection closes. */
     void (*on_end)(struct session_wait *w, enum session_wait_end why);
     bool is_ending;
+    bool is_timed;                    /* it ends by itself */
     bool was_served;                  /* of a wait that is answered: not because of its end */
     struct session_wait_asker *asker; /* NULL: nobody */
 };

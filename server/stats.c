@@ -24,6 +24,7 @@ static void add_net(const struct worker *w, uint64_t now_ns, struct stats *out)
     out->connections_cut_output += counter_read(&c->connections_cut_output);
     out->evicted_clients += counter_read(&w->evicted_clients);
     out->blocked_clients += counter_read(&w->blocked_clients);
+    out->timed_clients += counter_read(&w->timed_clients);
     out->commands += counter_read(&w->commands_processed);
     out->bytes_in += counter_read(&c->bytes_in);
     out->bytes_out += counter_read(&c->bytes_out);
@@ -39,12 +40,40 @@ static void add_net(const struct worker *w, uint64_t now_ns, struct stats *out)
     out->pubsub_clients += counter_read(&w->pubsub.clients);
 }
 
-static void add_shard(const struct worker *w, struct stats *out)
+static uint64_t minus(uint64_t a, uint64_t b)
+{
+    return a > b ? a - b : 0;
+}
+
+static void add_exceeded(const struct evict *ev, uint64_t now_ns, struct stats *out)
+{
+    uint64_t since_us = counter_read(&ev->exceeded_since_us), now_us = now_ns / 1000;
+    uint64_t current_us = since_us ? minus(now_us, since_us) : 0;
+    out->eviction_exceeded_us += counter_read(&ev->exceeded_us) + current_us;
+    out->eviction_exceeds_us = MAX(out->eviction_exceeds_us, current_us);
+}
+
+/* A mean by the keys that may expire; `expires` adds these up. */
+static void add_expired_share(const struct worker *w, uint64_t *expires, struct stats *out)
+{
+    struct keyspace_stats part;
+    uint64_t here = 0, before = *expires;
+    for (uint32_t db = 0; db < w->server->database_count; db++)
+        if (keyspace_read_stats(&w->shard.keys, db, &part)) here += part.expires;
+    *expires += here;
+    if (*expires == 0) return;
+    uint64_t sum =
+        out->expired_share_ppm * before + counter_read(&w->shard.counters.expired_share_ppm) * here;
+    out->expired_share_ppm = sum / *expires;
+}
+
+static void add_shard(const struct worker *w, uint64_t now_ns, struct stats *out)
 {
     const struct shard *sh = &w->shard;
     const struct shard_counters *c = &sh->counters;
     out->log_buffer_bytes += counter_read(&w->durable.buffered_bytes);
     out->blocking_keys += counter_read(&c->blocking_keys);
+    out->blocking_keys_absent += counter_read(&c->blocking_keys_absent);
     out->keyspace_hits += counter_read(&c->keyspace_hits);
     out->keyspace_misses += counter_read(&c->keyspace_misses);
     out->expired_keys += counter_read(&c->expired_keys);
@@ -53,7 +82,7 @@ static void add_shard(const struct worker *w, struct stats *out)
     out->lazyfree_pending += counter_read(&c->lazyfree_pending);
     out->lazyfreed += counter_read(&c->lazyfreed);
     out->evicted_keys += counter_read(&sh->evict.evicted_keys);
-    out->eviction_exceeded_us += counter_read(&sh->evict.exceeded_us);
+    add_exceeded(&sh->evict, now_ns, out);
     out->watched_keys += counter_read(&c->watched_keys);
     out->defrag_hits += counter_read(&sh->defrag.hits);
     out->defrag_misses += counter_read(&sh->defrag.misses);
@@ -68,17 +97,16 @@ static void add_shard(const struct worker *w, struct stats *out)
     out->pubsub_sharded_channels += counter_read(&sh->channels.counts[CHANNEL_SHARDED]);
 }
 
-static uint64_t minus(uint64_t a, uint64_t b)
-{
-    return a > b ? a - b : 0;
-}
-
 void stats_read(const struct server *srv, struct stats *out)
 {
     *out = (struct stats){0};
     uint64_t now_ns = env_now_ns();
     for (uint16_t i = 0; i < srv->mesh.net_count; i++) add_net(srv->net_workers[i], now_ns, out);
-    for (uint16_t i = 0; i < srv->mesh.shard_count; i++) add_shard(srv->shard_workers[i], out);
+    uint64_t expires = 0;
+    for (uint16_t i = 0; i < srv->mesh.shard_count; i++) {
+        add_shard(srv->shard_workers[i], now_ns, out);
+        add_expired_share(srv->shard_workers[i], &expires, out);
+    }
     out->used_memory = server_live_bytes(srv);
     out->used_memory_peak =
         MAX(out->used_memory, counter_read(&srv->samples.used_memory_peak_bytes));

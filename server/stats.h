@@ -16,8 +16,8 @@ struct server;
 /* Totals over all threads. */
 struct stats {
     /* ---- net threads ---- */
-    uint64_t connections, blocked_clients, connections_received, connections_closed_idle,
-        connections_cut_output;
+    uint64_t connections, blocked_clients, timed_clients, connections_received,
+        connections_closed_idle, connections_cut_output;
     uint64_t evicted_clients;
     uint64_t commands, bytes_in, bytes_out, reads, writes;
     uint64_t input_buffer_max, output_buffer_max;
@@ -26,11 +26,14 @@ struct stats {
     /* Names that somebody subscribes to, and who subscribes to anything. */
     uint64_t pubsub_channels, pubsub_patterns, pubsub_sharded_channels, pubsub_clients;
     uint64_t tracking_clients, tracking_keys, tracking_items, tracking_prefixes;
-    uint64_t blocking_keys;
+    uint64_t blocking_keys, blocking_keys_absent;
+    uint64_t expired_share_ppm; /* of the keys that may expire */
     uint64_t keyspace_hits, keyspace_misses, expired_keys, expire_slices_cut, expire_cycle_us;
     uint64_t lazyfree_pending, lazyfreed;
     uint64_t log_buffer_bytes; /* of the append-only log */
-    uint64_t evicted_keys, eviction_exceeded_us;
+    uint64_t evicted_keys;
+    uint64_t eviction_exceeded_us; /* sum over shards, those that exceed now included */
+    uint64_t eviction_exceeds_us;  /* for how long the first of them has been over its limit */
     uint64_t watched_keys;
     uint64_t defrag_hits, defrag_misses, defrag_key_hits, defrag_key_misses;
     /* ---- bytes ---- */

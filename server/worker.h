@@ -70,9 +70,9 @@ struct worker {
     struct monitor monitor;
     struct net_tracking tracking;
     struct net_redirects redirects;
-    struct dlist stuck; /* operations that wait for credit: stuck.h */
-    uint64_t watch_ids; /* given so far */
-    struct counter blocked_clients;
+    struct dlist stuck;                            /* operations that wait for credit: stuck.h */
+    uint64_t watch_ids;                            /* given so far */
+    struct counter blocked_clients, timed_clients; /* timed: that wait no longer than a time */
     struct counter watching_clients;
     struct recorder *recorder;         /* NULL: the order is not recorded */
     struct lua_vm vm;                  /* L is NULL until the first script runs here */

@@ -23,6 +23,17 @@ void evict_deinit(struct shard *sh)
     s3fifo_deinit(sh);
 }
 
+/* Keeps the time during which requests run although the shard is over its limit. */
+static void note_exceeding(struct shard *sh, bool exceeds)
+{
+    struct evict *ev = &sh->evict;
+    uint64_t since_us = counter_read(&ev->exceeded_since_us);
+    if (likely(exceeds == (since_us != 0))) return;
+    uint64_t now_us = env_now_ns() / 1000;
+    if (!exceeds) counter_add(&ev->exceeded_us, now_us - since_us);
+    counter_set(&ev->exceeded_since_us, exceeds ? MAX(now_us, 1u) : 0);
+}
+
 void evict_apply_config(struct shard *sh)
 {
     struct evict *ev = &sh->evict;
@@ -32,6 +43,7 @@ void evict_apply_config(struct shard *sh)
         if (ev->loan.budget) loan_repay(&ev->loan, 0);
         ev->limit_bytes = UINT64_MAX;
         counter_set(&ev->is_full, 0);
+        note_exceeding(sh, false);
         return;
     }
     uint64_t chunk = total / (256ULL * sh->shard_count);
@@ -161,13 +173,10 @@ static enum room make_room(struct shard *sh, uint64_t limit_ns)
         if (room == ROOM_LATER && used_bytes(sh) <= sh->evict.limit_bytes) room = ROOM_MADE;
         if (room == ROOM_MADE && used_bytes(sh) > sh->evict.limit_bytes) room = ROOM_LATER;
         if (room != ROOM_LATER) break;
-        uint64_t took_ns = env_now_ns() - started_ns;
-        if (took_ns >= limit_ns) {
-            counter_add(&sh->evict.exceeded_us, took_ns / 1000);
-            break;
-        }
+        if (env_now_ns() - started_ns >= limit_ns) break;
     }
     counter_set(&sh->evict.is_full, room == ROOM_NONE);
+    note_exceeding(sh, room != ROOM_MADE);
     return room;
 }
 
@@ -189,6 +198,7 @@ bool evict_step(struct shard *sh)
     ev->limit_bytes = loan_bytes(&ev->loan);
     if (used_bytes(sh) <= ev->limit_bytes) {
         counter_set(&ev->is_full, 0);
+        note_exceeding(sh, false);
         if (sh->config->evict_policy == EVICT_LRU || sh->config->evict_policy == EVICT_LFU)
             sample_databases(sh);
         return false;

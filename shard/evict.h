@@ -46,9 +46,11 @@ struct evict {
     struct evict_pool pool;
     struct s3fifo s3fifo;
     /* Any thread may read these. */
-    struct counter evicted_keys, exceeded_us;
-    struct counter coldest; /* the score of the best candidate: the policy's own unit */
-    struct counter is_full; /* over the limit, and nothing to evict */
+    struct counter evicted_keys;
+    struct counter exceeded_us;       /* how long it was over its limit */
+    struct counter exceeded_since_us; /* monotonic; 0: it is not over it */
+    struct counter coldest;           /* the score of the best candidate: the policy's own unit */
+    struct counter is_full;           /* over the limit, and nothing to evict */
 };
 
 void evict_init(struct shard *sh, struct budget *budget);

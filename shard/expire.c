@@ -134,13 +134,15 @@ static bool step_database(struct shard *sh, struct database *db, bool is_sample)
     return true;
 }
 
-static bool anything_marked(const struct shard *sh)
+/* Keys with a deadline that are left, and fields' next ones: what the marks say. */
+static uint64_t count_marked(const struct shard *sh)
 {
+    uint64_t count = 0;
     for (uint32_t i = 0; i < sh->keys.database_count; i++) {
         const struct database *db = sh->keys.databases[i];
-        if (db && db->keys.marked_count) return true;
+        if (db) count += db->keys.marked_count;
     }
-    return false;
+    return count;
 }
 
 /* Batches until the time is up; true when the sweep is through all databases. */
@@ -161,6 +163,16 @@ static bool run_slice(struct shard *sh, uint64_t start_ns)
     return false;
 }
 
+/* expired_stale_perc: what part of the keys that may expire was there although it had expired, as a
+ * moving average over sweeps. */
+static void average_share(struct shard *sh)
+{
+    struct counter *average = &sh->counters.expired_share_ppm;
+    uint64_t expired = sh->keys.sweep.expired, all = expired + count_marked(sh);
+    uint64_t share_ppm = all ? expired * 1000000 / all : 0;
+    counter_set(average, (counter_read(average) * 19 + share_ppm) / 20);
+}
+
 /* How long to rest after a sweep that is through. */
 static uint64_t rest_ns(const struct shard *sh)
 {
@@ -172,7 +184,8 @@ static uint64_t rest_ns(const struct shard *sh)
 bool expire_step(struct shard *sh)
 {
     if (sh->now_ns < sh->expire_next_ns) return false;
-    if (!anything_marked(sh)) {
+    if (count_marked(sh) == 0) {
+        counter_set(&sh->counters.expired_share_ppm, 0);
         sh->expire_next_ns = UINT64_MAX;
         return false;
     }
@@ -189,6 +202,7 @@ bool expire_step(struct shard *sh)
     sh->expire_next_ns = sh->now_ns + took_ns * (1 + SLEEP_FACTOR);
     if (is_through) {
         sh->expire_next_ns = sh->now_ns + took_ns + rest_ns(sh);
+        average_share(sh);
         sh->expire_db = 0;
         sh->keys.sweep.busy_ns = sh->keys.sweep.touched = sh->keys.sweep.expired = 0;
     }

@@ -63,8 +63,10 @@ struct shard_counters {
     struct counter lazyfree_pending, lazyfreed;
     struct counter locked_waits, locks_held;
     struct counter watched_keys;
-    struct counter blocking_keys; /* keys that clients wait for */
-    struct counter busy_ticks;    /* running requests and background work */
+    struct counter blocking_keys;        /* keys that clients wait for */
+    struct counter blocking_keys_absent; /* of these: whose end they want to know of, too */
+    struct counter expired_share_ppm;    /* of keys with a deadline, found by the last sweeps */
+    struct counter busy_ticks;           /* running requests and background work */
     struct counter error_replies;
     struct counter changes;        /* of keys, in all databases */
     struct counter snapshot_early; /* entries that a snapshot serialised because of a change */

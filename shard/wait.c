@@ -159,6 +159,17 @@ static void count_keys(struct shard *sh)
     counter_set(&sh->counters.blocking_keys, sh->waits.keys.count);
 }
 
+/* A place in the queue more, or less. */
+static void count_absence(struct shard *sh, struct wait_key *wk, const struct wait_rule *rule,
+                          int change)
+{
+    if (!rule->sees_absence) return;
+    bool was_seen = wk->absence_seen > 0;
+    wk->absence_seen += (uint32_t)change;
+    struct counter *keys = &sh->counters.blocking_keys_absent;
+    counter_set(keys, counter_read(keys) - was_seen + (wk->absence_seen > 0));
+}
+
 /* NULL: no memory. */
 static struct wait_key *key_find_or_make(struct shard *sh, const struct key *k)
 {
@@ -243,7 +254,7 @@ static void leave_queues(struct shard *sh, struct waiter *w)
 {
     for (uint32_t i = 0; i < w->place_count; i++) {
         dlist_remove(&w->places[i].link);
-        w->places[i].key->absence_seen -= w->rule->sees_absence;
+        count_absence(sh, w->places[i].key, w->rule, -1);
         key_drop_if_unused(sh, w->places[i].key);
     }
     if (w->places) mem_free(&sh->mem, w->places, w->place_capacity * sizeof *w->places);
@@ -467,13 +478,13 @@ static uint32_t find_existing(struct shard *sh, struct request *rq, const struct
     return 0;
 }
 
-static void join_queue(struct waiter *w, struct wait_key *wk, uint32_t index)
+static void join_queue(struct shard *sh, struct waiter *w, struct wait_key *wk, uint32_t index)
 {
     const struct wait_place *last = container_of(wk->queue.prev, struct wait_place, link);
     if (!dlist_is_empty(&wk->queue) && last->waiter == w) return; /* the same key twice */
     struct wait_place *place = &w->places[w->place_count++];
     *place = (struct wait_place){.key = wk, .waiter = w, .index = index};
-    wk->absence_seen += w->rule->sees_absence;
+    count_absence(sh, wk, w->rule, 1);
     dlist_push_back(&wk->queue, &place->link);
 }
 
@@ -489,7 +500,7 @@ static bool join_queues(struct shard *sh, struct waiter *w, const struct request
         if (rq->flags & REQUEST_CLAIM && !wait_is_here(sh, &k)) continue;
         struct wait_key *wk = key_find_or_make(sh, &k);
         if (!wk) return false;
-        join_queue(w, wk, i);
+        join_queue(sh, w, wk, i);
     }
     return true;
 }

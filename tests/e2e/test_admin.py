@@ -7,6 +7,7 @@ import unittest
 import redis
 
 from case import SLOW, ServerCase, eventually
+from support import resp, servers
 
 INFO_FIELDS = {
     "server": "redis_version redis_mode run_id tcp_port process_id uptime_in_seconds os multiplexing_api",
@@ -62,6 +63,32 @@ class Info(ServerCase):
             missing = [f for f in fields.split() if f not in found]
             self.assertEqual(missing, [], section)
             self.assertNotIn(-1, [v for v in found.values() if not isinstance(v, dict)], section)
+
+    def test_every_field_of_redis_is_there(self):
+        c = self.client(decode_responses=True)
+        c.set("k", "v")
+        with servers.redis_server() as other:
+            r = redis.Redis(port=other.port, decode_responses=True)
+            r.set("k", "v")
+            for section in ("server", "clients", "memory", "persistence", "stats", "replication", "cpu", "cluster", "keyspace"):
+                self.assertEqual(sorted(set(r.info(section)) - set(c.info(section))), [], section)
+            self.assertEqual(set(r.memory_stats()) - set(c.memory_stats()), set())
+        self.assertRegex(c.info("server")["redis_build_id"], "^[0-9a-f]{1,16}$")
+
+    def test_who_waits_and_for_how_long(self):
+        c, waiting = self.client(), [self.raw(), self.raw(), self.raw()]
+        c.xgroup_create("stream", "group", mkstream=True)
+        waiting[0].send(resp.encode([b"BLPOP", b"list", b"100"]))
+        waiting[1].send(resp.encode([b"BLPOP", b"list", b"0"]))
+        waiting[2].send(resp.encode([b"XREADGROUP", b"GROUP", b"group", b"c", b"BLOCK", b"0", b"STREAMS", b"stream", b">"]))
+        self.assertTrue(eventually(lambda: c.info("clients")["blocked_clients"] == 3))
+        names = ("clients_in_timeout_table", "total_blocking_keys", "total_blocking_keys_on_nokey")
+        self.assertTrue(eventually(lambda: [c.info("clients")[n] for n in names] == [1, 2, 1]), c.info("clients"))
+        c.rpush("list", "a", "b")
+        c.delete("stream")
+        for s in waiting:
+            s.reply()
+        self.assertEqual([c.info("clients")[n] for n in names], [0, 0, 0])
 
     def test_values_are_true(self):
         c = self.client()

@@ -96,8 +96,14 @@ Test(evict, without_a_policy_writes_are_refused_and_reads_go_on)
     cr_assert_gt(stored, 3000);
     cr_assert_eq(count_there(0, stored), stored);
     expect(&f, "EXISTS key:0", ":1\r\n");
+    cr_assert_gt(counter_read(&f.shard->evict.exceeded_since_us), 0);
+    cr_assert_eq(counter_read(&f.shard->evict.exceeded_us), 0);
     expect(&f, "DEL key:0 key:1 key:2 key:3 key:4 key:5 key:6 key:7 key:8 key:9", ":10\r\n");
     cr_assert(set(0, ""), "what was deleted makes room");
+    shard_fixture_pass_ms(&f, 1000);
+    (void)evict_step(f.shard);
+    cr_assert_eq(counter_read(&f.shard->evict.exceeded_since_us), 0);
+    cr_assert_gt(counter_read(&f.shard->evict.exceeded_us), 0);
     finish();
 }
 

@@ -58,6 +58,19 @@ Test(expire, keys_go_without_being_asked_for)
     keyspace_validate(sh);
 }
 
+Test(expire, the_share_of_keys_that_had_expired_is_averaged_over_sweeps)
+{
+    for (unsigned i = 0; i < 1000; i++) set(0, i, sh->now_ms + (i % 4 ? 900000 : 10));
+    shard_fixture_pass_ms(&f, 2000);
+    while (expired() < 250) run_ms(1);
+    run_ms(50);
+    uint64_t ppm = counter_read(&sh->counters.expired_share_ppm);
+    cr_assert_eq(ppm, 250000 / 20, "%lu", (unsigned long)ppm);
+    run_ms(60000);
+    ppm = counter_read(&sh->counters.expired_share_ppm);
+    cr_assert_lt(ppm, 2500, "%lu", (unsigned long)ppm);
+}
+
 Test(expire, no_key_goes_before_its_deadline)
 {
     for (unsigned i = 0; i < 500; i++) set(0, i, sh->now_ms + 1000);
