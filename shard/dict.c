@@ -42,14 +42,14 @@ static struct segment segment_make(struct dict *d, uint32_t bucket_count, unsign
     };
     CHECK(((uintptr_t)s.slots & ~DICT_BUCKETS_MASK) == 0);
     memset(s.slots, 0, bytes);
-    d->bytes += bytes;
+    d->bytes += mem_class_bytes(bytes);
     return s;
 }
 
 void segment_free(struct dict *d, const struct segment *s)
 {
     mem_free(d->mem, s->slots, segment_bytes(s->bucket_count));
-    d->bytes -= segment_bytes(s->bucket_count);
+    d->bytes -= mem_class_bytes(segment_bytes(s->bucket_count));
 }
 
 size_t directory_bytes(unsigned depth)
@@ -64,14 +64,14 @@ static void directory_make(struct dict *d, unsigned depth)
     d->directory = mem_alloc(d->mem, directory_bytes(depth));
     d->counts = (struct dict_segment_counts *)(void *)(d->directory + (1ULL << depth));
     d->depth = (uint8_t)depth;
-    d->bytes += directory_bytes(depth);
+    d->bytes += mem_class_bytes(directory_bytes(depth));
 }
 
 void directory_free(struct dict *d)
 {
     if (!d->directory) return;
     mem_free(d->mem, d->directory, directory_bytes(d->depth));
-    d->bytes -= directory_bytes(d->depth);
+    d->bytes -= mem_class_bytes(directory_bytes(d->depth));
     d->directory = NULL;
     d->counts = NULL;
     d->depth = 0;

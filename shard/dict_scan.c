@@ -246,7 +246,8 @@ static struct dict_segment_counts validate_segment(const struct dict *d, const s
 void dict_validate(const struct dict *d)
 {
     uint64_t count = 0, marked = 0, deepest = 0;
-    uint64_t bytes = directory_size(d) * (sizeof(uint64_t) + sizeof(struct dict_segment_counts));
+    size_t directory = directory_size(d) * (sizeof(uint64_t) + sizeof(struct dict_segment_counts));
+    uint64_t bytes = d->directory ? mem_class_bytes(directory) : 0;
     for (uint64_t i = 0; i < directory_size(d);) {
         struct segment s = segment_at(d, i);
         CHECK(s.first == i);
@@ -254,7 +255,7 @@ void dict_validate(const struct dict *d)
         count += counts.entries;
         marked += counts.marked;
         deepest += s.depth == d->depth;
-        bytes += segment_bytes(s.bucket_count);
+        bytes += mem_class_bytes(segment_bytes(s.bucket_count));
         i += segment_span(d, &s);
     }
     CHECK(count == d->count && marked == d->marked_count && bytes == d->bytes);

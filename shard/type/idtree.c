@@ -36,14 +36,14 @@ static struct idtree_node *make_node(struct mem *mem, struct idtree *t, unsigned
 {
     struct idtree_node *node = mem_alloc(mem, node_bytes(capacity));
     *node = (struct idtree_node){.capacity = (uint16_t)capacity};
-    t->bytes += node_bytes(capacity);
+    t->bytes += mem_class_bytes(node_bytes(capacity));
     t->node_count++;
     return node;
 }
 
 static void free_node(struct mem *mem, struct idtree *t, struct idtree_node *node)
 {
-    t->bytes -= node_bytes(node->capacity);
+    t->bytes -= mem_class_bytes(node_bytes(node->capacity));
     t->node_count--;
     mem_free(mem, node, node_bytes(node->capacity));
 }
@@ -402,7 +402,7 @@ static void validate_leaf(const struct idtree_node *node, struct validation *v)
 static void validate_node(const struct idtree_node *node, uint32_t level, struct validation *v)
 {
     CHECK(node->count > 0 && node->count <= node->capacity);
-    v->bytes += node_bytes(node->capacity);
+    v->bytes += mem_class_bytes(node_bytes(node->capacity));
     if (level == 0) {
         validate_leaf(node, v);
         return;

@@ -1,8 +1,15 @@
 #include <criterion/criterion.h>
+#include <stdio.h>
 
 #include "base/text.h"
 #include "random.h"
+#include "shard/cmd/families.h"
+#include "shard/lazyfree.h"
 #include "shard/object.h"
+#include "shard_fixture.h"
+
+/* Commands come from tables of formats. */
+#pragma GCC diagnostic ignored "-Wformat-nonliteral"
 
 static struct mem mem;
 
@@ -235,5 +242,106 @@ Test(object, every_collection_answers_all_questions_that_the_shard_asks)
         if (!ops) continue;
         cr_assert(ops->free_some && ops->effort && ops->copy && ops->bytes, "%s", type_name(t));
         cr_assert(ops->freeze && ops->thaw && ops->digest, "%s", type_name(t));
+    }
+}
+
+/* ---- MEMORY USAGE ---- */
+
+/* The line, with a number that counts up twice at its end, `count` times. */
+struct usage_case {
+    const char *form;
+    unsigned count;
+};
+
+static struct shard_fixture usage_fixture(void)
+{
+    struct shard_fixture f = shard_fixture_make();
+    const struct command_family *families[] = {&list_family, &set_family,         &zset_family,
+                                               &hash_family, &hash_expire_family, &stream_family};
+    for (size_t i = 0; i < ARRAY_LEN(families); i++) shard_fixture_add_family(&f, families[i]);
+    f.config->set_max_intset_entries = 512;
+    f.config->set_max_listpack_entries = f.config->zset_max_listpack_entries = 128;
+    f.config->set_max_listpack_value_bytes = f.config->zset_max_listpack_value_bytes = 64;
+    f.config->hash_max_listpack_entries = 128;
+    f.config->hash_max_listpack_value_bytes = 64;
+    shard_fixture_run_line(&f, "SET first x EX 1000"); /* makes the table */
+    return f;
+}
+
+static void run_case(struct shard_fixture *f, const struct usage_case *c)
+{
+    char line[2000];
+    for (unsigned i = 0; c->form && i < c->count; i++) {
+        snprintf(line, sizeof line, c->form, i, i);
+        struct bytes reply = shard_fixture_run_line(f, line);
+        cr_assert_neq(reply.data[0], '-', "%s: %.*s", line, (int)reply.size, reply.data);
+    }
+}
+
+/* What the allocator gives for the key "k". The first time the shard may keep some for itself. */
+static void expect_usage(const struct usage_case *cases, size_t count)
+{
+    struct shard_fixture f = usage_fixture();
+    for (size_t i = 0; i < count; i++) run_case(&f, &cases[i]);
+    shard_fixture_run_line(&f, "DEL k");
+    while (free_list_pending(f.shard->free_list)) free_list_step(f.shard);
+    uint64_t before = mem_live_bytes(&f.shard->mem);
+    for (size_t i = 0; i < count; i++) run_case(&f, &cases[i]);
+    uint64_t allocated = mem_live_bytes(&f.shard->mem) - before;
+
+    struct bytes b = BYTES_LITERAL("k");
+    struct key k = {b, bytes_hash(b, f.shard->keys.seed), 0};
+    const struct entry *e = keyspace_peek(f.shard, &k);
+    uint64_t all = object_bytes(e, 0), sampled = object_bytes(e, 5);
+    cr_expect_eq(all, allocated, "%s: %lu of %lu bytes", cases->form, (unsigned long)all,
+                 (unsigned long)allocated);
+    cr_expect(sampled >= allocated * 3 / 4 && sampled <= allocated * 5 / 4,
+              "%s: %lu by samples, %lu bytes", cases->form, (unsigned long)sampled,
+              (unsigned long)allocated);
+    shard_fixture_free(&f);
+}
+
+Test(object, every_byte_of_a_value_counts_as_its_memory_usage)
+{
+    static const struct usage_case cases[] = {
+        {"SET k 17", 1},
+        {"SET k %0200u", 1},
+        {"SET k %01500u", 1},
+        {"SET k %01500u EX 1000", 1},
+        {"APPEND k %0100u", 40},
+        {"RPUSH k %u", 10},
+        {"RPUSH k %0100u", 5000},
+        {"RPUSH k %01900u", 300},
+        {"SADD k %u", 100},
+        {"SADD k %u", 5000},
+        {"SADD k member:%u", 10},
+        {"SADD k member:%u", 5000},
+        {"SADD k member:%01800u", 100},
+        {"ZADD k %u member:%u", 10},
+        {"ZADD k %u member:%05u", 5000},
+        {"ZADD k %u member:%01000u", 100},
+        {"HSET k field:%u value:%u", 10},
+        {"HSET k field:%u value:%u", 5000},
+        {"HSET k field:%u value:%0800u", 500},
+        {"XADD k 1-1%u field value:%u", 10},
+        {"XADD k 1-1%u field value:%u", 5000},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        expect_usage(&cases[i], 1);
+    }
+}
+
+Test(object, field_deadlines_and_groups_count_as_memory_usage)
+{
+    static const struct usage_case cases[][5] = {
+        {{"HSET k field:%u value:%u", 10}, {"HPEXPIRE k 900000 FIELDS 1 field:%u", 5}},
+        {{"HSET k field:%u value:%u", 3000}, {"HPEXPIRE k 900000 FIELDS 1 field:%u", 1500}},
+        {{"XADD k 1-1%u field value:%u", 500},
+         {"XGROUP CREATE k group-with-a-long-name-%u 0", 20},
+         {"XGROUP CREATECONSUMER k group-with-a-long-name-0 consumer-%0300u", 100},
+         {"XREADGROUP GROUP group-with-a-long-name-0 consumer-%0300u COUNT 3 STREAMS k >", 100}},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        expect_usage(cases[i], ARRAY_LEN(cases[i]));
     }
 }
