@@ -374,7 +374,7 @@ static enum err set_encoded(struct shard *sh, const struct key *k, struct bytes 
         entry_overwrite_string(old, value, encoding, deadline_ms)) {
         keyspace_touch(sh, old);
         note_change(sh, k);
-        mark_again(sh, k, old, old_ms);
+        if (entry_deadline_ms(old) != old_ms) mark_again(sh, k, old, old_ms);
         return OK;
     }
     struct entry *e = entry_try_make_string(sh->keys.mem, k->name, value, encoding, deadline_ms);
