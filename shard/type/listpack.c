@@ -188,29 +188,32 @@ static struct coded code_integer(int64_t n)
     return c;
 }
 
-static ALWAYS_INLINE struct coded code_text(struct bytes text)
+/* Written where it stays: copies of what was written byte by byte would wait for the stores. */
+static ALWAYS_INLINE void code_text(struct bytes text, struct coded *c)
 {
-    struct coded c = {.text = text};
+    c->text = text;
     if (text.size <= TEXT_6_BYTES_MAX) {
-        c.head[0] = (uint8_t)(HEAD_TEXT_6 | text.size);
-        c.head_bytes = 1;
+        c->head[0] = (uint8_t)(HEAD_TEXT_6 | text.size);
+        c->head_bytes = 1;
     } else if (text.size <= TEXT_12_BYTES_MAX) {
-        c.head[0] = (uint8_t)(HEAD_TEXT_12 | text.size >> 8);
-        c.head[1] = (uint8_t)text.size;
-        c.head_bytes = 2;
+        c->head[0] = (uint8_t)(HEAD_TEXT_12 | text.size >> 8);
+        c->head[1] = (uint8_t)text.size;
+        c->head_bytes = 2;
     } else {
-        c.head[0] = HEAD_TEXT_32;
-        put_number(c.head + 1, text.size, 4);
-        c.head_bytes = 5;
+        c->head[0] = HEAD_TEXT_32;
+        put_number(c->head + 1, text.size, 4);
+        c->head_bytes = 5;
     }
-    return c;
 }
 
-static ALWAYS_INLINE struct coded code(struct bytes text)
+static ALWAYS_INLINE void code(struct bytes text, struct coded *c)
 {
     int64_t n;
-    if (text.size <= TEXT_I64_BYTES_MAX && text_to_i64(text, &n)) return code_integer(n);
-    return code_text(text);
+    if (text.size <= TEXT_I64_BYTES_MAX && text_to_i64(text, &n)) {
+        *c = code_integer(n);
+    } else {
+        code_text(text, c);
+    }
 }
 
 /* Texts of 16 to 32 bytes, the most common ones, need no call. */
@@ -540,13 +543,15 @@ static bool replace_coded(struct mem *mem, struct listpack **lp, uint32_t at, co
 
 bool listpack_try_append(struct mem *mem, struct listpack **lp, struct bytes value)
 {
-    struct coded c = code(value);
+    struct coded c;
+    code(value, &c);
     return insert_coded(mem, lp, 0, &c);
 }
 
 bool listpack_try_prepend(struct mem *mem, struct listpack **lp, struct bytes value)
 {
-    struct coded c = code(value);
+    struct coded c;
+    code(value, &c);
     return insert_coded(mem, lp, LISTPACK_HEADER_BYTES, &c);
 }
 
@@ -558,7 +563,8 @@ bool listpack_try_append_integer(struct mem *mem, struct listpack **lp, int64_t 
 
 bool listpack_try_insert(struct mem *mem, struct listpack **lp, uint32_t at, struct bytes value)
 {
-    struct coded c = code(value);
+    struct coded c;
+    code(value, &c);
     return insert_coded(mem, lp, at, &c);
 }
 
@@ -576,7 +582,8 @@ bool listpack_try_insert_after(struct mem *mem, struct listpack **lp, uint32_t a
 
 bool listpack_try_replace(struct mem *mem, struct listpack **lp, uint32_t at, struct bytes value)
 {
-    struct coded c = code(value);
+    struct coded c;
+    code(value, &c);
     return replace_coded(mem, lp, at, &c);
 }
 
@@ -728,7 +735,8 @@ static ALWAYS_INLINE uint32_t count_with_one_more(const struct listpack *lp)
 bool listpack_block_try_prepend(struct mem *mem, struct listpack_block *b, struct bytes value,
                                 size_t bytes_max)
 {
-    struct coded c = code(value);
+    struct coded c;
+    code(value, &c);
     size_t extra = coded_bytes(&c);
     if (unlikely(extra > b->gap) && !block_make_room(mem, b, extra, true, bytes_max)) return false;
     size_t total = total_bytes(b->lp) + extra;
@@ -744,7 +752,8 @@ bool listpack_block_try_prepend(struct mem *mem, struct listpack_block *b, struc
 bool listpack_block_try_append(struct mem *mem, struct listpack_block *b, struct bytes value,
                                size_t bytes_max)
 {
-    struct coded c = code(value);
+    struct coded c;
+    code(value, &c);
     size_t extra = coded_bytes(&c);
     if (extra > b->bytes - b->gap - total_bytes(b->lp) &&
         !block_make_room(mem, b, extra, false, bytes_max))

@@ -94,6 +94,12 @@ static struct listpack *packed_whole(struct mem *mem, struct quicklist_node *nod
     return b.lp;
 }
 
+/* The same, if that saves memory: moving everything takes time. */
+static void give_room_back(struct mem *mem, struct quicklist_node *node)
+{
+    if (listpack_allocated(packed(node)) < node->bytes) packed_whole(mem, node);
+}
+
 /* Removes elements of a listpack; what follows stands at the position that is returned, 0: none. */
 static uint32_t delete_packed(struct mem *mem, struct quicklist_node *node, uint32_t at,
                               uint64_t count)
@@ -102,7 +108,7 @@ static uint32_t delete_packed(struct mem *mem, struct quicklist_node *node, uint
     at = listpack_block_delete(mem, &b, at, count);
     set_block(node, &b);
     /* In the middle of the list nothing more is to be expected. */
-    if (node->prev && node->next) packed_whole(mem, node);
+    if (node->prev && node->next) give_room_back(mem, node);
     return at;
 }
 
@@ -157,15 +163,22 @@ static struct quicklist_node *try_make_plain(struct mem *mem, struct bytes value
 /* Where a new node goes: more elements will come at the ends of the list. */
 enum spot { SPOT_INSIDE, SPOT_HEAD, SPOT_TAIL };
 
-/* Of what a node may take, to begin with. */
+/* Of what a node may take, to begin with; in a list of so many nodes all of it. */
 #define ROOM_SHARE 4
+#define LONG_NODES 8
+
+static size_t room_to_begin_with(const struct quicklist *q, int32_t limit, enum spot spot)
+{
+    if (spot == SPOT_INSIDE || limit >= 0) return 0;
+    return q->node_count < LONG_NODES ? limit_bytes(limit) / ROOM_SHARE : limit_bytes(limit);
+}
 
 /* A node of that one element. */
-static struct quicklist_node *try_make_single(struct mem *mem, int32_t limit, enum spot spot,
-                                              struct bytes value)
+static struct quicklist_node *try_make_single(struct mem *mem, const struct quicklist *q,
+                                              int32_t limit, enum spot spot, struct bytes value)
 {
     if (is_large(limit, value)) return try_make_plain(mem, value);
-    size_t room = spot == SPOT_INSIDE || limit >= 0 ? 0 : limit_bytes(limit) / ROOM_SHARE;
+    size_t room = room_to_begin_with(q, limit, spot);
     struct listpack_block b;
     if (!listpack_block_try_create(mem, room, spot == SPOT_HEAD, &b)) return NULL;
     bool done = spot == SPOT_HEAD ? listpack_block_try_prepend(mem, &b, value, limit_bytes(limit))
@@ -212,7 +225,7 @@ static bool insert_packed(struct mem *mem, struct quicklist *q, struct quicklist
 static bool insert_node(struct mem *mem, struct quicklist *q, struct quicklist_node *prev,
                         int32_t limit, struct bytes value)
 {
-    struct quicklist_node *node = try_make_single(mem, limit, SPOT_INSIDE, value);
+    struct quicklist_node *node = try_make_single(mem, q, limit, SPOT_INSIDE, value);
     if (node) link_node(q, prev, node);
     return node != NULL;
 }
@@ -499,9 +512,9 @@ static bool push_node(struct mem *mem, struct quicklist *q, int32_t limit, bool 
     struct quicklist_node *end = at_tail ? q->last : q->first;
     /* Only beside others a node begins with room: a list of one node takes what it needs. */
     enum spot spot = !end ? SPOT_INSIDE : at_tail ? SPOT_TAIL : SPOT_HEAD;
-    struct quicklist_node *node = try_make_single(mem, limit, spot, value);
+    struct quicklist_node *node = try_make_single(mem, q, limit, spot, value);
     if (!node) return false;
-    if (end && !is_plain(end)) packed_whole(mem, end); /* It is complete. */
+    if (end && !is_plain(end)) give_room_back(mem, end); /* It is complete. */
     link_node(q, at_tail ? end : NULL, node);
     return true;
 }

@@ -115,7 +115,10 @@ static ALWAYS_INLINE bool quicklist_prefetch_end(const struct quicklist *q, bool
         if (!at_tail && node->gap >= CACHE_LINE) __builtin_prefetch(data - CACHE_LINE, 1);
         return at_tail && !node->is_plain;
     }
-    __builtin_prefetch(data + listpack_bytes(node->data) - 2, 1);
+    /* How long the last element is stands behind it, and it starts in the line before. */
+    const char *end = data + listpack_bytes(node->data) - 2;
+    __builtin_prefetch(end, 1);
+    if (end - data > CACHE_LINE) __builtin_prefetch(end - CACHE_LINE);
     return false;
 }
 void quicklist_get(struct quicklist_place place, struct listpack_value *out);
