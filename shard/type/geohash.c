@@ -5,6 +5,8 @@
 #define PI 3.14159265358979323846
 #define CELLS ((double)(1 << GEO_STEPS_MAX))
 #define RADIANS_PER_DEGREE (PI / 180.0)
+/* Of an integer that a score holds as it is. */
+#define SCORE_EXACT_BITS 53
 /* What is added to each side of an area, so that rounding loses no point: about a decimetre. */
 #define SLACK_DEGREES 1e-6
 
@@ -158,13 +160,13 @@ static void area_add(struct geo_area *area, uint64_t first, uint64_t end)
     area->ranges[at] = (struct geo_range){first, end};
 }
 
-/* Ranges that meet become one. */
+/* Ranges that meet or overlap become one. */
 static void area_join(struct geo_area *area)
 {
     uint32_t kept = 0;
     for (uint32_t i = 1; i < area->count; i++) {
-        if (area->ranges[kept].end == area->ranges[i].first) {
-            area->ranges[kept].end = area->ranges[i].end;
+        if (area->ranges[kept].end >= area->ranges[i].first) {
+            area->ranges[kept].end = MAX(area->ranges[kept].end, area->ranges[i].end);
         } else {
             area->ranges[++kept] = area->ranges[i];
         }
@@ -201,7 +203,13 @@ static void area_add_cell(struct geo_area *area, unsigned step, int64_t x, int64
 {
     unsigned shift = 2 * (GEO_STEPS_MAX - step);
     uint64_t hash = spread((uint32_t)y) | spread((uint32_t)x) << 1;
-    area_add(area, hash << shift, (hash + 1) << shift);
+    uint64_t first = hash << shift, end = (hash + 1) << shift;
+    /* A score of 54 bits, which the meridian 180 has, is rounded to an even number. */
+    if (first >> SCORE_EXACT_BITS) {
+        first &= ~(uint64_t)1;
+        end += end & 1;
+    }
+    area_add(area, first, end);
 }
 
 void geo_shape_area(const struct geo_shape *shape, struct geo_area *area)

@@ -68,6 +68,12 @@ Test(cmd_geo, places_are_found_across_the_180th_meridian_and_at_the_limits)
            "*4\r\n$1\r\na\r\n$1\r\nc\r\n$1\r\nb\r\n$1\r\nd\r\n");
     expect(&f, "GEOSEARCH g FROMLONLAT -179.995 0 BYBOX 10 10 km ASC",
            "*4\r\n$1\r\nb\r\n$1\r\nc\r\n$1\r\na\r\n$1\r\nd\r\n");
+    /* Scores of 54 bits, where an odd one becomes its neighbour. */
+    expect(&f, "GEOADD edge 180 0 e 180 85.05112878 ne 180 -85.05112878 se 180 0.0000041 odd",
+           ":4\r\n");
+    expect(&f, "GEOSEARCH edge FROMMEMBER odd BYRADIUS 0.01 m", "*2\r\n$1\r\ne\r\n$3\r\nodd\r\n");
+    expect(&f, "GEOSEARCH edge FROMMEMBER ne BYRADIUS 0.01 m", "*1\r\n$2\r\nne\r\n");
+    expect(&f, "GEOSEARCH edge FROMMEMBER se BYBOX 0.01 0.01 m", "*1\r\n$2\r\nse\r\n");
 }
 
 Test(cmd_geo, of_several_keys_to_store_at_the_last_one_counts)
