@@ -324,7 +324,6 @@ static bool parse_lpos_rank_or_reply(const struct request *rq, uint32_t index, s
                          "second ... or use negative to start from the end of the list");
         return false;
     }
-    if (*rank == INT64_MIN) *rank = -1; /* Redis 7.0 finds the first match from the tail. */
     return true;
 }
 
@@ -351,6 +350,10 @@ static bool parse_lpos_or_reply(const struct request *rq, struct reply *out, str
         if (!ok) return false;
     }
     if (!o->has_count) o->count = 1;
+    if (o->rank == INT64_MIN) { /* Redis 7.0 begins at the tail, and stops at no count. */
+        o->rank = -1;
+        o->count = !o->has_count;
+    }
     return true;
 }
 
@@ -374,7 +377,7 @@ static bool lpos_find(const struct list *l, struct bytes text, const struct lpos
             if (!p) return false;
             memcpy(p, &index, sizeof index);
             found->size += sizeof index;
-            if (o->count && found->size == o->count * sizeof index) break;
+            if (o->count && found->size / sizeof index == o->count) break;
         }
         place = backwards ? list_prev(l, place) : list_next(l, place);
     }

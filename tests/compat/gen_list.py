@@ -21,6 +21,7 @@ COMMANDS = [
     "1 LTRIM listkey trimstart trimend",
     "2 LPOS listkey element {RANK index|COUNT popcount|MAXLEN popcount|RANK listindex|junk}*",
     "4 LPOS listkey element [RANK listindex] [COUNT smallcount] [MAXLEN smallcount]",
+    "0.5 LPOS listkey element {RANK -9223372036854775808|COUNT 2305843009213693953|COUNT smallcount|MAXLEN smallcount}+",
     "4 LMOVE listkey listkey {LEFT|RIGHT} {LEFT|RIGHT}",
     "1 LMOVE listkey listkey {LEFT|RIGHT|junk} {LEFT|RIGHT|junk}",
     "3 RPOPLPUSH listkey listkey",

@@ -96,6 +96,8 @@ Test(cmd_list, lpos_finds_by_rank_count_and_distance)
     expect(&f, "LPOS l a RANK 2", ":3\r\n");
     expect(&f, "LPOS l a RANK -1", ":6\r\n");
     expect(&f, "LPOS l a RANK -9223372036854775808", ":6\r\n");
+    expect(&f, "LPOS l 1 RANK -9223372036854775808 COUNT 1", "*2\r\n:5\r\n:2\r\n");
+    expect(&f, "LPOS l 1 COUNT 2305843009213693953", "*2\r\n:2\r\n:5\r\n");
     expect(&f, "LPOS l 1 COUNT 0", "*2\r\n:2\r\n:5\r\n");
     expect(&f, "LPOS l 1 COUNT 0 RANK -1", "*2\r\n:5\r\n:2\r\n");
     expect(&f, "LPOS l 1 COUNT 0 MAXLEN 3", "*1\r\n:2\r\n");
