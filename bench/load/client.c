@@ -35,6 +35,7 @@ struct client {
     struct connection *connections;
     unsigned open_pipelines;
     uint64_t random, started_ns, now_ns, asked;
+    struct timeline timeline;
 };
 
 static uint64_t clock_now_ns(void)
@@ -181,7 +182,9 @@ static void on_bytes(struct client *c, unsigned index, const char *data, size_t 
     connection->replies_left -= (unsigned)n;
     if (n == 0 || connection->replies_left > 0) return;
     c->open_pipelines--;
-    histogram_add(&c->result->latencies, c->now_ns - connection->sent_at_ns, c->o->pipeline);
+    uint64_t latency_ns = c->now_ns - connection->sent_at_ns;
+    histogram_add(&c->result->latencies, latency_ns, c->o->pipeline);
+    timeline_add(&c->timeline, c->now_ns, latency_ns, c->o->pipeline);
     if (!is_over(c)) send_block(c, index);
 }
 
@@ -244,10 +247,12 @@ static void run_loop(struct client *c)
         if (!is_over(c)) send_block(c, i);
     }
     uint64_t last_reply_ns = c->now_ns;
+    timeline_begin(&c->timeline, c->o->timeline, c->now_ns);
     while (c->open_pipelines > 0 && !c->result->problem) {
         wait_for_completions(c);
         c->now_ns = clock_now_ns();
         if (take_completions(c) > 0) last_reply_ns = c->now_ns;
+        timeline_step(&c->timeline, c->now_ns);
         if (c->now_ns - last_reply_ns > DRAIN_NS) c->result->problem = "no replies for 5 seconds";
     }
     c->result->elapsed_ns = last_reply_ns - c->started_ns;

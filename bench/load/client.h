@@ -14,6 +14,7 @@
 #include "bench/load/histogram.h"
 #include "bench/load/replies.h"
 #include "bench/load/requests.h"
+#include "bench/load/timeline.h"
 
 struct client_options {
     const char *host;
@@ -26,6 +27,7 @@ struct client_options {
     uint64_t seed;
     const struct requests *requests;
     struct reply_expected expected;
+    FILE *timeline; /* NULL: none; of one thread */
 };
 
 struct client_result {

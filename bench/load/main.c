@@ -36,6 +36,7 @@ static const char usage[] =
     "      --fill             each key, or member of each key, once, in order; one thread\n"
     "      --sleep            wait in the kernel instead of spinning (no CPU to itself)\n"
     "      --seed N           of keys and members\n"
+    "      --timeline FILE    CSV of latencies, a line every 100 ms; one thread\n"
     "      --json             one line of JSON on standard output instead of text\n";
 
 struct options {
@@ -56,6 +57,7 @@ enum long_option {
     OPT_FILL,
     OPT_SLEEP,
     OPT_SEED,
+    OPT_TIMELINE,
     OPT_JSON
 };
 
@@ -74,6 +76,7 @@ static const struct option long_options[] = {
     {"fill", no_argument, NULL, OPT_FILL},
     {"sleep", no_argument, NULL, OPT_SLEEP},
     {"seed", required_argument, NULL, OPT_SEED},
+    {"timeline", required_argument, NULL, OPT_TIMELINE},
     {"json", no_argument, NULL, OPT_JSON},
     {"help", no_argument, NULL, 'H'},
     {0},
@@ -140,6 +143,10 @@ static void take_option(struct options *o, int option)
     case OPT_SEED:
         o->form.seed = number(optarg, 1, UINT32_MAX);
         break;
+    case OPT_TIMELINE:
+        o->client.timeline = fopen(optarg, "w");
+        if (!o->client.timeline) stop("the file of the timeline cannot be written");
+        break;
     case OPT_JSON:
         o->json = true;
         break;
@@ -166,6 +173,7 @@ static void read_options(struct options *o, int argc, char **argv)
         size_t used = strlen(o->text);
         snprintf(o->text + used, sizeof o->text - used, "%s%s", used ? " " : "", argv[optind]);
     }
+    if (o->client.timeline && o->threads > 1) stop("a timeline is of one thread");
     if (o->threads > o->client.connections) stop("more threads than connections");
     o->form.text = o->text;
     o->form.pipeline = o->client.pipeline;
@@ -252,6 +260,7 @@ int main(int argc, char **argv)
         merge_results(&total, &tasks[i].result);
     }
     free(tasks);
+    if (o.client.timeline) fclose(o.client.timeline);
     requests_free(&requests);
     if (total.problem) stop(total.problem);
     print_result(&o, &total);
