@@ -8,6 +8,9 @@
 #define PREALLOCATED_BYTES (256u << 10)
 #define SECOND_NS UINT64_C(1000000000)
 #define PARTS_FIRST 64
+#define DIRECT_BYTES_MAX (64u << 10) /* always: a larger batch is left to the environment */
+#define GATHER_NS_MAX 1000000
+#define GATHER_REST_MAX 64
 
 /* What a step is waiting for. */
 enum aof_commit {
@@ -42,6 +45,14 @@ struct aof {
     uint64_t uncovered_lsn; /* of aof_abandon: nothing behind it is stable; UINT64_MAX: no such */
     uint64_t resolved_txid;
     uint64_t retry_ns, sync_ns;
+
+    struct {
+        uint64_t until_ns;            /* those who were answered last may come back until then */
+        size_t bytes_wanted;          /* what they brought, but for a quarter */
+        bool is_urgent;               /* somebody's transaction is in the batch */
+        unsigned rest, pause;         /* commits that do not wait: left, and the next time */
+        uint64_t started_ns, mean_ns; /* of commits */
+    } gather;
 
     /* Parts that are not stable, oldest first: a ring. */
     struct part *parts;
@@ -120,6 +131,7 @@ enum err aof_append(struct aof *a, const struct aof_record *record, uint64_t *ls
         buf_try_reserve(&a->active, segment_padded(SEGMENT_RECORD_BYTES + record->payload.size));
     if (at == NULL) return ERR_ALLOC;
     if (r.part_count > 1 && !try_push_part(a, a->next_lsn, r.txid)) return ERR_ALLOC;
+    a->gather.is_urgent |= r.part_count > 1;
     put(a, at, &r, record->payload);
     *lsn = a->next_lsn - 1;
     return OK;
@@ -252,6 +264,7 @@ static bool write_out(struct aof *a, uint64_t now_ns)
     if (!cut(a, now_ns)) return false;
     if (b == &a->active && must_mark(a)) append_mark(a);
     uint64_t lsn = checksum(a, b);
+    if (a->policy == AOF_ALWAYS) preallocate(a, b->size);
     if (env_file_write(&a->file, a->offset, buf_view(b)) != OK) {
         on_write_failed(a, now_ns);
         return false;
@@ -287,8 +300,49 @@ static void on_commit_failed(struct aof *a, uint64_t now_ns)
         on_sync_failed(a);
 }
 
+/* ---- gathering ----
+ *
+ * Clients that wait for their replies come back together when a commit has let them go. A commit
+ * that begins as soon as the last one is over finds only the few that came meanwhile, and keeps all
+ * others waiting for its disk: one large group and one small one take turns, for ever. So the next
+ * commit waits until most of the bytes of the last one are there again, at most as long as a commit
+ * takes. If that was in vain, the clients are not of this kind, and more and more commits begin at
+ * once before it is tried again. Who comes later than that, or alone, never waits; neither does a
+ * transaction, on which other shards wait.
+ */
+
+static void gather_on_commit(struct aof *a, uint64_t now_ns)
+{
+    uint64_t took_ns = MIN(now_ns - a->gather.started_ns, GATHER_NS_MAX);
+    a->gather.mean_ns = (7 * a->gather.mean_ns + took_ns) / 8;
+    a->gather.until_ns = now_ns + a->gather.mean_ns;
+}
+
+static bool should_gather(struct aof *a, uint64_t now_ns)
+{
+    return a->gather.rest == 0 && !a->gather.is_urgent && now_ns < a->gather.until_ns &&
+           a->active.size < a->gather.bytes_wanted;
+}
+
+static void gather_on_start(struct aof *a, uint64_t now_ns)
+{
+    bool is_back = a->active.size >= a->gather.bytes_wanted;
+    if (a->gather.rest > 0) {
+        a->gather.rest--;
+    } else if (is_back) {
+        a->gather.pause = 0;
+    } else if (!a->gather.is_urgent) {
+        a->gather.pause = MIN(2 * a->gather.pause + 1, GATHER_REST_MAX);
+        a->gather.rest = a->gather.pause;
+    }
+    a->gather.bytes_wanted = a->active.size - a->active.size / 4;
+    a->gather.is_urgent = false;
+    a->gather.started_ns = now_ns;
+}
+
 static void finish_commit(struct aof *a, uint64_t now_ns)
 {
+    gather_on_commit(a, now_ns);
     if (a->request.status == OK)
         on_committed(a);
     else
@@ -321,7 +375,14 @@ static void step_seal(struct aof *a, uint64_t now_ns)
 static void step_always(struct aof *a, uint64_t now_ns)
 {
     if (a->flying.size == 0 && a->wants_rotation) return;
-    if (a->flying.size > 0 || a->active.size > 0) start_batch(a, now_ns);
+    if (aof_buffered(a) == 0 || should_gather(a, now_ns)) return;
+    gather_on_start(a, now_ns);
+    /* A write that only fills the cache is cheaper than handing it over. */
+    bool is_large = a->flying.size > 0 || a->active.size > DIRECT_BYTES_MAX;
+    if (is_large || a->header.kind == SEGMENT_KIND_BASE)
+        start_batch(a, now_ns);
+    else if (write_out(a, now_ns))
+        start_commit(a, COMMIT_SYNC, a->written_lsn, (struct bytes){0});
 }
 
 static void step_buffered(struct aof *a, uint64_t now_ns)
@@ -357,6 +418,7 @@ uint64_t aof_next_ns(const struct aof *a)
 {
     if (a->state == AOF_RETRYING) return a->retry_ns;
     if (a->state != AOF_GOOD || a->commit != COMMIT_NONE) return UINT64_MAX;
+    if (a->policy == AOF_ALWAYS && aof_buffered(a) > 0) return a->gather.until_ns;
     bool syncs = a->policy == AOF_EVERYSEC && a->written_lsn > a->durable_lsn;
     return syncs ? a->sync_ns : UINT64_MAX;
 }

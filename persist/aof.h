@@ -2,8 +2,9 @@
  *
  *     aof_append ─▶ buffer ──one write a step──▶ file ──fdatasync──▶ disk
  *                              everysec, no: pwrite in aof_step, fdatasync through the loop
- *                              always: write and fdatasync linked, through the loop, one in flight;
- *                              meanwhile the next batch gathers
+ *                              always: a group commit, one in flight, while the next batch
+ *                              gathers: pwrite and a fdatasync through the loop, or, if it is
+ *                              large, both through the loop, linked
  *
  * *Stable* is what a reply may tell of: written (everysec, no) or synced (always). A reply for the
  * operation that ended at lsn p may leave when aof_stable_lsn() >= p and R, the lowest txid with a

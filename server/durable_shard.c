@@ -310,8 +310,8 @@ uint64_t durable_next_ns(const struct worker *w)
 {
     const struct durable_shard *d = &w->durable;
     if (likely(!d->log)) return UINT64_MAX;
-    bool is_free = w->config->appendfsync != CONFIG_FSYNC_ALWAYS || !aof_is_busy(d->log);
-    if (aof_state_now(d->log) == AOF_GOOD && is_free && aof_buffered(d->log) > 0) return 0;
+    bool always = w->config->appendfsync == CONFIG_FSYNC_ALWAYS;
+    if (aof_state_now(d->log) == AOF_GOOD && !always && aof_buffered(d->log) > 0) return 0;
     return aof_next_ns(d->log);
 }
 
