@@ -12,7 +12,8 @@ OWN_LOAD = os.path.join(os.path.dirname(os.path.dirname(servers.shoal_binary()))
 
 
 def load_command(server, cpus, *arguments):
-    return ["taskset", "-c", cpus, OWN_LOAD, "--json", "-p", str(server.port), *map(str, arguments)]
+    precedence = ["nice", "-n", "-20"] if os.geteuid() == 0 else []
+    return [*precedence, "taskset", "-c", cpus, OWN_LOAD, "--json", "-p", str(server.port), *map(str, arguments)]
 
 
 def load(server, cpus, *arguments):
