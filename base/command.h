@@ -36,7 +36,8 @@ enum merge_rule {
     MERGE_CONCAT, /* arrays are joined */
     MERGE_KEYS, /* one reply per key, in the order of the keys: each part is one single-key request
                  */
-    MERGE_CURSOR, /* of ONE_SHARD: the cursor in argv[1] says which */
+    MERGE_CURSOR, /* of ONE_SHARD: the cursor in argv[1] says which; cursor 0 asks all, parts are
+                     [cursor, keys] */
     MERGE_DIGEST, /* parts [database and digest …]: DEBUG DIGEST */
     MERGE_COUNTS, /* the same pairs [name, count] from each: counts are added */
     MERGE_FOUND,  /* of LOCKED: as MERGE_KEYS, [name, value] of those keys that have something; in

@@ -135,6 +135,10 @@ static bool place(struct batch *b, uint32_t index)
         ok = place_everywhere(b, index);
         break;
     case PLAN_ONE_SHARD:
+        ok = router_is_everywhere(&b->worker->server->router, c->route, c->argv)
+                 ? place_everywhere(b, index)
+                 : place_one(b, index);
+        break;
     case PLAN_LOCKED:
     case PLAN_SCRIPT:
         ok = place_one(b, index);

@@ -2,6 +2,7 @@
 
 #include <stdlib.h>
 
+#include "base/text.h"
 #include "net/netloop.h"
 #include "shard/cmd/families.h"
 #include "shard/digest.h"
@@ -87,6 +88,47 @@ static void merge_concat(const struct merge_input *in, struct buf *scratch, stru
         struct bytes part = gather_part_bytes(in->gather, i, scratch);
         size_t header = line_bytes(part);
         reply_raw(out, part.data + header, part.size - header);
+    }
+}
+
+/* A SCAN that begins on every shard. Parts are [cursor, keys]: the reply has the shards whose walk
+ * is complete and the first one whose walk is not. The cursor asks for the others once more. */
+static struct bytes scan_keys(struct bytes part, struct bytes *cursor)
+{
+    size_t at = line_bytes(part);
+    *cursor = bytes_make(part.data + at, 0);
+    cursor->size = reply_value_bytes(bytes_make(part.data + at, part.size - at));
+    at += cursor->size;
+    return bytes_make(part.data + at, part.size - at);
+}
+
+static bool scan_is_complete(struct bytes cursor, uint32_t shard)
+{
+    size_t at = line_bytes(cursor);
+    uint64_t number;
+    CHECK(text_to_u64(bytes_make(cursor.data + at, cursor.size - at - 2), &number));
+    return number == 0 || scan_cursor_shard(number) != shard;
+}
+
+static void merge_cursor(const struct merge_input *in, struct buf *scratch, struct reply *out)
+{
+    uint64_t total = 0;
+    uint32_t told = 0; /* shards */
+    bool is_complete = true;
+    struct bytes cursor;
+    while (is_complete && told < in->gather->part_count) {
+        struct bytes keys = scan_keys(gather_part_bytes(in->gather, told, scratch), &cursor);
+        total += (uint64_t)line_number(keys);
+        is_complete = scan_is_complete(cursor, told);
+        told++;
+    }
+    reply_array(out, 2);
+    reply_raw(out, cursor.data, cursor.size);
+    reply_array(out, total);
+    for (uint32_t i = 0; i < told; i++) {
+        struct bytes keys = scan_keys(gather_part_bytes(in->gather, i, scratch), &cursor);
+        size_t header = line_bytes(keys);
+        reply_raw(out, keys.data + header, keys.size - header);
     }
 }
 
@@ -339,8 +381,10 @@ void merge_parts(const struct merge_input *in, struct reply *out)
     case MERGE_COUNTS:
         merge_counts(in, scratch, out);
         return;
-    case MERGE_NONE:
     case MERGE_CURSOR:
+        merge_cursor(in, scratch, out);
+        return;
+    case MERGE_NONE:
         break;
     }
     CHECK_NEVER("a split command has a rule");

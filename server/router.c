@@ -267,3 +267,10 @@ struct route_place router_place(const struct router *r, const struct route *rout
     place.shard = (uint16_t)(scan_cursor_shard(cursor) % r->shard_count);
     return place;
 }
+
+bool router_is_everywhere(const struct router *r, const struct route *route,
+                          const struct bytes *argv)
+{
+    return route->command->merge == MERGE_CURSOR && r->shard_count > 1 &&
+           bytes_equal(argv[1], BYTES_LITERAL("0"));
+}

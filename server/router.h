@@ -81,3 +81,8 @@ struct route_place {
 /* The shard of the first key; SCAN goes where its cursor says; what has neither goes to any. */
 struct route_place router_place(const struct router *r, const struct route *route,
                                 const struct bytes *argv, uint32_t argc);
+
+/* Whether a command of ONE_SHARD is sent to every shard all the same: a SCAN that begins, so that
+ * one reply tells all of a small database. */
+bool router_is_everywhere(const struct router *r, const struct route *route,
+                          const struct bytes *argv);

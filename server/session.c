@@ -449,6 +449,8 @@ static bool dispatch_by_plan(struct session *s, const struct route *route)
         return run_on_net(s, route);
     case PLAN_ONE_SHARD:
         if (route->command->flags & CMD_PUBSUB) return dispatch_publish(s, route);
+        if (router_is_everywhere(&session_worker(s)->server->router, route, s->conn.reader.argv))
+            return coord_all_shards(s, route);
         return dispatch_by_key(s, route);
     case PLAN_FAN_OUT:
         return coord_fan_out(s, route);

@@ -9,7 +9,8 @@
  *     └───────┴──────────────────────────┴───────┘
  *
  * Position 0 is the start of a shard; the end of the last shard is cursor 0, which is also where a
- * client starts.
+ * client starts. Cursor 0 is sent to every shard, and the reply goes as far as the first one that
+ * has more to tell (server/merge_parts.h): a small database is told in one step.
  */
 #include "shard/cmd/args.h"
 #include "shard/cmd/families.h"

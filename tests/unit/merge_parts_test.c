@@ -131,6 +131,28 @@ Test(merge_parts, digests_of_databases_become_one)
     finish();
 }
 
+/* A cursor that names its own shard is one in the middle of it. */
+Test(merge_parts, a_scan_tells_all_up_to_the_first_shard_that_has_more)
+{
+    start();
+    struct merge_input in = {.rule = MERGE_CURSOR};
+#define SCANNED(cursor, keys) "*2\r\n" cursor "\r\n" keys
+    const char *end = SCANNED("$1\r\n0", "*1\r\n$1\r\nc\r\n");
+    const char *whole_0 = SCANNED("$1\r\n1", "*2\r\n$1\r\na\r\n$4\r\na\r\na\r\n");
+    const char *whole_1 = SCANNED("$1\r\n2", "*0\r\n");
+    expect_merged(PARTS(whole_0, whole_1, end), in,
+                  SCANNED("$1\r\n0", "*3\r\n$1\r\na\r\n$4\r\na\r\na\r\n$1\r\nc\r\n"));
+    const char *more_0 = SCANNED("$3\r\n256", "*0\r\n");
+    expect_merged(PARTS(more_0, whole_1, end), in, more_0);
+    const char *more_1 = SCANNED("$3\r\n257", "*1\r\n$1\r\nb\r\n");
+    expect_merged(PARTS(whole_0, more_1, end), in,
+                  SCANNED("$3\r\n257", "*3\r\n$1\r\na\r\n$4\r\na\r\na\r\n$1\r\nb\r\n"));
+    const char *more_2 = SCANNED("$3\r\n258", "*0\r\n");
+    expect_merged(PARTS(whole_0, whole_1, more_2), in,
+                  SCANNED("$3\r\n258", "*2\r\n$1\r\na\r\n$4\r\na\r\na\r\n"));
+    finish();
+}
+
 Test(merge_parts, arrays_are_joined)
 {
     start();
