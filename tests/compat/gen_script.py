@@ -76,7 +76,7 @@ VALUES = [
 # Statements that go wrong.
 FAULTS = [
     b"error('boom')", b"error({err = 'MY oops'})", b"error({err = 'oops'})", b"error()", b"error(nil)", b"error('x', 0)", b"local x = nil; x.y = 1", b"local x = nil; local z = x.y", b"nosuch()", b"local y = nosuch",
-    b"y = 1", b"redis.x = 1", b"string.x = 1", b"cjson.x = nil", b"_G.z = 1", b"KEYS.x = 1", b"rawset(_G, 'q', 1)", b"setmetatable(_G, {})", b"setmetatable(redis, nil)", b"local x = {} + 1", b"local x = 1 < 'a'", b"local x = {} < {}", b"local x = #5",
+    b"y = 1", b"redis.x = 1", b"string.x = 1", b"cjson.x = nil", b"_G.z = 1", b"KEYS.x = 1", b"rawset(_G, 'q', 1)", b"setmetatable(_G, {})", b"setmetatable(redis, nil)", b"getmetatable('').__index = 1", b"rawset(getmetatable(''), 'x', 1)", b"table.insert(string, 1)", b"table.insert(_G, 1)", b"table.insert({{}})", b"table.insert({{}}, 1, 2, 3)", b"table.insert({{}}, 'x', 1)", b"table.insert()", b"local x = {} + 1", b"local x = 1 < 'a'", b"local x = {} < {}", b"local x = #5",
     b"local x = 'a' .. {}", b"local x = -{}", b"local x = ('x')()", b"local x = redis.call()", b"local x = redis.call({})", b"local x = redis.call('get', {})", b"local x = redis.call('get', nil)", b"local x = redis.call(true)", b"local x = redis.call('nosuch')",
     b"local x = redis.call('get')", b"local x = redis.call('multi')", b"local x = redis.call('eval', 'return 1', 0)", b"local x = redis.call('subscribe', 'a')", b"local x = redis.call('script', 'flush')", b"local x = redis.call('fcall', 'a', 0)",
     b"local x = redis.call('function', 'list')", b"local x = redis.call('config', 'get', 'x')", b"local x = redis.setresp(4)", b"local x = redis.setresp()", b"local x = redis.log(1)", b"local x = redis.log('a', 'b')", b"local x = redis.log(9, 'b')",
