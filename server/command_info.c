@@ -253,11 +253,18 @@ static uint32_t set_key_flags(const struct bytes *argv, uint32_t argc)
     return KEY_OW | KEY_UPDATE;
 }
 
+static uint32_t bitfield_key_flags(const struct bytes *argv, uint32_t argc)
+{
+    for (uint32_t i = 2; i < argc; i += 3)
+        if (!bytes_equal_nocase(argv[i], "get")) return KEY_RW | KEY_ACCESS | KEY_UPDATE;
+    return KEY_RO | KEY_ACCESS;
+}
+
 /* Commands whose options decide what happens to the key: KEY_VARIABLE_FLAGS. */
 static const struct {
     const char *name;
     uint32_t (*flags)(const struct bytes *argv, uint32_t argc);
-} variable_flags[] = {{"set", set_key_flags}};
+} variable_flags[] = {{"set", set_key_flags}, {"bitfield", bitfield_key_flags}};
 
 static uint32_t key_flags_of_call(const struct command *c, const struct bytes *argv, uint32_t argc,
                                   uint32_t flags)

@@ -36,7 +36,7 @@ COMMANDS = [
     "1 LOLWUT",
     "1 COMMAND COUNT",
     "COMMAND GETKEYS {GET key|SET key value|MSET {key value}+|MGET key+|DEL key+|COPY key key|RENAME key key|PING|junk}",
-    "COMMAND GETKEYSANDFLAGS {GET key|SET key value|MSET {key value}+|MGET key+|COPY key key DB db|PING}",
+    "COMMAND GETKEYSANDFLAGS {GET key|SET key value|MSET {key value}+|MGET key+|COPY key key DB db|BITFIELD key GET TYPE OFFSET|BITFIELD key GET TYPE OFFSET SET TYPE OFFSET value|PING}",
     "1 COMMAND GETKEYS junk*",
     "1 COMMAND INFO knowncommand",
     "1 COMMAND HELP",
