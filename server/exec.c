@@ -36,6 +36,7 @@ struct exec {
     bool is_awaiting;         /* a command of the net thread has deferred its answer */
     bool has_lost_reply; /* for want of memory: it is done, but nobody can say what it replied */
     struct stuck stuck;  /* the answer is there: goes on with the next step */
+    struct monitor_notes notes;
     struct buf replies;
     struct net_reply *net_replies; /* one turn: by command; NULL: there are none */
     struct batch batch;            /* one turn */
@@ -106,6 +107,7 @@ static void exec_free(struct exec *x)
     if (x->keys) mem_free(x->mem, x->keys, x->key_count * sizeof *x->keys);
     if (x->net_replies) mem_free(x->mem, x->net_replies, x->tx.count * sizeof *x->net_replies);
     buf_clear(&x->replies);
+    monitor_notes_clear(&x->notes);
     mem_free(x->mem, x, sizeof *x);
 }
 
@@ -122,11 +124,22 @@ static void exec_commit(struct exec *x, struct session *s)
     x->resp = x->first_resp = s->resp;
     s->is_deferred = true;
     w->net.errands++;
+    monitor_notes_take(&x->notes, s);
+    if (unlikely(x->notes.who.size)) x->is_attached = s->is_waiting = true;
     for (uint32_t i = 0; i < x->tx.count; i++) {
         struct batch_command *c = &x->tx.commands[i];
         counter_add(&w->routes[c->route->id].calls, 1);
         c->flags = session_tracked_flag(s, c->route->command);
     }
+}
+
+/* As Redis shows it: SELECT with the database that it has chosen. */
+static void show(struct exec *x, const struct batch_command *c, uint32_t db)
+{
+    monitor_tell_queued(
+        x->worker, &x->notes,
+        &(struct monitor_call){
+            .command = c->route->command, .argv = c->argv, .argc = c->argc, .db = db});
 }
 
 static struct session *exec_session(struct exec *x)
@@ -163,6 +176,7 @@ static void exec_finish(struct exec *x, void (*write)(struct exec *x, struct rep
     struct reply out = netloop_reply(nl, x->first_resp);
     x->has_lost_reply = x->has_lost_reply || !reply_fits(x, &out);
     if (!x->has_lost_reply) write(x, &out);
+    monitor_tell_last(x->worker, &x->notes, x->db);
     if (s) {
         if (!x->has_lost_reply) conn_fill_slot(&s->conn, x->slot, &out);
         if (s->exec == x) s->exec = NULL;
@@ -244,10 +258,20 @@ static void write_batch(struct exec *x, struct reply *out)
     }
 }
 
+static void batch_finish(struct exec *x)
+{
+    for (uint32_t i = 0; unlikely(x->notes.who.size) && i < x->tx.count; i++)
+        show(x, &x->tx.commands[i], x->tx.commands[i].db);
+    exec_finish(x, write_batch);
+}
+
 static void batch_done(struct batch *b)
 {
     struct exec *x = container_of(b, struct exec, batch);
-    exec_finish(x, batch_is_dirty(b) ? write_null : write_batch);
+    if (batch_is_dirty(b))
+        exec_finish(x, write_null);
+    else
+        batch_finish(x);
 }
 
 /* Runs what needs no shard, and tells the others which database and protocol are theirs by then. */
@@ -260,6 +284,7 @@ static void batch_settle(struct exec *x, struct session *s)
         if (!is_net(c)) continue;
         size_t at = x->replies.size;
         CHECK(run_net(x, c));
+        c->db = x->db;
         x->net_replies[i] = (struct net_reply){at, x->replies.size - at};
     }
     s->exec = NULL;
@@ -297,7 +322,7 @@ static enum err run_in_one_turn(struct exec *x, struct session *s)
     x->batch.conn_generation = x->conn_generation;
     batch_settle(x, s);
     if (!has_parts) {
-        exec_finish(x, write_batch);
+        batch_finish(x);
         return OK;
     }
     batch_send(&x->batch);
@@ -490,13 +515,16 @@ static void stages_go_on(struct exec *x)
             for (uint32_t i = 0; i < stage->count; i++) {
                 commands[i].db = x->db;
                 commands[i].resp = x->resp;
+                show(x, &commands[i], x->db);
             }
             stage->held.batch.conn_index = x->conn_index;
             stage->held.batch.conn_generation = x->conn_generation;
             stage_run(&stage->held);
             return;
         }
-        if (!run_net(x, commands)) return;
+        bool is_answered = run_net(x, commands);
+        show(x, commands, x->db);
+        if (!is_answered) return;
         x->next_stage++;
     }
     end_holding(x);

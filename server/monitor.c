@@ -20,27 +20,62 @@ static bool append_argument(struct buf *line, struct bytes arg)
 }
 
 /* Passwords: all of AUTH; of other sensitive commands the two words behind AUTH. */
-static bool is_secret(const struct command *c, const struct resp_reader *r, uint32_t index)
+static bool is_secret(const struct command *c, const struct bytes *argv, uint32_t index)
 {
     if (!(c->flags & CMD_SENSITIVE) || index == 0) return false;
     if (strcmp(c->name, "auth") == 0) return true;
     for (uint32_t back = 1; back <= 2 && back < index; back++)
-        if (bytes_equal_nocase(r->argv[index - back], "auth")) return true;
+        if (bytes_equal_nocase(argv[index - back], "auth")) return true;
     return false;
 }
 
-static void prefix_build(struct session *s, struct buf *prefix)
+/* Of commands for servers and their keepers nothing is shown. */
+static bool append_text(struct buf *line, const struct command *c, const struct bytes *argv,
+                        uint32_t argc)
 {
-    int64_t now_us = env_wall_us();
+    size_t start = line->size;
+    bool fits = true;
+    if (c->flags & CMD_ADMIN) return true;
+    for (uint32_t i = 0; i < argc && fits; i++)
+        fits = append_argument(line, is_secret(c, argv, i) ? BYTES_LITERAL("(redacted)") : argv[i]);
+    if (fits && buf_try_reserve(line, 2)) {
+        buf_append_text(line, "\r\n");
+        return true;
+    }
+    line->size = start;
+    return false;
+}
+
+static void append_who(struct session *s, struct buf *to)
+{
     char peer[ENV_NAME_BYTES_MAX];
     env_peer_name(s->conn.socket.fd, peer);
-    prefix->size = 0;
-    buf_printf(prefix, "+%lld.%06lld [%u ", (long long)(now_us / 1000000),
-               (long long)(now_us % 1000000), s->db);
     if (peer[0] == '/')
-        buf_printf(prefix, "unix:%s]", session_worker(s)->config->unixsocket);
+        buf_printf(to, "unix:%s", session_worker(s)->config->unixsocket);
     else
-        buf_printf(prefix, "%s]", peer);
+        buf_printf(to, "%s", peer);
+}
+
+static void append_start(struct buf *to, uint32_t db)
+{
+    int64_t now_us = env_wall_us();
+    buf_printf(to, "+%lld.%06lld [%u ", (long long)(now_us / 1000000),
+               (long long)(now_us % 1000000), db);
+}
+
+#define START_BYTES_MAX 64
+
+bool monitor_append_line(struct buf *to, const struct monitor_call *call)
+{
+    size_t start = to->size;
+    if (call->command->flags & CMD_ADMIN) return true;
+    if (!buf_try_reserve(to, START_BYTES_MAX + call->who.size)) return false;
+    append_start(to, call->db);
+    buf_append(to, call->who.data, call->who.size);
+    buf_append_text(to, "]");
+    if (append_text(to, call->command, call->argv, call->argc)) return true;
+    to->size = start;
+    return false;
 }
 
 /* ---- delivery ---- */
@@ -93,41 +128,94 @@ static void line_send(struct feed *f, struct bytes prefix, struct bytes line)
     }
 }
 
+/* To everybody who watches, on all threads. */
+static void send(struct worker *w, struct bytes prefix, struct bytes line)
+{
+    const struct server *srv = w->server;
+    for (uint16_t i = 0; i < srv->mesh.net_count; i++) {
+        struct worker *other = srv->net_workers[i];
+        if (counter_read(&other->monitor.count) == 0) continue;
+        if (other == w) {
+            struct bytes pieces[] = {prefix, line};
+            deliver(w, pieces, ARRAY_LEN(pieces));
+        } else {
+            line_send(&w->monitor.feeds[i], prefix, line);
+            w->monitor.has_news = true;
+        }
+    }
+}
+
+void monitor_send(struct worker *w, struct bytes lines, bool has_gap)
+{
+    if (lines.size) send(w, BYTES_LITERAL(""), lines);
+    if (!has_gap) return;
+    cut_all(w);
+    send(w, BYTES_LITERAL(""), bytes_make(&gap, 1));
+}
+
 void monitor_note(struct session *s, const struct route *route)
 {
     const struct resp_reader *r = &s->conn.reader;
-    const struct command *c = route->command;
     struct buf *line = &session_worker(s)->monitor.line;
     line->size = 0;
-    if (c->flags & (CMD_ADMIN | CMD_SKIP_MONITOR)) return;
-    bool fits = true;
-    for (uint32_t i = 0; i < r->argc && fits; i++)
-        fits = append_argument(line, is_secret(c, r, i) ? BYTES_LITERAL("(redacted)") : r->argv[i]);
-    if (fits && buf_try_reserve(line, 2))
-        buf_append_text(line, "\r\n");
-    else
-        line->size = 0; /* a command whose text does not fit is not shown */
+    /* A command whose text does not fit is not shown. */
+    (void)append_text(line, route->command, r->argv, r->argc);
 }
 
 void monitor_tell(struct session *s)
 {
     struct worker *w = session_worker(s);
-    const struct server *srv = w->server;
     struct buf *prefix = &w->monitor.prefix, *line = &w->monitor.line;
     if (line->size == 0 || s->conn.is_closing) return;
-    prefix_build(s, prefix);
-    for (uint16_t i = 0; i < srv->mesh.net_count; i++) {
-        struct worker *other = srv->net_workers[i];
-        if (counter_read(&other->monitor.count) == 0) continue;
-        if (other == w) {
-            struct bytes pieces[] = {buf_view(prefix), buf_view(line)};
-            deliver(w, pieces, ARRAY_LEN(pieces));
-        } else {
-            line_send(&w->monitor.feeds[i], buf_view(prefix), buf_view(line));
-            w->monitor.has_news = true;
-        }
-    }
+    prefix->size = 0;
+    append_start(prefix, s->db);
+    append_who(s, prefix);
+    buf_append_text(prefix, "]");
+    send(w, buf_view(prefix), buf_view(line));
     if (line->capacity > NETLOOP_SCRATCH_BYTES) buf_clear(line);
+}
+
+/* ---- of a transaction ---- */
+
+void monitor_notes_take(struct monitor_notes *n, struct session *s)
+{
+    struct worker *w = session_worker(s);
+    *n = (struct monitor_notes){0};
+    n->who.mem = n->last.mem = &w->net.mem;
+    if (likely(!server_has_monitors(w->server)) || w->monitor.line.size == 0) return;
+    append_who(s, &n->who);
+    buf_append(&n->last, w->monitor.line.data, w->monitor.line.size);
+    w->monitor.line.size = 0;
+}
+
+void monitor_notes_clear(struct monitor_notes *n)
+{
+    buf_clear(&n->who);
+    buf_clear(&n->last);
+}
+
+void monitor_tell_queued(struct worker *w, const struct monitor_notes *n,
+                         const struct monitor_call *call)
+{
+    struct buf *line = &w->monitor.line;
+    struct monitor_call shown = *call;
+    if (likely(n->who.size == 0)) return;
+    shown.who = buf_view(&n->who);
+    line->size = 0;
+    if (monitor_append_line(line, &shown)) monitor_send(w, buf_view(line), false);
+    line->size = 0;
+    if (line->capacity > NETLOOP_SCRATCH_BYTES) buf_clear(line);
+}
+
+void monitor_tell_last(struct worker *w, const struct monitor_notes *n, uint32_t db)
+{
+    struct buf *prefix = &w->monitor.prefix;
+    if (likely(n->who.size == 0)) return;
+    prefix->size = 0;
+    append_start(prefix, db);
+    buf_append(prefix, n->who.data, n->who.size);
+    buf_append_text(prefix, "]");
+    send(w, buf_view(prefix), buf_view(&n->last));
 }
 
 void monitor_flush(struct worker *w)

@@ -121,7 +121,8 @@ static struct script_op *op_make(struct worker *w, const struct route *route)
     struct script_op *op = mem_alloc_zeroed(&w->net.mem, sizeof *op);
     op->worker = w;
     op->route = route;
-    op->call_copy.mem = op->reply.mem = &w->net.mem;
+    op->call_copy.mem = op->reply.mem = op->lines.mem = &w->net.mem;
+    op->is_watched = server_has_monitors(w->server);
     op->is_read_only = route->command->flags & CMD_READ;
     op->one_shard = -1;
     return op;
@@ -139,6 +140,7 @@ static void op_free(struct script_op *op)
     if (op->input) payload_unref(op->input);
     buf_clear(&op->call_copy);
     buf_clear(&op->reply);
+    buf_clear(&op->lines);
     if (op->script) script_unref(&w->server->scripts.cache, op->script);
     mem_free(mem, op, sizeof *op);
 }
@@ -266,6 +268,7 @@ static void on_ended(struct held *h)
  * when the holding has ended. */
 static void held_done(struct script_op *op)
 {
+    script_tell_lines(op);
     if (op->stage_of_exec) {
         struct held_stage *s = op->stage_of_exec;
         struct buf reply = op->reply;
@@ -391,7 +394,8 @@ static void begin_held(struct script_op *op)
     counter_add(&op->worker->scripts.held, 1);
     op->has_begun = false;
     op->has_written = false;
-    op->reply.size = 0;
+    op->reply.size = op->lines.size = 0;
+    op->has_line_gap = false;
     op->started_ns = env_now_ns();
     script_prepare_run(op, script_vm(op->worker), &script_held_host);
     op->run.is_full = coord_is_full(op->worker);
@@ -468,7 +472,8 @@ static void in_place_done(struct gather *g)
     if (op->outcome != RUN_RESTART) {
         struct bytes reply = gather_part_bytes(g, 0, &g->netloop->flatten);
         script_note_habits(op);
-        answer(op, reply);
+        monitor_send(op->worker, bytes_make(reply.data, op->line_bytes), op->has_line_gap);
+        answer(op, bytes_make(reply.data + op->line_bytes, reply.size - op->line_bytes));
         gather_release_parts(g);
         op_finish(op);
         return;
@@ -492,12 +497,15 @@ enum err cmd_script_in_place(struct shard *sh, struct request *rq, struct reply 
     memcpy(&op, rq->argv[1].data, sizeof op);
     static const struct command probe = {.name = "script", .flags = CMD_DENY_OOM};
     op->shard = sh;
+    op->shard_out = out;
     op->started_ns = env_now_ns();
     script_prepare_run(op, script_vm(w), &script_shard_host);
     op->run.is_full = !shard_admits(sh, &(struct request){.command = &probe});
     op->outcome = lua_run_start(&op->run, out);
     CHECK(op->outcome == RUN_DONE || op->outcome == RUN_RESTART);
     if (op->outcome == RUN_RESTART) reply_null(out);
+    op->shard = NULL; /* what may follow runs on the net thread */
+    op->shard_out = NULL;
     if (op->is_slow) script_leave_slow(op);
     return OK;
 }
@@ -597,7 +605,7 @@ static bool dispatch_op(struct script_op *op, struct session *s)
     op->gather.slot = conn_push_slot(&s->conn);
     op->worker->net.errands++;
     /* Modest ones have been so in many runs, so that what follows need not wait. */
-    op->is_attached = where != HOLD_ALL && !script_is_modest(op->script);
+    op->is_attached = (where != HOLD_ALL && !script_is_modest(op->script)) || op->is_watched;
     if (op->is_attached) s->is_waiting = true;
     if (where == IN_PLACE)
         in_place_send(op, place_of(op));

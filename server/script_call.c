@@ -196,6 +196,42 @@ static enum run_state pause_held(struct lua_run *run)
     return RUN_SLICE;
 }
 
+/* ---- for MONITOR ---- */
+
+void script_tell_lines(struct script_op *op)
+{
+    if (likely(op->lines.size == 0 && !op->has_line_gap)) return;
+    monitor_send(op->worker, buf_view(&op->lines), op->has_line_gap);
+    op->lines.size = 0;
+}
+
+static void show_call(struct script_op *op, const struct lua_call *call)
+{
+    struct buf *line = &op->run.vm->worker->scratch;
+    bool is_in_place = op->run.host == &script_shard_host;
+    uint64_t collected = is_in_place ? op->line_bytes : op->lines.size;
+    if (likely(!op->is_watched)) return;
+    line->size = 0;
+    bool fits = !op->has_line_gap &&
+                monitor_append_line(line, &(struct monitor_call){.command = call->route->command,
+                                                                 .argv = call->argv,
+                                                                 .argc = call->argc,
+                                                                 .db = op->run.db,
+                                                                 .who = BYTES_LITERAL("lua")}) &&
+                collected + line->size <= MONITOR_WAITING_BYTES_MAX;
+    if (fits && is_in_place) {
+        fits = reply_try_reserve(op->shard_out, line->size) != NULL;
+        if (fits) reply_raw(op->shard_out, line->data, line->size);
+        if (fits) op->line_bytes += line->size;
+    } else if (fits) {
+        fits = buf_try_reserve(&op->lines, line->size) != NULL;
+        if (fits) buf_append(&op->lines, line->data, line->size);
+    }
+    if (!fits) op->has_line_gap = true;
+    /* Then it will not start again. */
+    if (!is_in_place && op->holds_all) script_tell_lines(op);
+}
+
 /* ---- checks that need no key ---- */
 
 static enum call_state refuse(struct lua_call *call, const char *text)
@@ -345,11 +381,12 @@ static bool call_select(struct script_op *op, const struct lua_call *call, struc
 static bool call_at_once(struct script_op *op, const struct lua_call *call, struct reply *out)
 {
     const struct command *c = call->route->command;
-    if (call_select(op, call, out)) return true;
-    if (!(c->flags & CMD_SESSIONLESS)) return false;
+    bool is_done = call_select(op, call, out);
+    if (!is_done && !(c->flags & CMD_SESSIONLESS)) return false;
     struct request rq = {.command = c, .argv = call->argv, .argc = call->argc, .resp = out->resp};
-    enum err e = c->on_net(NULL, &rq, out);
+    enum err e = is_done ? OK : c->on_net(NULL, &rq, out);
     if (e != OK) reply_err(out, e);
+    show_call(op, call);
     return true;
 }
 
@@ -398,6 +435,7 @@ static enum call_state call_in_place(struct lua_run *run, struct lua_call *call,
     if (!is_only_shard && reach_of(op, call) == REACH_FAR) return out_of_reach(op, call);
     if (c->flags & (CMD_WRITE | CMD_MAY_REPLICATE)) op->has_written = true;
     run_on_shard(op, call, out);
+    show_call(op, call);
     return CALL_DONE;
 }
 
@@ -463,6 +501,7 @@ static enum call_state call_held(struct lua_run *run, struct lua_call *call, str
     if (c->plan == PLAN_NET) {
         op->touched_undeclared = true;
         call_on_net(op, call, out);
+        show_call(op, call);
         return CALL_DONE;
     }
     if (!op->touched_undeclared && op->worker->server->router.shard_count > 1) {
@@ -471,6 +510,7 @@ static enum call_state call_held(struct lua_run *run, struct lua_call *call, str
     }
     if (!copy_call(op, call)) return refuse(call, err_text(ERR_ALLOC));
     if (c->flags & (CMD_WRITE | CMD_MAY_REPLICATE)) op->has_written = true;
+    show_call(op, call);
     return CALL_LATER;
 }
 

@@ -28,13 +28,17 @@ struct script_op {
     uint8_t resp;
     uint8_t tracked; /* REQUEST_TRACKED or 0 */
     bool is_read_only;
-    bool is_attached;  /* the connection waits for it */
-    uint64_t sequence; /* of the request on its connection */
+    bool is_attached;    /* the connection waits for it */
+    bool is_watched;     /* what it calls is shown by MONITOR */
+    bool has_line_gap;   /* some of that did not fit */
+    uint64_t line_bytes; /* of these lines, in front of the reply from the shard */
+    uint64_t sequence;   /* of the request on its connection */
     uint64_t client_id;
     /* ---- in place ---- */
     struct script_op *pointer; /* what travels */
     struct bytes *shard_argv;
     struct shard *shard;
+    struct reply *shard_out;
     enum run_state outcome;
     /* ---- of the run ---- */
     struct lua_run run;
@@ -56,6 +60,7 @@ struct script_op {
     struct batch_command command;
     struct buf call_copy; /* its arguments; then its reply */
     struct buf reply;
+    struct buf lines; /* for MONITOR, until it is sure that it does not start again */
     struct held_stage *stage_of_exec; /* NULL: it is no part of a transaction */
 };
 
@@ -69,6 +74,8 @@ bool script_is_modest(const struct script *s);
 /* Nothing that came behind it on its connection is under way. */
 bool script_may_restart(const struct script_op *op);
 void script_leave_slow(struct script_op *op);
+/* Shows the calls that have collected on the net thread. */
+void script_tell_lines(struct script_op *op);
 uint8_t script_tracked_flag(const struct session *s);
 /* Once more, under a holding. */
 void script_hold(struct script_op *op, bool everything);

@@ -519,13 +519,12 @@ static bool dispatch(struct session *s)
     if (unlikely(w->obstacles) && !s->is_import && meets_obstacle(s, route, &wait)) return !wait;
     if (unlikely(is_paused(s, route->command))) return false;
     if (scripts_are_busy(&w->server->scripts) && !check_busy(s, route)) return true;
-    bool is_watched = server_has_monitors(w->server);
-    if (unlikely(is_watched)) monitor_note(s, route);
     if (unlikely(tx_queues(&s->tx, route->command))) {
         tx_queue(s, route);
-        if (unlikely(is_watched)) monitor_tell(s);
         return true;
     }
+    bool is_watched = server_has_monitors(w->server);
+    if (unlikely(is_watched)) monitor_note(s, route);
     if (w->recorder) return dispatch_recorded(s, route);
     if (unlikely(!dispatch_by_plan(s, route))) return false;
     counter_add(&w->routes[route->id].calls, 1);

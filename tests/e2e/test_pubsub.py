@@ -1,6 +1,7 @@
 """Publish/subscribe, keyspace events and MONITOR: what real clients see, over several net threads and shards."""
 
 import collections
+import re
 import threading
 import time
 import unittest
@@ -343,6 +344,74 @@ class Monitor(ServerCase):
                 words = line.split(b'"')
                 seen[words[3]].append(int(words[5]))
             self.assertEqual([seen[b"k%d" % n] for n in range(5)], [list(range(100))] * 5)
+
+    def lines_of(self, monitors, count):
+        """What each of them gets, without times and addresses."""
+        cut = re.compile(rb"^\+\d{10}\.\d{6} (\[\d+ )(lua|127\.0\.0\.1:\d+)(.*)\r\n$")
+        return [[b"".join(p if p == b"lua" or not p.startswith(b"127") else b"*" for p in cut.match(m.reply()).groups()).decode()
+                 for _ in range(count)] for m in monitors]
+
+    def test_what_a_script_calls_is_shown_behind_its_own_line_wherever_it_runs(self):
+        """In place on this shard or another, under a holding of its keys or of everything, as a function, and in a transaction."""
+        c = self.raw()
+        c.command("FUNCTION", "LOAD", "REPLACE", "#!lua name=l\nredis.register_function('f', function(k, a) "
+                  "redis.call('SET', k[1], a[1]) return redis.call('GET', k[1]) end)")
+        monitors = [self.raw() for _ in range(4)]
+        for m in monitors:
+            m.command("MONITOR")
+        two = "redis.call('SET', KEYS[1], ARGV[1]); return redis.call('GET', KEYS[#KEYS])"
+        elsewhere = "redis.call('select', 3); return redis.pcall('LPUSH', 'undeclared' .. ARGV[1], 1)"
+        for i in range(20):  # from the 17th run on the first is modest
+            n = str(i)
+            calls = [(["EVAL", two, "1", "k" + n, n], ["SET|k%s|%s" % (n, n), "GET|k" + n]),
+                     (["EVAL", two, "2", "k" + n, "j" + n, n], ["SET|k%s|%s" % (n, n), "GET|j" + n]),
+                     (["EVAL", elsewhere, "1", "k" + n, n], ["3select|3", "3LPUSH|undeclared%s|1" % n]),
+                     (["FCALL", "f", "1", "k" + n, n], ["SET|k%s|%s" % (n, n), "GET|k" + n])]
+            wanted = []
+            for words, called in calls:
+                c.send(resp.encode([w.encode() for w in words]) + resp.encode([b"PING"]))
+                wanted.append("[0 *] " + " ".join(f'"{w}"' for w in words))
+                for call in called:
+                    db = "3" if call[0] == "3" else "0"
+                    wanted.append(f"[{db} lua] " + " ".join(f'"{w}"' for w in call.lstrip("3").split("|")))
+                wanted.append('[0 *] "PING"')
+            for lines in self.lines_of(monitors, len(wanted)):
+                self.assertEqual(lines, wanted)
+            for _ in range(2 * len(calls)):
+                c.reply()
+
+    def test_a_transaction_is_shown_when_it_runs_and_only_if_it_does(self):
+        c = self.raw()
+        monitors = [self.raw() for _ in range(4)]
+        for m in monitors:
+            m.command("MONITOR")
+
+        def run(*commands):
+            for words in commands:
+                c.send(resp.encode([w.encode() for w in words.split()]))
+            for _ in commands:
+                c.reply()
+        for i in range(20):  # keys of one shard, of several
+            run("SELECT 0", "MULTI", f"SET a{i} 1", f"GET b{i}", "EXEC", "PING")
+            run("WATCH w", f"SET w {i}", "MULTI", "SET a 1", "EXEC", "PING")
+            run("WATCH w", "MULTI", "SET a 2", f"RENAME a c{i}", "CONFIG GET port", "EVAL return(redis.call('GET',KEYS[1])) 1 a", "SELECT 2",
+                "PUBLISH x y", "EXEC", "PING")
+            run("SELECT 0", "MULTI", "SET a", "SET b 1", "EXEC", "MULTI", "SET b 1", "DISCARD", "PING")
+            wanted = ['[0 *] "SELECT" "0"', '[0 *] "MULTI"', f'[0 *] "SET" "a{i}" "1"', f'[0 *] "GET" "b{i}"', '[0 *] "EXEC"', '[0 *] "PING"',
+                      '[0 *] "WATCH" "w"', f'[0 *] "SET" "w" "{i}"', '[0 *] "MULTI"', '[0 *] "EXEC"', '[0 *] "PING"',
+                      '[0 *] "WATCH" "w"', '[0 *] "MULTI"', '[0 *] "SET" "a" "2"', f'[0 *] "RENAME" "a" "c{i}"',
+                      '[0 *] "EVAL" "return(redis.call(\'GET\',KEYS[1]))" "1" "a"', '[0 lua] "GET" "a"', '[2 *] "SELECT" "2"',
+                      '[2 *] "PUBLISH" "x" "y"', '[2 *] "EXEC"', '[2 *] "PING"',
+                      '[0 *] "SELECT" "0"', '[0 *] "MULTI"', '[0 *] "EXEC"', '[0 *] "MULTI"', '[0 *] "DISCARD"', '[0 *] "PING"']
+            for lines in self.lines_of(monitors, len(wanted)):
+                self.assertEqual(lines, wanted)
+
+    def test_a_script_whose_calls_fill_the_memory_cuts_the_monitors(self):
+        m, c = self.raw(), self.client()
+        m.command("MONITOR")
+        big = "local v = string.rep('x', 1e6) for i = 1, 40 do redis.call('SET', KEYS[1], v) end return 1"
+        self.assertEqual(c.eval(big, 1, "k"), 1)
+        self.assertTrue(eventually(lambda: c.client_list(_type="pubsub") == []))
 
     def test_a_monitor_that_does_not_read_is_cut_off_and_stalls_nobody(self):
         admin = self.client()
