@@ -3,6 +3,7 @@
 #include "base/text.h"
 #include "server/coord.h"
 #include "server/held.h"
+#include "server/script_call.h"
 #include "server/server.h"
 #include "server/session.h"
 #include "server/worker.h"
@@ -111,6 +112,13 @@ static void exec_free(struct exec *x)
     mem_free(x->mem, x, sizeof *x);
 }
 
+static uint8_t tracked_flag(const struct session *s, const struct batch_command *c)
+{
+    if (likely(!s->tracking.is_on)) return 0;
+    return c->route->command->plan == PLAN_SCRIPT ? script_tracked_flag(s)
+                                                  : session_tracked_flag(s, c->route->command);
+}
+
 /* From here on it happens. */
 static void exec_commit(struct exec *x, struct session *s)
 {
@@ -129,7 +137,7 @@ static void exec_commit(struct exec *x, struct session *s)
     for (uint32_t i = 0; i < x->tx.count; i++) {
         struct batch_command *c = &x->tx.commands[i];
         counter_add(&w->routes[c->route->id].calls, 1);
-        c->flags = session_tracked_flag(s, c->route->command);
+        c->flags = tracked_flag(s, c);
     }
 }
 
@@ -179,7 +187,10 @@ static void exec_finish(struct exec *x, void (*write)(struct exec *x, struct rep
     monitor_tell_last(x->worker, &x->notes, x->db);
     if (s) {
         if (!x->has_lost_reply) conn_fill_slot(&s->conn, x->slot, &out);
-        if (s->exec == x) s->exec = NULL;
+        if (s->exec == x) {
+            s->exec = NULL;
+            s->tracking.caching = CACHING_AS_USUAL; /* it was for this transaction */
+        }
         if (x->is_attached) s->is_waiting = false;
     }
     netloop_reply_drop(nl, &out);
@@ -281,6 +292,7 @@ static void batch_settle(struct exec *x, struct session *s)
         struct batch_command *c = &x->tx.commands[i];
         c->db = x->db;
         c->resp = x->resp;
+        c->flags = tracked_flag(s, c);
         if (!is_net(c)) continue;
         size_t at = x->replies.size;
         CHECK(run_net(x, c));
@@ -511,10 +523,13 @@ static void stages_go_on(struct exec *x)
     while (x->next_stage < x->stage_count) {
         struct exec_stage *stage = &x->stages[x->next_stage];
         struct batch_command *commands = x->tx.commands + stage->first;
+        const struct session *s = exec_session(x);
         if (!stage->is_net) {
             for (uint32_t i = 0; i < stage->count; i++) {
                 commands[i].db = x->db;
                 commands[i].resp = x->resp;
+                /* Commands before it may have changed that; nothing else can meanwhile. */
+                if (s && s->exec == x) commands[i].flags = tracked_flag(s, &commands[i]);
                 show(x, &commands[i], x->db);
             }
             stage->held.batch.conn_index = x->conn_index;

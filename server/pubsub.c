@@ -2,6 +2,7 @@
 
 #include "base/text.h"
 #include "server/exec.h"
+#include "server/prefix_changes.h"
 #include "server/server.h"
 #include "server/worker.h"
 #include "shard/cmd/families.h"
@@ -18,6 +19,8 @@ struct topic {
     struct attend_topic ticket; /* as shards know it */
     uint16_t shard;
     bool is_everywhere;
+    struct dlist changed_link; /* of a prefix */
+    struct prefix_changes changes;
     size_t name_bytes;
     char name[];
 };
@@ -79,6 +82,7 @@ void pubsub_init(struct worker *w)
     for (unsigned i = 0; i < CHANNEL_KINDS; i++) node_table_init(&ps->topics[i], mem);
     node_table_init(&ps->subscriptions, mem);
     dlist_init(&ps->stuck);
+    dlist_init(&ps->changed);
     timer_init(&ps->retry.timer);
     ps->retry.on_fire = publishers_resume;
     ps->frames[0].mem = ps->frames[1].mem = mem;
@@ -124,6 +128,8 @@ static struct topic *topic_try_make(struct worker *w, enum channel_kind kind, st
                         .name_bytes = name.size};
     memcpy(t->name, name.data, name.size);
     dlist_init(&t->subscriptions);
+    dlist_init(&t->changed_link);
+    t->changes.items.mem = &w->net.mem;
     node_table_insert(&w->pubsub.topics[kind], &t->node, hash);
     return t;
 }
@@ -672,15 +678,65 @@ static uint64_t deliver_to_topic(struct worker *w, uint16_t shard, const struct 
     return deliveries;
 }
 
-static uint64_t tell_topic(uint16_t shard, const struct topic *t, const struct feed_head *head,
-                           struct bytes key)
+/* What the connection is told of the topic's changes. False: no memory. */
+static bool write_changes(struct topic *t, const struct session *s, struct buf *out)
+{
+    struct change_source self = {
+        .net_id = s->conn.netloop->id, .index = s->conn.index, .generation = s->conn.generation};
+    out->size = 0;
+    return prefix_changes_write(&t->changes, s->tracking.is_noloop ? &self : NULL, out);
+}
+
+static uint64_t tell_topic(struct worker *w, struct topic *t)
 {
     uint64_t deliveries = 0;
+    struct buf *text = &w->pubsub.frames[0];
+    bool is_built = false;
     dlist_each (link, &t->subscriptions) {
         struct subscription *sub = container_of(link, struct subscription, of_topic);
-        if (!sub->session || !(sub->joined[shard / 64] >> (shard % 64) & 1)) continue;
-        tracking_tell(sub->session, head, key);
+        struct session *s = sub->session;
+        if (!s) continue;
+        bool is_own = s->tracking.is_noloop;
+        /* Without memory to say which, all are told. */
+        bool ok = (is_built && !is_own) || write_changes(t, s, text);
+        is_built = ok && !is_own;
+        if (!ok)
+            tracking_tell_all(s);
+        else if (text->size)
+            tracking_tell_keys(s, buf_view(text));
         deliveries++;
+    }
+    prefix_changes_clear(&t->changes);
+    return deliveries;
+}
+
+void pubsub_tell_changes(struct worker *w)
+{
+    while (unlikely(!dlist_is_empty(&w->pubsub.changed))) {
+        struct topic *t = container_of(w->pubsub.changed.next, struct topic, changed_link);
+        dlist_remove(&t->changed_link);
+        (void)tell_topic(w, t);
+    }
+}
+
+static uint64_t note_change(struct worker *w, struct topic *t, const struct feed_head *head,
+                            struct bytes key)
+{
+    struct change_source by = {.net_id = head->source_net_id,
+                               .index = head->source_index,
+                               .generation = head->source_generation};
+    if (t->changes.count == 0) dlist_push_back(&w->pubsub.changed, &t->changed_link);
+    if (prefix_changes_add(&t->changes, &by, key)) return 1;
+    /* What has collected gives its memory back; if that is not enough, all are told. */
+    dlist_remove(&t->changed_link);
+    uint64_t deliveries = tell_topic(w, t);
+    if (prefix_changes_add(&t->changes, &by, key)) {
+        dlist_push_back(&w->pubsub.changed, &t->changed_link);
+        return deliveries;
+    }
+    dlist_each (link, &t->subscriptions) {
+        struct subscription *sub = container_of(link, struct subscription, of_topic);
+        if (sub->session) tracking_tell_all(sub->session);
     }
     return deliveries;
 }
@@ -695,9 +751,9 @@ static uint64_t deliver(struct worker *w, uint16_t shard, const struct feed_head
     for (uint32_t i = 0; i < head->topic_count; i++) {
         uint64_t handle;
         memcpy(&handle, body + i * sizeof handle, sizeof handle);
-        const struct topic *t = (const struct topic *)(uintptr_t)handle;
+        struct topic *t = (struct topic *)(uintptr_t)handle;
         if (t->ticket.kind == CHANNEL_PREFIX)
-            deliveries += tell_topic(shard, t, head, message);
+            deliveries += note_change(w, t, head, message);
         else
             deliveries += deliver_to_topic(w, shard, t, channel, message);
     }
@@ -709,6 +765,7 @@ static uint64_t read_item(struct worker *w, uint16_t shard_id, const struct feed
 {
     switch ((enum feed_item)head->item) {
     case FEED_ACK:
+        pubsub_tell_changes(w); /* who leaves is told what came before */
         change_acknowledged((struct pubsub_change *)(uintptr_t)head->token, shard_id);
         return 0;
     case FEED_MESSAGE:

@@ -33,6 +33,7 @@ struct pubsub {
     struct node_table topics[CHANNEL_KINDS];
     struct node_table subscriptions; /* by topic and session */
     struct dlist stuck;              /* changes that wait for credit */
+    struct dlist changed;            /* topics of keys that have changed in this step */
     struct buf frames[2];            /* of the message that is delivered, as RESP2 and RESP3 */
     struct net_timer retry;          /* resumes publishers that wait */
     uint16_t leave_route;            /* for statistics of what closed connections cause */
@@ -67,5 +68,7 @@ void pubsub_on_close(struct session *s);
 MUST_USE bool pubsub_must_wait(struct worker *w, uint16_t shard);
 /* Goes on with changes that waited for credit; true if one could. */
 bool pubsub_resume(struct worker *w);
+/* Tells those who follow prefixes what has changed in this step. */
+void pubsub_tell_changes(struct worker *w);
 /* What the feeds of shards bring: a feed_read_fn. */
 size_t pubsub_read_feed(struct thread *at, uint16_t shard_id, struct bytes data);

@@ -9,14 +9,15 @@
 /* ---- what travels ---- */
 
 enum item_kind {
-    ITEM_KEY,    /* to the target: a key has changed, its name is behind */
-    ITEM_ALL,    /* all keys have */
-    ITEM_CUT,    /* invalidations are missing */
-    ITEM_BROKEN, /* back: the target has gone */
+    ITEM_KEY = REDIRECT_KEY,   /* to the target: a key has changed, its name is behind */
+    ITEM_KEYS = REDIRECT_KEYS, /* an array of names is behind */
+    ITEM_ALL = REDIRECT_ALL,   /* all keys have */
+    ITEM_CUT,                  /* invalidations are missing */
+    ITEM_BROKEN,               /* back: the target has gone */
 };
 
 struct item {
-    uint64_t key_bytes;
+    uint64_t text_bytes;
     uint64_t target_id;
     uint32_t kind;
     uint32_t target_index, target_generation;
@@ -30,35 +31,36 @@ static struct session *session_at(struct worker *w, uint32_t index, uint32_t gen
     return c && !c->is_closing ? session_of(c) : NULL;
 }
 
-static bool send_item(struct worker *w, uint16_t net_id, const struct item *item, struct bytes key)
+static bool send_item(struct worker *w, uint16_t net_id, const struct item *item, struct bytes text)
 {
     struct feed *f = &w->redirects.feeds[net_id];
-    size_t size = sizeof *item + key.size;
+    size_t size = sizeof *item + text.size;
     bool has_room = feed_waiting_bytes(f) + size <= REDIRECT_WAITING_BYTES_MAX;
-    if (item->kind == ITEM_KEY && (!has_room || !buf_try_reserve(&f->filling, size))) return false;
+    if (text.size && (!has_room || !buf_try_reserve(&f->filling, size))) return false;
     buf_append(&f->filling, item, sizeof *item);
-    buf_append(&f->filling, key.data, key.size);
+    buf_append(&f->filling, text.data, text.size);
     w->redirects.has_news = true;
     return true;
 }
 
 /* ---- on the target's thread ---- */
 
-static void tell_target(struct session *s, const struct bytes *key)
+static void tell_target(struct session *s, uint32_t kind, struct bytes text)
 {
-    char text[96];
+    char head[96];
     const char *word = "*3\r\n$7\r\nmessage\r\n$20\r\n__redis__:invalidate\r\n";
     if (s->resp == 3)
         word = ">2\r\n$10\r\ninvalidate\r\n";
     else if (s->subscriber.count == 0)
         return; /* there is no form in which it could be told */
-    if (!key) {
-        struct bytes pieces[] = {bytes_of(word), bytes_of(s->resp == 3 ? "_\r\n" : "$-1\r\n")};
+    if (kind == ITEM_KEY) {
+        int size = snprintf(head, sizeof head, "%s*1\r\n$%zu\r\n", word, text.size);
+        struct bytes pieces[] = {bytes_make(head, (size_t)size), text, BYTES_LITERAL("\r\n")};
         tracking_push(s, pieces, ARRAY_LEN(pieces));
         return;
     }
-    int size = snprintf(text, sizeof text, "%s*1\r\n$%zu\r\n", word, key->size);
-    struct bytes pieces[] = {bytes_make(text, (size_t)size), *key, BYTES_LITERAL("\r\n")};
+    if (kind == ITEM_ALL) text = bytes_of(s->resp == 3 ? "_\r\n" : "$-1\r\n");
+    struct bytes pieces[] = {bytes_of(word), text};
     tracking_push(s, pieces, ARRAY_LEN(pieces));
 }
 
@@ -92,7 +94,7 @@ static void is_broken(struct worker *w, const struct item *item)
 }
 
 /* False: the target has gone. */
-static bool run_item(struct worker *w, const struct item *item, struct bytes key)
+static bool run_item(struct worker *w, const struct item *item, struct bytes text)
 {
     if (item->kind == ITEM_BROKEN) {
         is_broken(w, item);
@@ -103,7 +105,7 @@ static bool run_item(struct worker *w, const struct item *item, struct bytes key
     if (item->kind == ITEM_CUT)
         cut_target(w, target);
     else
-        tell_target(target, item->kind == ITEM_KEY ? &key : NULL);
+        tell_target(target, item->kind, text);
     return true;
 }
 
@@ -112,13 +114,13 @@ static size_t read_feed(struct thread *at, uint16_t sender_id, struct bytes data
     struct worker *w = at->owner;
     struct item item;
     memcpy(&item, data.data, sizeof item);
-    if (!run_item(w, &item, bytes_make(data.data + sizeof item, item.key_bytes))) {
+    if (!run_item(w, &item, bytes_make(data.data + sizeof item, item.text_bytes))) {
         struct item back = item;
         back.kind = ITEM_BROKEN;
-        back.key_bytes = 0;
+        back.text_bytes = 0;
         (void)send_item(w, sender_id, &back, BYTES_LITERAL(""));
     }
-    return sizeof item + item.key_bytes;
+    return sizeof item + item.text_bytes;
 }
 
 /* The net thread that gave an id says so by it (netloop.c). */
@@ -127,7 +129,7 @@ static uint16_t net_of(const struct worker *w, uint64_t client_id)
     return (uint16_t)((client_id - 1) % w->server->mesh.net_count);
 }
 
-void redirect_tell(struct session *s, const struct bytes *key)
+void redirect_tell(struct session *s, enum redirect_what what, struct bytes text)
 {
     struct worker *w = session_worker(s);
     const struct redirect *to = &s->tracking.redirect;
@@ -135,20 +137,19 @@ void redirect_tell(struct session *s, const struct bytes *key)
         tell_broken(s);
         return;
     }
-    struct item item = {.kind = key ? ITEM_KEY : ITEM_ALL,
-                        .key_bytes = key ? key->size : 0,
+    struct item item = {.kind = what,
+                        .text_bytes = text.size,
                         .target_id = to->id,
                         .target_index = to->index,
                         .target_generation = to->generation,
                         .tracker_index = s->conn.index,
                         .tracker_generation = s->conn.generation};
-    struct bytes text = key ? *key : BYTES_LITERAL("");
     uint16_t net_id = net_of(w, to->id);
     if (net_id == w->net.id) {
         if (!run_item(w, &item, text)) tell_broken(s);
     } else if (!send_item(w, net_id, &item, text)) {
         item.kind = ITEM_CUT;
-        item.key_bytes = 0;
+        item.text_bytes = 0;
         (void)send_item(w, net_id, &item, BYTES_LITERAL(""));
         tell_broken(s);
     }

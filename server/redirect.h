@@ -52,5 +52,10 @@ typedef void redirect_found_fn(struct session *s, struct request *rq, const stru
 MUST_USE enum err redirect_search(struct session *s, uint64_t id, const struct request *rq,
                                   redirect_found_fn *fn);
 
-/* Tells of a key, NULL: of all keys, whoever takes that connection's invalidations. */
-void redirect_tell(struct session *tracker, const struct bytes *key);
+enum redirect_what {
+    REDIRECT_KEY,  /* the text is its name */
+    REDIRECT_KEYS, /* the text is an array of names, as RESP */
+    REDIRECT_ALL,  /* no text */
+};
+/* Tells whoever takes that connection's invalidations. */
+void redirect_tell(struct session *tracker, enum redirect_what what, struct bytes text);

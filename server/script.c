@@ -646,6 +646,7 @@ void script_run_stage(struct held_stage *stage)
     struct script_op *op = op_make(w, c->route);
     w->net.errands++;
     op->stage_of_exec = stage;
+    op->tracked = c->flags;
     op->argv = c->argv;
     op->argc = c->argc;
     op->db = c->db;

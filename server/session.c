@@ -529,9 +529,6 @@ static bool dispatch(struct session *s)
     if (unlikely(!dispatch_by_plan(s, route))) return false;
     counter_add(&w->routes[route->id].calls, 1);
     if (unlikely(is_watched)) monitor_tell(s);
-    if (unlikely(s->tracking.caching) && route->command->on_net != cmd_client_caching &&
-        !s->tx.is_open)
-        s->tracking.caching = CACHING_AS_USUAL; /* it was for this command, or transaction */
     return true;
 }
 
@@ -552,6 +549,15 @@ static void reply_mode_advance(struct session *s)
 {
     s->conn.is_reply_skip = s->reply_skip_next;
     s->reply_skip_next = false;
+}
+
+/* CLIENT CACHING covers the next command or transaction, be it refused; other words to CLIENT do
+ * not count. A transaction that still runs forgets it at its end. */
+static void caching_advance(struct session *s)
+{
+    const struct route *r = s->last_route;
+    bool is_client = r && r->parent && strcmp(r->parent->name, "client") == 0;
+    if (!is_client && !s->tx.is_open && !s->exec) s->tracking.caching = CACHING_AS_USUAL;
 }
 
 static void run_input(struct session *s)
@@ -587,6 +593,7 @@ static void run_input(struct session *s)
         }
         s->requests++;
         reply_mode_advance(s);
+        if (unlikely(s->tracking.caching)) caching_advance(s);
         limits.authenticated = s->is_authenticated;
     }
     conn_input_done(c, true);

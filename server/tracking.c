@@ -30,13 +30,24 @@ void tracking_tell(struct session *s, const struct feed_head *head, struct bytes
     char text[64];
     if (!s->tracking.is_on || is_own_change(s, head)) return;
     if (s->tracking.redirect.id) {
-        redirect_tell(s, &key);
+        redirect_tell(s, REDIRECT_KEY, key);
         return;
     }
     if (s->resp != 3) return;
     int size = snprintf(text, sizeof text, ">2\r\n$10\r\ninvalidate\r\n*1\r\n$%zu\r\n", key.size);
     struct bytes pieces[] = {bytes_make(text, (size_t)size), key, BYTES_LITERAL("\r\n")};
     tracking_push(s, pieces, ARRAY_LEN(pieces));
+}
+
+void tracking_tell_keys(struct session *s, struct bytes keys)
+{
+    if (!s->tracking.is_on) return;
+    if (s->tracking.redirect.id) {
+        redirect_tell(s, REDIRECT_KEYS, keys);
+    } else if (s->resp == 3) {
+        struct bytes pieces[] = {BYTES_LITERAL(">2\r\n$10\r\ninvalidate\r\n"), keys};
+        tracking_push(s, pieces, ARRAY_LEN(pieces));
+    }
 }
 
 void tracking_tell_reader(struct worker *w, const struct feed_head *head, const char *body)
@@ -48,20 +59,24 @@ void tracking_tell_reader(struct worker *w, const struct feed_head *head, const 
     tracking_tell(session_of(c), head, bytes_make(body + sizeof place, head->message_bytes));
 }
 
+void tracking_tell_all(struct session *s)
+{
+    struct bytes text = BYTES_LITERAL(">2\r\n$10\r\ninvalidate\r\n_\r\n");
+    if (!s->tracking.is_on) return;
+    if (s->tracking.redirect.id)
+        redirect_tell(s, REDIRECT_ALL, BYTES_LITERAL(""));
+    else if (s->resp == 3)
+        tracking_push(s, &text, 1);
+}
+
 /* Every shard tells of a flush; it is over when the last one has. What only one shard tells (the
  * token says so) is told at once. */
 void tracking_tell_flush(struct worker *w, const struct feed_head *head)
 {
     struct net_tracking *t = &w->tracking;
     if (!head->token && ++t->flushes % w->server->mesh.shard_count != 0) return;
-    struct bytes text = BYTES_LITERAL(">2\r\n$10\r\ninvalidate\r\n_\r\n");
-    dlist_each (link, &t->clients) {
-        struct session *s = container_of(link, struct session, tracking.link);
-        if (s->tracking.redirect.id)
-            redirect_tell(s, NULL);
-        else if (s->resp == 3)
-            tracking_push(s, &text, 1);
-    }
+    dlist_each (link, &t->clients)
+        tracking_tell_all(container_of(link, struct session, tracking.link));
 }
 
 /* ---- state ---- */

@@ -52,5 +52,9 @@ void tracking_stop(struct session *s);
 void tracking_push(struct session *s, const struct bytes *pieces, unsigned count);
 /* What a feed brings: a key has changed; whole databases have. */
 void tracking_tell(struct session *s, const struct feed_head *head, struct bytes key);
+/* The same of several, which stand in an array as RESP. */
+void tracking_tell_keys(struct session *s, struct bytes keys);
+/* Everything has changed, or may have. */
+void tracking_tell_all(struct session *s);
 void tracking_tell_reader(struct worker *w, const struct feed_head *head, const char *body);
 void tracking_tell_flush(struct worker *w, const struct feed_head *head);

@@ -408,6 +408,7 @@ static bool run_net_output(struct worker *w)
         w->should_resume = false;
         netloop_resume_stalled(&w->net);
     }
+    pubsub_tell_changes(w);
     netloop_flush(&w->net);
     monitor_flush(w);
     redirects_flush(w);

@@ -209,6 +209,7 @@ bool server_fixture_step(struct server_fixture *f, uint16_t worker)
     any |= turn_take_home(&w->net);
     any |= w->net.turn.touched_count > 0 || w->monitor.has_news || w->redirects.has_news;
     turn_publish(&w->net);
+    pubsub_tell_changes(w);
     monitor_flush(w);
     redirects_flush(w);
     any |= netloop_run_timers(&w->net);

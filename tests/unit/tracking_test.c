@@ -163,6 +163,50 @@ Test(tracking, reset_and_the_end_of_a_connection_end_it)
     expect(&f, s, "CLIENT GETREDIR", ":-1\r\n");
 }
 
+Test(tracking, each_command_of_a_transaction_is_tracked_by_what_holds_when_it_runs)
+{
+    expect(&f, s, "CLIENT TRACKING ON OPTIN", "+OK\r\n");
+    expect(&f, s, "MULTI", "+OK\r\n");
+    expect(&f, s, "GET before", "+QUEUED\r\n");
+    expect(&f, s, "CLIENT CACHING YES", "+QUEUED\r\n");
+    expect(&f, s, "GET k", "+QUEUED\r\n");
+    expect(&f, s, "GET j", "+QUEUED\r\n");
+    expect(&f, s, "EXEC", "*4\r\n_\r\n+OK\r\n_\r\n_\r\n");
+    cr_assert_eq(tracked_keys(), 2);
+    expect(&f, s, "GET behind", "_\r\n");
+    cr_assert_eq(tracked_keys(), 2);
+    expect(&f, s, "CLIENT TRACKING OFF", "+OK\r\n");
+    expect(&f, s, "MULTI", "+OK\r\n");
+    expect(&f, s, "CLIENT TRACKING ON", "+QUEUED\r\n");
+    expect(&f, s, "EVAL \"return redis.call('get', KEYS[1])\" 1 script", "+QUEUED\r\n");
+    expect(&f, s, "GET x", "+QUEUED\r\n");
+    expect(&f, s, "EXEC", "*3\r\n+OK\r\n_\r\n_\r\n");
+    cr_assert_eq(tracked_keys(), 4);
+}
+
+Test(tracking, the_word_for_the_next_command_outlives_other_words_to_client_only)
+{
+    expect(&f, s, "CLIENT TRACKING ON OPTIN", "+OK\r\n");
+    expect(&f, s, "CLIENT CACHING YES", "+OK\r\n");
+    expect(&f, s, "CLIENT GETREDIR", ":0\r\n");
+    expect(&f, s, "GET k", "_\r\n");
+    cr_assert_eq(tracked_keys(), 1);
+    expect(&f, s, "CLIENT CACHING YES", "+OK\r\n");
+    expect(&f, s, "GET", "-ERR wrong number of arguments for 'get' command\r\n");
+    expect(&f, s, "GET j", "_\r\n");
+    cr_assert_eq(tracked_keys(), 1);
+}
+
+Test(tracking, changes_of_one_step_are_told_once_and_together)
+{
+    expect(&f, s, "CLIENT TRACKING ON BCAST", "+OK\r\n");
+    server_fixture_send(&f, other, "SET {t}k 1");
+    server_fixture_send(&f, other, "SET {t}k 2");
+    server_fixture_send(&f, other, "SET {t}j 1");
+    server_fixture_settle(&f);
+    expect_sent(&f, s, ">2\r\n$10\r\ninvalidate\r\n*2\r\n$4\r\n{t}j\r\n$4\r\n{t}k\r\n");
+}
+
 /* ---- REDIRECT ---- */
 
 #define MESSAGE(key) "*3\r\n$7\r\nmessage\r\n$20\r\n__redis__:invalidate\r\n*1\r\n$1\r\n" key "\r\n"
