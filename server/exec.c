@@ -61,6 +61,7 @@ struct needs {
     bool writes;
     bool scripts; /* which may write */
     bool publishes;
+    int32_t messages_at; /* then: the shard; PUBLISHED_SOMEWHERE: on several */
 };
 
 static bool is_net(const struct batch_command *c)
@@ -68,9 +69,19 @@ static bool is_net(const struct batch_command *c)
     return c->route->command->plan == PLAN_NET || c->route->command->plan == PLAN_MAIN;
 }
 
+static bool is_message(const struct batch_command *c)
+{
+    return c->route->command->plan == PLAN_ONE_SHARD && c->route->command->flags & CMD_PUBSUB;
+}
+
+static int32_t channel_shard(const struct worker *w, const struct batch_command *c)
+{
+    return router_place(&w->server->router, c->route, c->argv, c->argc).shard;
+}
+
 static struct needs needs_of(struct worker *w, const struct tx *tx)
 {
-    struct needs n = {0};
+    struct needs n = {.messages_at = PUBLISHED_NOTHING};
     for (uint32_t i = 0; i < tx->count; i++) {
         const struct batch_command *c = &tx->commands[i];
         uint32_t flags = c->route->command->flags;
@@ -81,7 +92,15 @@ static struct needs needs_of(struct worker *w, const struct tx *tx)
         n.writes |= (flags & CMD_WRITE) != 0;
         n.scripts |= c->route->command->plan == PLAN_SCRIPT;
         n.publishes |= !is_net(c) && flags & CMD_PUBSUB;
+        if (is_message(c)) {
+            int32_t shard = channel_shard(w, c);
+            bool is_same = n.messages_at == PUBLISHED_NOTHING || n.messages_at == shard;
+            n.messages_at = is_same ? shard : PUBLISHED_SOMEWHERE;
+        }
     }
+    /* One after the other. */
+    n.across = n.across || n.messages_at == PUBLISHED_SOMEWHERE;
+    if (n.scripts) n.messages_at = PUBLISHED_SOMEWHERE;
     return n;
 }
 
@@ -416,13 +435,19 @@ static bool is_across(struct exec *x, uint32_t index)
     return batch_is_across(x->worker, c->route, c->argv, c->argc);
 }
 
-/* The commands from `first` on that make one stage. */
+/* The commands from `first` on that make one stage: it publishes on one shard at most. */
 static uint32_t stage_extent(struct exec *x, uint32_t first)
 {
     const struct batch_command *commands = x->tx.commands;
-    uint32_t end = first + 1;
+    int32_t messages_at = PUBLISHED_NOTHING;
+    uint32_t end = first;
     if (is_net(&commands[first]) || is_across(x, first)) return 1;
-    while (end < x->tx.count && !is_net(&commands[end]) && !is_across(x, end)) end++;
+    for (; end < x->tx.count && !is_net(&commands[end]) && !is_across(x, end); end++) {
+        if (!is_message(&commands[end])) continue;
+        int32_t shard = channel_shard(x->worker, &commands[end]);
+        if (messages_at != PUBLISHED_NOTHING && messages_at != shard) break;
+        messages_at = shard;
+    }
     return end - first;
 }
 
@@ -622,14 +647,9 @@ uint32_t exec_command_count(const struct exec *x)
 
 static bool publishers_must_wait(struct worker *w, const struct tx *tx)
 {
-    const struct router *router = &w->server->router;
     for (uint32_t i = 0; i < tx->count; i++) {
         const struct batch_command *c = &tx->commands[i];
-        bool is_message =
-            c->route->command->plan == PLAN_ONE_SHARD && c->route->command->flags & CMD_PUBSUB;
-        if (is_message &&
-            pubsub_must_wait(w, router_place(router, c->route, c->argv, c->argc).shard))
-            return true;
+        if (is_message(c) && pubsub_must_wait(w, (uint16_t)channel_shard(w, c))) return true;
     }
     return false;
 }
@@ -670,10 +690,13 @@ enum err cmd_exec(struct session *s, struct request *rq, struct reply *out)
         session_stall(s);
         return OK;
     }
-    if (n.barrier && !session_reach_barrier(s)) {
+    bool must_wait = n.messages_at != PUBLISHED_NOTHING && !session_may_publish(s, n.messages_at);
+    if (must_wait || (n.barrier && !session_reach_barrier(s))) {
         session_stall(s);
         return OK;
     }
+    /* It may have to wait for a lock, and then its messages come later, even from one shard. */
+    if (n.messages_at != PUBLISHED_NOTHING) s->messages_at = PUBLISHED_SOMEWHERE;
     struct exec *x = exec_make(s, rq->command_id);
     enum err e = exec_run(x, s, &n);
     if (e != OK) tx_discard(s);

@@ -83,6 +83,7 @@ void pubsub_init(struct worker *w)
     node_table_init(&ps->subscriptions, mem);
     dlist_init(&ps->stuck);
     dlist_init(&ps->changed);
+    ps->messages = mem_alloc_zeroed(mem, w->server->router.shard_count * sizeof *ps->messages);
     timer_init(&ps->retry.timer);
     ps->retry.on_fire = publishers_resume;
     ps->frames[0].mem = ps->frames[1].mem = mem;
@@ -94,6 +95,7 @@ void pubsub_deinit(struct worker *w)
     struct pubsub *ps = &w->pubsub;
     for (unsigned i = 0; i < CHANNEL_KINDS; i++) node_table_deinit(&ps->topics[i]);
     node_table_deinit(&ps->subscriptions);
+    mem_free(&w->net.mem, ps->messages, w->server->router.shard_count * sizeof *ps->messages);
     buf_clear(&ps->frames[0]);
     buf_clear(&ps->frames[1]);
 }
@@ -781,18 +783,46 @@ static uint64_t read_item(struct worker *w, uint16_t shard_id, const struct feed
     return 0;
 }
 
+/* Messages of this shard's feed with a lower place may be delivered now: nothing earlier is under
+ * way from any other shard. Pairs with place_take: a place that we have seen was taken before these
+ * loads, so who is not announced here takes a later one. */
+static uint64_t place_limit(const struct worker *w, uint16_t shard_id)
+{
+    uint64_t limit = UINT64_MAX;
+    const struct server *srv = w->server;
+    if (srv->router.shard_count == 1) return limit;
+    atomic_thread_fence(memory_order_seq_cst);
+    for (uint16_t i = 0; i < srv->router.shard_count; i++) {
+        const struct channels *cs = &srv->shard_workers[i]->shard.channels;
+        const struct shard_messages *m = &w->pubsub.messages[i];
+        if (i == shard_id) continue;
+        bool has_more = atomic_load(&cs->written[w->net.id].twice) != 2 * m->read;
+        if (has_more) limit = MIN(limit, m->next);
+    }
+    return limit;
+}
+
+/* What must wait is given again in the next step. */
 size_t pubsub_read_feed(struct thread *at, uint16_t shard_id, struct bytes data)
 {
     struct worker *w = at->owner;
+    struct shard_messages *m = &w->pubsub.messages[shard_id];
     size_t done = 0;
     uint64_t deliveries = 0;
     /* Parcels were pushed home before their news, so replies come first. */
     if (turn_take_home(&w->net)) w->should_resume = true;
+    uint64_t limit = place_limit(w, shard_id);
+    m->next = 0;
     while (done < data.size && deliveries < DELIVERIES_PER_SLICE) {
         struct feed_head head;
         memcpy(&head, data.data + done, sizeof head);
+        if (head.place && head.place >= limit) {
+            m->next = head.place;
+            break;
+        }
         deliveries += read_item(w, shard_id, &head, data.data + done + sizeof head);
         done += head.bytes;
+        m->read += head.place != 0;
     }
     return done;
 }

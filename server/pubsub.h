@@ -28,11 +28,18 @@ struct session;
 struct worker;
 struct pubsub_change;
 
+/* What a net thread knows about the messages of one shard. */
+struct shard_messages {
+    uint64_t read; /* of those that have a place */
+    uint64_t next; /* place of the first that is here and waits for others; 0: none is known */
+};
+
 /* Of a net thread. */
 struct pubsub {
     struct node_table topics[CHANNEL_KINDS];
     struct node_table subscriptions; /* by topic and session */
     struct dlist stuck;              /* changes that wait for credit */
+    struct shard_messages *messages; /* by shard */
     struct dlist changed;            /* topics of keys that have changed in this step */
     struct buf frames[2];            /* of the message that is delivered, as RESP2 and RESP3 */
     struct net_timer retry;          /* resumes publishers that wait */

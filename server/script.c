@@ -582,10 +582,18 @@ static bool reserve(struct script_op *op, enum where where)
     return turn_reserve_one(&op->worker->net, place_of(op));
 }
 
-/* The script and its keys are known. False: no credit. */
+/* Whether it has published, or has not yet run so often that we know that it does not. */
+static bool may_publish(const struct script_op *op)
+{
+    uint32_t habits = atomic_load_explicit(&op->script->habits, memory_order_relaxed);
+    return habits & HABIT_PUBLISHES || (!op->is_read_only && !script_is_modest(op->script));
+}
+
+/* The script and its keys are known. False: no credit, or something must come first. */
 static bool dispatch_op(struct script_op *op, struct session *s)
 {
     enum where where = choose(op);
+    if (may_publish(op) && !session_may_publish(s, PUBLISHED_SOMEWHERE)) return false;
     bool fits = plan_for(op, where);
     if (fits && !reserve(op, where)) return false;
     struct input_ref input;

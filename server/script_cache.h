@@ -34,6 +34,7 @@ uint32_t script_flag_of(struct bytes name);
 enum script_habit {
     HABIT_UNDECLARED = 1 << 0, /* touches keys that it does not declare, or needs a net thread */
     HABIT_LONG = 1 << 1,       /* has run longer than a shard should be kept */
+    HABIT_PUBLISHES = 1 << 2,
 };
 
 struct script {

@@ -49,6 +49,8 @@ bool script_is_modest(const struct script *s)
 void script_note_habits(struct script_op *op)
 {
     struct script *s = op->script;
+    if (op->has_published)
+        atomic_fetch_or_explicit(&s->habits, HABIT_PUBLISHES, memory_order_relaxed);
     if (op->is_long) atomic_fetch_or_explicit(&s->habits, HABIT_LONG, memory_order_relaxed);
     if (op->touched_undeclared)
         atomic_fetch_or_explicit(&s->habits, HABIT_UNDECLARED, memory_order_relaxed);
@@ -276,6 +278,7 @@ static enum call_state check_call(struct script_op *op, struct lua_call *call)
     if (c->merge == MERGE_FOUND && blocking_may_wait(c, call->argv, call->argc))
         return refuse(call, c->flags & CMD_WRITE ? XREADGROUP_WAITS : XREAD_WAITS);
     enum call_state state = check_write(op, call);
+    op->has_published |= (c->flags & CMD_PUBSUB) != 0;
     return state == CALL_DONE ? check_memory(op, call) : state;
 }
 

@@ -49,7 +49,7 @@ struct script_op {
     bool is_slow, is_slow_written; /* counted in struct scripts */
     struct dlist slow_link;        /* of a function */
     bool is_long;
-    bool touched_undeclared;
+    bool touched_undeclared, has_published;
     /* ---- under a holding ---- */
     struct held held;
     struct batch_key *keys;

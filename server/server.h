@@ -119,8 +119,9 @@ struct server {
     struct server_samples samples;
     struct server_defrag defrag;
     struct counter rejected_connections;
-    _Atomic int64_t monitor_count; /* connections that watch; written by net threads */
-    struct counter *route_ticks;   /* of PLAN_MAIN commands, by route id */
+    _Atomic uint64_t message_places; /* of the last message of any channel: shard/channels.h */
+    _Atomic int64_t monitor_count;   /* connections that watch; written by net threads */
+    struct counter *route_ticks;     /* of PLAN_MAIN commands, by route id */
     uint16_t tcp_port;
 };
 

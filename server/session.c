@@ -40,6 +40,7 @@ void session_on_open(struct conn *c)
     dlist_init(&s->subscriber.subscriptions);
     dlist_init(&s->monitor_link);
     tracking_open(s);
+    s->messages_at = PUBLISHED_NOTHING;
     session_reset(s);
 }
 
@@ -380,6 +381,15 @@ bool session_reach_barrier(struct session *s)
     return !conn_has_slots(&s->conn);
 }
 
+bool session_may_publish(struct session *s, int32_t shard)
+{
+    if (session_worker(s)->server->router.shard_count == 1) return true;
+    bool is_same = shard == s->messages_at && shard != PUBLISHED_SOMEWHERE;
+    if (s->messages_at != PUBLISHED_NOTHING && !is_same && !session_reach_barrier(s)) return false;
+    s->messages_at = shard;
+    return true;
+}
+
 /* `hashed_index`: the argument that `hash` is of; 0: none. */
 static inline bool dispatch_one_shard(struct session *s, const struct route *route, uint16_t shard,
                                       uint64_t hash, uint32_t hashed_index)
@@ -422,7 +432,7 @@ static bool dispatch_publish(struct session *s, const struct route *route)
     struct worker *w = session_worker(s);
     uint64_t hash;
     uint16_t shard = router_shard(&w->server->router, s->conn.reader.argv[1], &hash);
-    if (pubsub_must_wait(w, shard)) return false;
+    if (pubsub_must_wait(w, shard) || !session_may_publish(s, shard)) return false;
     return dispatch_one_shard(s, route, shard, hash, 1);
 }
 

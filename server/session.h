@@ -24,6 +24,9 @@ struct worker;
 
 #define SESSION_NAME_BYTES_MAX 512 /* of CLIENT SETNAME and SETINFO; longer ones are refused */
 
+#define PUBLISHED_NOTHING -1
+#define PUBLISHED_SOMEWHERE -2 /* on several shards, or on one that is not known */
+
 struct session {
     struct conn conn; /* first: the netloop makes and frees it */
     uint32_t db;
@@ -46,6 +49,7 @@ struct session {
     struct session_wait *wait; /* NULL: it does not wait */
     struct subscriber subscriber;
     struct client_tracking tracking;
+    int32_t messages_at; /* the shard whose channels it published to last; PUBLISHED_… */
     bool is_monitor;
     struct dlist monitor_link; /* of its net thread's watchers */
     uint64_t requests;         /* commands so far: their number in the record of the order */
@@ -82,6 +86,9 @@ struct session *session_find(struct netloop *nl, struct session_ref ref);
 void session_stall(struct session *s);
 /* [net] Every earlier command of the connection has been answered. False: not yet. */
 MUST_USE bool session_reach_barrier(struct session *s);
+/* [net] The present command publishes on that shard, or PUBLISHED_SOMEWHERE: what the connection
+ * has published elsewhere must be there first, so that messages keep its order. False: not yet. */
+MUST_USE bool session_may_publish(struct session *s, int32_t shard);
 /* [net] The present command's requests are in the open turn: for the recorder. */
 void session_record(struct session *s);
 /* [net] Runs a queued command of the net or main thread, inside a transaction. If it defers its

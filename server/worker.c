@@ -290,7 +290,10 @@ static void worker_init_shard(struct worker *w)
                                                   .hooks = &shard_hooks,
                                                   .budget = &srv->budget,
                                                   .net_count = srv->mesh.net_count,
-                                                  .read_feed = pubsub_read_feed});
+                                                  .read_feed = pubsub_read_feed,
+                                                  .message_places = srv->mesh.shard_count > 1
+                                                                        ? &srv->message_places
+                                                                        : NULL});
     merge_init(&w->merge, mesh_to_shard(&srv->mesh, 0, w->shard.id), srv->mesh.net_count);
     durable_shard_init(w);
 }

@@ -30,10 +30,12 @@ static struct bytes channel_name(const struct channels *cs, const struct channel
 
 /* ---- life ---- */
 
-void channels_init(struct shard *sh, uint16_t net_count, feed_read_fn *read)
+void channels_init(struct shard *sh, uint16_t net_count, feed_read_fn *read,
+                   _Atomic uint64_t *places)
 {
     struct channels *cs = &sh->channels;
-    *cs = (struct channels){.net_count = net_count, .matched = {.mem = &sh->mem}};
+    *cs = (struct channels){.net_count = net_count, .places = places, .matched = {.mem = &sh->mem}};
+    if (places) cs->written = mem_alloc_zeroed(&sh->mem, net_count * sizeof *cs->written);
     for (unsigned i = 0; i < CHANNEL_KINDS; i++) node_table_init(&cs->names[i], &sh->mem);
     dlist_init(&cs->patterns);
     dlist_init(&cs->prefixes);
@@ -57,6 +59,7 @@ void channels_deinit(struct shard *sh)
     }
     for (uint16_t i = 0; i < cs->net_count; i++) feed_deinit(&cs->feeds[i]);
     if (cs->feeds) mem_free(&sh->mem, cs->feeds, cs->net_count * sizeof *cs->feeds);
+    if (cs->written) mem_free(&sh->mem, cs->written, cs->net_count * sizeof *cs->written);
     buf_clear(&cs->matched);
 }
 
@@ -194,6 +197,7 @@ struct audience {
     uint32_t count;
     uint64_t receivers;
     struct tracker source; /* of a change of a key */
+    bool has_place;        /* a message of a channel */
 };
 
 static MUST_USE enum err audience_add(struct shard *sh, struct audience *who, struct channel *c)
@@ -239,10 +243,30 @@ static size_t message_size(uint32_t topic_count, struct bytes channel, struct by
                   message.size);
 }
 
+/* The writer's half of struct written: announce, then take a place, then write, then say so. */
+static uint64_t place_take(struct channels *cs, const struct audience *who)
+{
+    if (!cs->places || !who->has_place) return 0;
+    for (uint16_t i = 0; i < cs->net_count; i++) {
+        _Atomic uint64_t *twice = &cs->written[i].twice;
+        if (topics_on(who, i) > 0)
+            atomic_store(twice, atomic_load_explicit(twice, memory_order_relaxed) + 1);
+    }
+    return atomic_fetch_add(cs->places, 1) + 1;
+}
+
+static void place_written(struct channels *cs, uint16_t net_id)
+{
+    _Atomic uint64_t *twice = &cs->written[net_id].twice;
+    atomic_store_explicit(twice, atomic_load_explicit(twice, memory_order_relaxed) + 1,
+                          memory_order_release);
+}
+
 static void message_append(struct feed *f, const struct audience *who, uint16_t net_id,
-                           struct bytes channel, struct bytes message)
+                           uint64_t place, struct bytes channel, struct bytes message)
 {
     struct feed_head head = {.item = FEED_MESSAGE,
+                             .place = place,
                              .topic_count = topics_on(who, net_id),
                              .channel_bytes = channel.size,
                              .message_bytes = message.size,
@@ -274,8 +298,12 @@ static MUST_USE enum err message_send(struct shard *sh, const struct audience *w
         if (!buf_try_reserve(&cs->feeds[i].filling, message_size(topics, channel, message)))
             return ERR_ALLOC;
     }
-    for (uint16_t i = 0; i < cs->net_count; i++)
-        if (topics_on(who, i) > 0) message_append(&cs->feeds[i], who, i, channel, message);
+    uint64_t place = place_take(cs, who);
+    for (uint16_t i = 0; i < cs->net_count; i++) {
+        if (topics_on(who, i) == 0) continue;
+        message_append(&cs->feeds[i], who, i, place, channel, message);
+        if (place) place_written(cs, i);
+    }
     cs->has_news = true;
     return OK;
 }
@@ -286,6 +314,7 @@ enum err channels_publish(struct shard *sh, enum channel_kind kind, struct bytes
     struct audience who;
     *receivers = 0;
     if (audience_find(sh, kind, channel, &who) != OK) return ERR_ALLOC;
+    who.has_place = true;
     if (message_send(sh, &who, channel, message) != OK) return ERR_ALLOC;
     *receivers = who.receivers;
     return OK;

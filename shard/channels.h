@@ -42,10 +42,22 @@ struct feed_head {
     /* Who has changed the key that is told; net id UINT16_MAX: nobody who is known. FEED_INVALIDATE
      * has its one reader behind it in the place of topics. */
     uint32_t source_index, source_generation, source_net_id, reserved;
+    uint64_t place; /* of a message among those of all shards; 0: it has none */
     /* then, of a message: uint64_t topics[topic_count], the channel, the message */
 };
 
+/* How many messages that have a place a shard has written for one net thread, twice; odd: the next
+ * one is being written. So a net thread that has a message of another shard knows whether an
+ * earlier one may come from here: whoever is not odd now, and has nothing that was not read, will
+ * take a later place. */
+struct written {
+    _Atomic uint64_t twice;
+    char padding[CACHE_LINE - sizeof(uint64_t)]; /* each has a cache line of its own */
+};
+
 struct channels {
+    _Atomic uint64_t *places; /* the last one, of all shards; NULL: there is one shard */
+    struct written *written;  /* by net id */
     struct node_table names[CHANNEL_KINDS];
     struct dlist patterns, prefixes; /* in the order in which they came */
     struct feed *feeds;              /* by net id */
@@ -56,7 +68,8 @@ struct channels {
     struct counter waiting_bytes;         /* in the fullest feed; for those who publish */
 };
 
-void channels_init(struct shard *sh, uint16_t net_count, feed_read_fn *read);
+void channels_init(struct shard *sh, uint16_t net_count, feed_read_fn *read,
+                   _Atomic uint64_t *places);
 void channels_deinit(struct shard *sh);
 
 /* ATTEND: argv[1] is the header; then pairs follow, each a name and its topic. */

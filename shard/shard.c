@@ -44,7 +44,7 @@ void shard_init(struct shard *sh, const struct shard_options *options)
     evict_init(sh, options->budget);
     evict_apply_config(sh);
     watch_init(&sh->watches);
-    channels_init(sh, options->net_count, options->read_feed);
+    channels_init(sh, options->net_count, options->read_feed, options->message_places);
     tracking_init(sh);
     waits_init(&sh->waits);
     dlist_init(&sh->late);

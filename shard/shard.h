@@ -142,9 +142,10 @@ struct shard_options {
     uint64_t hash_seed, random_seed;
     const struct shard_config *config;
     const struct shard_hooks *hooks;
-    struct budget *budget;   /* NULL: maxmemory does not concern this shard */
-    uint16_t net_count;      /* threads that have connections */
-    feed_read_fn *read_feed; /* there: what shards have to say (shard/channels.h) */
+    struct budget *budget;            /* NULL: maxmemory does not concern this shard */
+    uint16_t net_count;               /* threads that have connections */
+    feed_read_fn *read_feed;          /* there: what shards have to say (shard/channels.h) */
+    _Atomic uint64_t *message_places; /* shared by all shards; NULL: this is the only one */
 };
 
 extern _Thread_local struct shard *shard_here;

@@ -1,6 +1,7 @@
 """Publish/subscribe, keyspace events and MONITOR: what real clients see, over several net threads and shards."""
 
 import collections
+import random
 import re
 import threading
 import time
@@ -320,6 +321,88 @@ class Tracking(ServerCase):
             other.set("cached:0", "new")
             self.assertTrue(eventually(lambda: "broken_redirect" in reader.execute_command("CLIENT", "TRACKINGINFO")[1]))
             reader.close()
+
+
+class MessageOrder(ServerCase):
+    """Messages over channels of all shards come in the order in which they were published, to everybody."""
+    ARGUMENTS = ("--net-threads", "2", "--shard-threads", "2")
+    CHANNELS = [b"c%d" % i for i in range(24)]
+    ROUNDS = 60
+    SCRIPT = b"for i = 1, #ARGV do redis.call('PUBLISH', ARGV[i], KEYS[1] .. ' ' .. (tonumber(KEYS[2]) or 0) + i - 1) end"
+
+    def publisher(self, number, ways):
+        c = self.raw()
+        rng = random.Random(number)
+
+        def run():
+            n = 0
+            for turn in range(self.ROUNDS):
+                commands, chosen = [], [rng.choice(self.CHANNELS) for _ in range(rng.randrange(1, 9))]
+                publish = [[b"PUBLISH", ch, b"%d %d" % (number, n + i)] for i, ch in enumerate(chosen)]
+                way = ways[turn % len(ways)]
+                if way == "transaction":
+                    commands = [[b"MULTI"]] + publish + [[b"SET", b"k%d" % n, b"v"], [b"EXEC"]]
+                elif way == "script":
+                    commands = [[b"EVAL", self.SCRIPT, b"2", b"%d" % number, b"%d" % n] + chosen]
+                else:
+                    commands = publish
+                n += len(chosen)
+                for words in commands:
+                    c.send(resp.encode(words))
+                    self.waiting[number] += 1
+                    if way == "one by one" or turn % 4 == 3:
+                        self.take_replies(c, number)
+            self.take_replies(c, number)
+            self.sent[number] = n
+        return run
+
+    def take_replies(self, c, number):
+        for _ in range(self.waiting[number]):
+            reply = c.reply()
+            self.assertNotEqual(reply[:1], b"-", reply)
+        self.waiting[number] = 0
+
+    def test_every_subscriber_sees_each_publisher_in_order_and_all_see_one_order(self):
+        self.waiting, self.sent = collections.Counter(), {}
+        learning = self.raw()
+        for _ in range(20):  # until it is known that it needs other shards
+            learning.command("EVAL", self.SCRIPT, "2", "{x}1", "2{x}", *self.CHANNELS)
+        subscribers = [self.raw() for _ in range(6)]
+        for i, s in enumerate(subscribers):
+            if i % 3 == 2:
+                s.command("PSUBSCRIBE", "c*")
+            else:
+                s.send(resp.encode([b"SUBSCRIBE"] + self.CHANNELS))
+                for _ in self.CHANNELS:
+                    s.reply()
+        ways = [["pipeline"], ["one by one"], ["transaction"], ["script"], ["pipeline", "transaction", "one by one", "script"]]
+        publishers = [threading.Thread(target=self.publisher(i, ways[i % len(ways)])) for i in range(10)]
+        for p in publishers:
+            p.start()
+        for p in publishers:
+            p.join()
+        total = sum(self.sent.values())
+        self.assertEqual(len(self.sent), len(publishers))
+        orders = []
+        for s in subscribers:
+            seen, last = [], collections.Counter()
+            for _ in range(total):
+                text = message(s.reply())[-1]
+                number, n = (int(x) for x in text.split())
+                self.assertEqual(n, last[number], f"of publisher {number}, way {ways[number % len(ways)]}")
+                last[number] += 1
+                seen.append((number, n))
+            orders.append(seen)
+        for seen in orders[1:]:
+            self.assertEqual(seen, orders[0])
+
+
+class MessageOrderOnSevenShards(MessageOrder):
+    ARGUMENTS = ("--net-threads", "2", "--shard-threads", "7")
+
+
+class MessageOrderOnSharedThreads(MessageOrder):
+    ARGUMENTS = ("--threads", "3")
 
 
 class Monitor(ServerCase):
