@@ -130,6 +130,10 @@ static enum err cmd_shutdown(struct server *srv, struct request *rq, struct repl
         reply_error(out, "ERR No shutdown in progress.");
         return OK;
     }
+    if (!(words & SHUTDOWN_NOSAVE) && scripts_are_busy(&srv->scripts)) {
+        scripts_write_busy(&srv->scripts, out);
+        return OK;
+    }
     log_warning("User requested shutdown...");
     request_of(rq)->is_deferred = true;
     shutdown_begin(srv, words, request_of(rq));
