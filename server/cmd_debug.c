@@ -146,6 +146,11 @@ static const char *const debug_help[] = {
     NULL,
 };
 
+static enum err cmd_debug_help(struct session *s, struct request *rq, struct reply *out)
+{
+    return rq->argc == 2 ? command_help_on_net(s, rq, out) : reply_unknown(rq, out);
+}
+
 /* clang-format off */
 /* Counts of arguments are the handlers' to check: DEBUG has a text of its own for wrong ones. */
 #define DEBUG_FLAGS (CMD_ADMIN | CMD_NO_SCRIPT | CMD_LOADING | CMD_STALE | CMD_PROTECTED)
@@ -174,7 +179,7 @@ const struct command debug_subcommands[] = {
      .since = "1.0.0", .group = "server", .complexity = "O(N): N keys", .summary = "Makes that many strings."},
     {.name = "protocol", .on_net = cmd_debug_protocol, .arity = -2, .plan = PLAN_NET, .flags = DEBUG_FLAGS, .keys = KEYS_NONE,
      .since = "1.0.0", .group = "server", .complexity = "O(1)", .summary = "Replies a sample of that type."},
-    {.name = "help", .on_net = command_help_on_net, .help = debug_help, .arity = -2, .plan = PLAN_NET, .flags = DEBUG_FLAGS, .keys = KEYS_NONE,
+    {.name = "help", .on_net = cmd_debug_help, .help = debug_help, .arity = -2, .plan = PLAN_NET, .flags = DEBUG_FLAGS, .keys = KEYS_NONE,
      .since = "1.0.0", .group = "server", .complexity = "O(1)", .summary = "Lists the subcommands."},
     {.name = NULL},
 };
