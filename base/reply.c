@@ -57,8 +57,21 @@ static void drop_empty_last(struct reply *r)
     }
 }
 
+void reply_copy_bytes(struct bytes reply, struct buf *out)
+{
+    if (reply.size == 0 || buf_try_reserve(out, reply.size))
+        buf_append(out, reply.data, reply.size);
+    else
+        buf_printf(out, "-%s\r\n", err_text(ERR_ALLOC));
+}
+
 void reply_copy(const struct reply *r, struct buf *out)
 {
+    uint64_t whole = reply_size(r);
+    if (whole > 0 && !buf_try_reserve(out, whole)) {
+        buf_printf(out, "-%s\r\n", err_text(ERR_ALLOC));
+        return;
+    }
     for (const struct chunk *at = r->first; at; at = at->next) {
         size_t size = at == r->last ? (size_t)(r->cursor - at->data) : at->size;
         buf_append(out, at->data, size);

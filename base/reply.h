@@ -49,8 +49,10 @@ void reply_init(struct reply *r, struct chunk *lent, struct mem *mem);
 /* The chain, sizes up to date, an empty chunk only at its start; the reply is empty afterwards (and
  * has no chunk). NULL when nothing was written. */
 struct chunk *reply_take(struct reply *r);
-/* Appends what was written so far. */
+/* Appends what was written so far; the error that says so where there is no memory for it. */
 void reply_copy(const struct reply *r, struct buf *out);
+/* The same with a reply as bytes. */
+void reply_copy_bytes(struct bytes reply, struct buf *out);
 /* Leaves a lent chunk alone. */
 void chunk_free(struct mem *mem, struct chunk *c);
 void chunk_free_chain(struct mem *mem, struct chunk *first);

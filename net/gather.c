@@ -52,6 +52,15 @@ char gather_part_kind(const struct gather *g, uint32_t index)
     return chunk ? chunk->data[at] : '\0';
 }
 
+bool gather_part_try_reserve(const struct gather *g, uint32_t index, struct buf *scratch)
+{
+    const struct gather_part *part = &g->parts[index];
+    const struct chunk *only = first_chunk(part);
+    if (only && part->end <= only->size) return true;
+    scratch->size = 0;
+    return part->start == part->end || buf_try_reserve(scratch, part->end - part->start);
+}
+
 struct bytes gather_part_bytes(struct gather *g, uint32_t index, struct buf *scratch)
 {
     const struct gather_part *part = &g->parts[index];

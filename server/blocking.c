@@ -10,6 +10,8 @@
 #include "shard/cmd/families.h"
 #include "shard/cmd/stream_read.h"
 
+#define CLAIM_ARGC 3
+
 enum blocking_mode { BLOCKING_ALONE, BLOCKING_CLAIM, BLOCKING_ASK };
 
 enum part_state {
@@ -103,14 +105,35 @@ static void blocking_free(struct blocking *op)
 static void take_reply(struct blocking *op, struct bytes reply)
 {
     if (op->has_reply) return;
-    buf_append(&op->reply, reply.data, reply.size);
+    reply_copy_bytes(reply, &op->reply);
+    op->has_reply = true;
+}
+
+static void refuse(struct blocking *op)
+{
+    buf_printf(&op->reply, "-%s\r\n", err_text(ERR_ALLOC));
     op->has_reply = true;
 }
 
 static void take_report(struct blocking_part *part, struct bytes reply)
 {
     memcpy(&part->report, reply.data, sizeof part->report);
-    buf_append(&part->content, reply.data + sizeof part->report, reply.size - sizeof part->report);
+    size_t head = sizeof part->report;
+    reply_copy_bytes(bytes_make(reply.data + head, reply.size - head), &part->content);
+}
+
+/* A reply in one piece; without memory for that, the error that says so, behind the report if it is
+ * one. */
+static struct bytes whole_reply(struct gather *g)
+{
+    struct buf *scratch = &g->netloop->flatten;
+    if (gather_part_try_reserve(g, 0, scratch)) return gather_part_bytes(g, 0, scratch);
+    char head[sizeof(struct wait_report)];
+    bool is_report = gather_part_kind(g, 0) == '\0';
+    scratch->size = 0;
+    if (is_report) buf_append(scratch, head, gather_part_head(g, 0, head, sizeof head));
+    buf_printf(scratch, "-%s\r\n", err_text(ERR_ALLOC));
+    return buf_view(scratch);
 }
 
 /* The part's own request: a report, the client's reply, or nothing: it was settled. */
@@ -118,7 +141,7 @@ static void waiting_answered(struct gather *g)
 {
     struct blocking_part *part = container_of(g, struct blocking_part, waiting);
     struct blocking *op = part->op;
-    struct bytes reply = gather_part_bytes(g, 0, &g->netloop->flatten);
+    struct bytes reply = whole_reply(g);
     bool is_report = reply.size >= sizeof part->report && reply.data[0] == 0;
     if (is_report && op->mode == BLOCKING_ALONE)
         op->mode = BLOCKING_ASK; /* a move that got stuck */
@@ -159,7 +182,7 @@ static void claim_served(struct gather *g)
 {
     struct control *c = container_of(g, struct control, gather);
     struct blocking *op = c->part->op;
-    take_reply(op, gather_part_bytes(g, 0, &g->netloop->flatten));
+    take_reply(op, whole_reply(g));
     control_free(c);
     advance(op);
 }
@@ -180,10 +203,18 @@ static void gather_arm(struct blocking *op, struct gather *g, struct gather_part
                          .parts = part};
 }
 
-static struct control *control_make(struct blocking_part *part, uint32_t argc)
+/* NULL: no memory. */
+static struct control *control_try_make(struct blocking_part *part, uint32_t argc)
 {
-    struct control *c = mem_alloc(&part->op->worker->net.mem, control_bytes(argc));
-    *c = (struct control){.part = part, .argc = argc};
+    struct control *c = mem_try_alloc(&part->op->worker->net.mem, control_bytes(argc));
+    if (c) *c = (struct control){.part = part, .argc = argc};
+    return c;
+}
+
+static struct control *claim_make(struct blocking_part *part)
+{
+    struct control *c = mem_alloc(&part->op->worker->net.mem, control_bytes(CLAIM_ARGC));
+    *c = (struct control){.part = part, .argc = CLAIM_ARGC};
     return c;
 }
 
@@ -248,12 +279,14 @@ static void settle_add_key(void *context, uint32_t index, const struct key_spec 
     keys->argc++;
 }
 
-static struct control *settle_make(struct blocking_part *part, struct turn_point since)
+/* NULL: no memory. */
+static struct control *settle_try_make(struct blocking_part *part, struct turn_point since)
 {
     struct blocking *op = part->op;
     struct settle_keys keys = {.part = part, .argc = 3};
     command_each_key(op->route->command, op->argv, op->argc, settle_add_key, &keys);
-    struct control *c = control_make(part, keys.argc);
+    struct control *c = control_try_make(part, keys.argc);
+    if (!c) return NULL;
     c->since = since;
     c->argv[0] = BYTES_LITERAL("settle");
     c->argv[1] = bytes_make(&op->id, sizeof op->id);
@@ -304,11 +337,16 @@ static bool settle(struct blocking *op)
     for (uint16_t i = 0; i < op->part_count; i++) {
         struct blocking_part *part = &op->parts[i];
         if (!must_settle(part)) continue; /* answered while room was made */
-        part->is_asked_to_settle = true;
-        part->settle_since =
+        struct turn_point since =
             first ? first->report.since : (struct turn_point){UINT64_MAX, UINT64_MAX};
-        control_send(settle_make(part, part->settle_since), internal_row(INTERNAL_SETTLE),
-                     REQUEST_COMMIT, control_answered);
+        struct control *c = settle_try_make(part, since);
+        if (!c) {
+            wait_for_credit(op); /* and for memory */
+            return false;
+        }
+        part->is_asked_to_settle = true;
+        part->settle_since = since;
+        control_send(c, internal_row(INTERNAL_SETTLE), REQUEST_COMMIT, control_answered);
     }
     return true;
 }
@@ -368,8 +406,12 @@ static void merge_first_run(struct blocking *op)
 {
     struct netloop *nl = &op->worker->net;
     struct first_run f = {.op = op};
+    f.key_parts = mem_try_alloc(&nl->mem, op->argc * sizeof *f.key_parts);
+    if (!f.key_parts) {
+        refuse(op);
+        return;
+    }
     struct reply out = netloop_reply(nl, op->resp);
-    f.key_parts = mem_alloc(&nl->mem, op->argc * sizeof *f.key_parts);
     for (uint16_t i = 0; i < op->part_count; i++)
         if (is_first(&op->parts[i])) f.parts[i] = buf_view(&op->parts[i].content);
     command_each_key(op->route->command, op->argv, op->argc, first_run_add_key, &f);
@@ -403,7 +445,7 @@ static bool commit(struct blocking *op)
         bool is_held = holds_key(part);
         if (part->state == PART_CLAIMS) part->state = PART_IS_OVER;
         if (!is_held) continue;
-        struct control *c = control_make(part, 3);
+        struct control *c = claim_make(part);
         c->argv[0] = BYTES_LITERAL("claim");
         c->argv[1] = bytes_make(&op->id, sizeof op->id);
         c->argv[2] = part == winner ? BYTES_LITERAL("s") : BYTES_LITERAL("d");
@@ -458,7 +500,7 @@ static void tried_alone(struct gather *g)
 {
     struct control *c = container_of(g, struct control, gather);
     struct blocking *op = c->part->op;
-    take_try(op, gather_part_bytes(g, 0, &g->netloop->flatten));
+    take_try(op, whole_reply(g));
     control_free(c);
     advance(op);
 }
@@ -472,9 +514,13 @@ static bool first_part(const struct blocking_part *part)
 static bool try_alone(struct blocking *op)
 {
     if (!reserve(op, first_part)) return false;
+    struct control *c = control_try_make(&op->parts[0], op->argc);
+    if (!c) {
+        wait_for_credit(op); /* and for memory */
+        return false;
+    }
     op->phase = BLOCKING_TRIES;
     op->must_try = false;
-    struct control *c = control_make(&op->parts[0], op->argc);
     memcpy(c->argv, op->argv, op->argc * sizeof *op->argv);
     control_send(c, op->route->command, 0, tried_alone);
     return true;
@@ -592,8 +638,13 @@ static void run_under_locks(struct blocking *op)
                               .flags = op->tracked_flag};
     op->phase = BLOCKING_TRIES;
     op->is_unlocking = true;
-    CHECK(locked_run_alone(op->worker, &c, op->input,
-                           &(struct locked_caller){op, ran_under_locks, found_nothing}));
+    if (locked_run_alone(op->worker, &c, op->input,
+                         &(struct locked_caller){op, ran_under_locks, found_nothing}))
+        return;
+    op->phase = BLOCKING_WAITS; /* There was room for the turn, so memory is short. */
+    op->is_unlocking = false;
+    refuse(op);
+    advance(op);
 }
 
 /* ---- from event to event ---- */

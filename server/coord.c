@@ -117,16 +117,20 @@ bool coord_reject_full(struct session *s, const struct route *route)
 
 /* ---- by key ---- */
 
-static void split_note_keys(struct netloop *nl, struct split *split, const struct placement *p)
+/* Where each key's reply will be found; false: no memory. */
+static bool note_keys(struct netloop *nl, enum merge_rule rule, const struct placement *p,
+                      uint16_t **key_parts)
 {
-    if (split->rule != MERGE_KEYS && split->rule != MERGE_FOUND) return;
-    split->key_count = p->key_count;
-    split->key_parts = mem_alloc(&nl->mem, p->key_count * sizeof *split->key_parts);
-    for (uint32_t k = 0; k < p->key_count; k++) split->key_parts[k] = p->parts[p->shards[k]];
+    *key_parts = NULL;
+    if (rule != MERGE_KEYS && rule != MERGE_FOUND) return true;
+    *key_parts = mem_try_alloc(&nl->mem, p->key_count * sizeof **key_parts);
+    if (!*key_parts) return false;
+    for (uint32_t k = 0; k < p->key_count; k++) (*key_parts)[k] = p->parts[p->shards[k]];
+    return true;
 }
 
 static void fan_out_parts(struct session *s, const struct route *route, const struct placement *p,
-                          struct input_ref *input)
+                          struct input_ref *input, uint16_t *key_parts)
 {
     struct netloop *nl = s->conn.netloop;
     struct worker *w = session_worker(s);
@@ -135,7 +139,8 @@ static void fan_out_parts(struct session *s, const struct route *route, const st
     placement_split(p, s->conn.reader.argv, input->payload->argv, part_argv, part_argc);
     input->payload->refs = p->part_count;
     struct split *split = split_create(s, route, p->part_count);
-    split_note_keys(nl, split, p);
+    split->key_parts = key_parts;
+    split->key_count = key_parts ? p->key_count : 0;
     for (uint16_t i = 0; i < p->part_count; i++)
         turn_add_part(
             nl, p->part_shards[i], &split->gather, i,
@@ -159,9 +164,14 @@ static bool fan_out(struct session *s, const struct route *route, const struct p
     if (coord_reject_full(s, route)) return true;
     if (!turn_reserve(s->conn.netloop, p->part_shards, p->part_count)) return false;
     struct input_ref input;
-    if (conn_hold_request(&s->conn, placement_slices(p), &input) != OK)
+    uint16_t *key_parts;
+    if (!note_keys(s->conn.netloop, (enum merge_rule)route->command->merge, p, &key_parts))
         return reject_no_memory(s, route);
-    fan_out_parts(s, route, p, &input);
+    if (conn_hold_request(&s->conn, placement_slices(p), &input) != OK) {
+        mem_free(&s->conn.netloop->mem, key_parts, p->key_count * sizeof *key_parts);
+        return reject_no_memory(s, route);
+    }
+    fan_out_parts(s, route, p, &input, key_parts);
     return true;
 }
 

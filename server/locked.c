@@ -43,6 +43,8 @@ void locked_free(struct locked *op)
     buf_clear(&op->reply);
     buf_clear(&op->names);
     buf_clear(&op->move_mode);
+    if (op->read_key_parts)
+        mem_free(mem, op->read_key_parts, op->key_count * sizeof *op->read_key_parts);
     if (op->read_argv) mem_free(mem, op->read_argv, op->read_argv_count * sizeof *op->read_argv);
     op->gather.netloop->errands--;
     mem_free(mem, op, sizeof *op);
@@ -818,8 +820,8 @@ static bool participants_find(struct locked *op)
     return true;
 }
 
-/* Who is the host, and what is to be reported of each key. */
-static void modes_plan(struct locked *op)
+/* Who is the host, and what is to be reported of each key. False: no memory. */
+static bool modes_plan(struct locked *op)
 {
     const char *name = op->route->command->name;
     op->takes_first = strcmp(name, "lmpop") == 0 || strcmp(name, "zmpop") == 0;
@@ -835,7 +837,7 @@ static void modes_plan(struct locked *op)
     op->move = locked_move_find(op->route->command);
     if (op->move) op->move->plan(op);
     op->is_read = locked_read_fits(op->route->command, op->argv, op->argc);
-    if (op->is_read) locked_read_plan(op);
+    return !op->is_read || locked_read_plan(op);
 }
 
 /* SPREAD_NOT: everything lives on one shard, or the arguments are wrong, which the handler will
@@ -853,8 +855,7 @@ static enum spread locked_plan(struct locked *op)
     if (!participants_find(op)) return SPREAD_UNKNOWN;
     if (op->participant_count == 1) return SPREAD_NOT;
     if (!keys_merge_repeated(op)) return SPREAD_UNKNOWN;
-    modes_plan(op);
-    return lock_arguments(op) && locked_reserve(op) ? SPREAD_OVER_SHARDS : SPREAD_UNKNOWN;
+    return modes_plan(op) && lock_arguments(op) && locked_reserve(op) ? SPREAD_OVER_SHARDS : SPREAD_UNKNOWN;
 }
 
 /* ---- entry ---- */

@@ -97,6 +97,7 @@ struct locked {
                                               locked_read_end; NULL: it replies null */
     struct bytes *read_argv;               /* of all participants */
     uint64_t read_argv_count;
+    uint16_t *read_key_parts; /* by key: the participant that reads it */
     struct buf move_mode;
     struct bytes *argv;
     uint32_t argc;
@@ -188,7 +189,7 @@ void gave_back(struct gather *g);
  * its place among what else is wrong: by guests. */
 bool locked_read_fits(const struct command *c, const struct bytes *argv, uint32_t argc);
 /* Sets the modes of the keys. */
-void locked_read_plan(struct locked *op);
+MUST_USE bool locked_read_plan(struct locked *op);
 /* The reports are there. */
 void locked_read_run(struct locked *op);
 /* After on_nothing: unlocks, and replies null. */

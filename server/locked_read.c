@@ -29,17 +29,41 @@ bool locked_read_fits(const struct command *c, const struct bytes *argv, uint32_
     return c->merge == MERGE_FOUND && stream_read_is_plain(argv, argc, by_group(c), &r);
 }
 
-void locked_read_plan(struct locked *op)
+static uint16_t participant_of(const struct locked *op, uint16_t shard)
+{
+    uint16_t at = 0;
+    while (op->participants[at].shard != shard) at++;
+    return at;
+}
+
+/* What reading will take: nothing may fail once the keys are held. */
+static bool try_make_room(struct locked *op, const struct stream_reader *r)
+{
+    struct mem *mem = op->mem;
+    op->read_argv_count =
+        op->participant_count * (uint64_t)r->first_key + 2 * (uint64_t)op->key_count;
+    op->read_argv = mem_try_alloc(mem, op->read_argv_count * sizeof *op->read_argv);
+    op->read_key_parts = mem_try_alloc(mem, op->key_count * sizeof *op->read_key_parts);
+    return op->read_argv && op->read_key_parts &&
+           (!r->by_group || buf_try_reserve(&op->move_mode, LOCK_MODE_BYTES + r->group.size));
+}
+
+bool locked_read_plan(struct locked *op)
 {
     struct stream_reader r;
     read_arguments(op, &r);
-    for (uint32_t k = 0; k < op->key_count; k++) op->keys[k].mode_text[0] = 'x';
-    if (!r.by_group) return;
+    if (!try_make_room(op, &r)) return false;
+    for (uint32_t k = 0; k < op->key_count; k++) {
+        op->keys[k].mode_text[0] = 'x';
+        op->read_key_parts[k] = participant_of(op, op->keys[k].shard);
+    }
+    if (!r.by_group) return true;
     /* All keys are of one database, so they share the mode. */
     buf_append(&op->move_mode, op->keys[0].mode_text, LOCK_MODE_BYTES);
     buf_append(&op->move_mode, r.group.data, r.group.size);
     op->move_mode.data[0] = 'g';
     for (uint32_t k = 0; k < op->key_count; k++) op->keys[k].mode = buf_view(&op->move_mode);
+    return true;
 }
 
 /* ---- the parts ---- */
@@ -65,35 +89,30 @@ static const struct locked_key *first_wrong(const struct locked *op)
     return NULL;
 }
 
-static uint16_t participant_of(const struct locked *op, uint16_t shard)
-{
-    uint16_t at = 0;
-    while (op->participants[at].shard != shard) at++;
-    return at;
-}
-
 /* False: nothing was found, and no part is an error. */
 static bool merge(struct locked *op, struct reply *out)
 {
     struct gather *g = &op->gather;
     struct buf *flat = mem_alloc_zeroed(op->mem, op->participant_count * sizeof *flat);
     struct bytes *parts = mem_alloc(op->mem, op->participant_count * sizeof *parts);
-    uint16_t *key_parts = mem_alloc(op->mem, op->key_count * sizeof *key_parts);
-    struct found_parts found = {parts, op->participant_count, key_parts, op->key_count};
+    struct found_parts found = {parts, op->participant_count, op->read_key_parts, op->key_count};
     const struct bytes *wrong = NULL;
+    bool has_room = true;
     for (uint16_t i = 0; i < op->participant_count; i++) {
         flat[i].mem = op->mem;
-        parts[i] = gather_part_bytes(g, i, &flat[i]);
-        if (!wrong && parts[i].data[0] == '-') wrong = &parts[i];
+        parts[i] = (struct bytes){0};
+        has_room = has_room && gather_part_try_reserve(g, i, &flat[i]);
+        if (has_room) parts[i] = gather_part_bytes(g, i, &flat[i]);
+        if (has_room && !wrong && parts[i].data[0] == '-') wrong = &parts[i];
     }
-    for (uint32_t k = 0; k < op->key_count; k++)
-        key_parts[k] = participant_of(op, op->keys[k].shard);
-    if (wrong) reply_raw(out, wrong->data, wrong->size);
-    bool has_something = wrong || merge_found(op->mem, &found, out);
+    if (!has_room)
+        reply_err(out, ERR_ALLOC);
+    else if (wrong)
+        reply_raw(out, wrong->data, wrong->size);
+    bool has_something = !has_room || wrong || merge_found(op->mem, &found, out);
     for (uint16_t i = 0; i < op->participant_count; i++) buf_clear(&flat[i]);
     mem_free(op->mem, flat, op->participant_count * sizeof *flat);
     mem_free(op->mem, parts, op->participant_count * sizeof *parts);
-    mem_free(op->mem, key_parts, op->key_count * sizeof *key_parts);
     return has_something;
 }
 
@@ -128,9 +147,6 @@ void locked_read_run(struct locked *op)
     }
     struct stream_reader r;
     read_arguments(op, &r);
-    op->read_argv_count =
-        op->participant_count * (uint64_t)r.first_key + 2 * (uint64_t)op->key_count;
-    op->read_argv = mem_alloc(op->mem, op->read_argv_count * sizeof *op->read_argv);
     struct bytes *at = op->read_argv;
     op->round_start = op->effect_count;
     for (uint16_t i = 0; i < op->participant_count; i++) {

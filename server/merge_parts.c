@@ -175,7 +175,8 @@ struct key_walk {
     struct buf *flat;
 };
 
-static void key_walk_begin(struct key_walk *w, const struct merge_input *in)
+/* False: no memory. To be ended in any case. */
+static bool key_walk_begin(struct key_walk *w, const struct merge_input *in)
 {
     struct mem *mem = &in->gather->netloop->mem;
     uint32_t part_count = in->gather->part_count;
@@ -183,8 +184,10 @@ static void key_walk_begin(struct key_walk *w, const struct merge_input *in)
                            mem_alloc_zeroed(mem, part_count * sizeof *w->flat)};
     for (uint32_t i = 0; i < part_count; i++) {
         w->flat[i].mem = mem;
+        if (!gather_part_try_reserve(in->gather, i, &w->flat[i])) return false;
         w->rest[i] = gather_part_bytes(in->gather, i, &w->flat[i]);
     }
+    return true;
 }
 
 /* The reply of the next key. */
@@ -208,9 +211,12 @@ static void key_walk_end(struct key_walk *w)
 static void merge_keys(const struct merge_input *in, struct reply *out)
 {
     struct key_walk w;
-    key_walk_begin(&w, in);
-    reply_array(out, in->key_count);
-    for (uint32_t k = 0; k < in->key_count; k++) {
+    bool has_room = key_walk_begin(&w, in);
+    if (has_room)
+        reply_array(out, in->key_count);
+    else
+        reply_err(out, ERR_ALLOC);
+    for (uint32_t k = 0; k < in->key_count && has_room; k++) {
         struct bytes value = key_walk_next(&w, k);
         reply_raw(out, value.data, value.size);
     }
@@ -264,9 +270,12 @@ bool merge_found(struct mem *mem, const struct found_parts *found, struct reply 
 static void merge_found_gathered(const struct merge_input *in, struct reply *out)
 {
     struct key_walk w;
-    key_walk_begin(&w, in);
-    struct found_parts found = {w.rest, in->gather->part_count, in->key_parts, in->key_count};
-    merge_found(&in->gather->netloop->mem, &found, out);
+    if (key_walk_begin(&w, in)) {
+        struct found_parts found = {w.rest, in->gather->part_count, in->key_parts, in->key_count};
+        merge_found(&in->gather->netloop->mem, &found, out);
+    } else {
+        reply_err(out, ERR_ALLOC);
+    }
     key_walk_end(&w);
 }
 
@@ -347,9 +356,22 @@ static void merge_digest(const struct merge_input *in, struct buf *scratch, stru
     reply_status(out, hex);
 }
 
+/* Of the rules that read a part after the other. */
+static bool has_room_for_parts(const struct merge_input *in, struct buf *scratch)
+{
+    if (in->rule == MERGE_KEYS || in->rule == MERGE_FOUND) return true;
+    for (uint32_t i = 0; i < in->gather->part_count; i++)
+        if (!gather_part_try_reserve(in->gather, i, scratch)) return false;
+    return true;
+}
+
 void merge_parts(const struct merge_input *in, struct reply *out)
 {
     struct buf *scratch = &in->gather->netloop->flatten;
+    if (!has_room_for_parts(in, scratch)) {
+        reply_err(out, ERR_ALLOC);
+        return;
+    }
     int failed = first_error(in->gather);
     if (failed >= 0) {
         struct bytes part = gather_part_bytes(in->gather, (uint32_t)failed, scratch);

@@ -476,13 +476,12 @@ static bool join_names(struct session *s, enum channel_kind kind, const struct r
 static struct subscription **cut_list(struct mem *mem, struct subscription **list, uint32_t room,
                                       uint32_t count)
 {
-    struct subscription **cut = NULL;
     if (count > 0) {
-        cut = mem_alloc(mem, count * sizeof(struct subscription *));
-        memcpy(cut, list, count * sizeof(struct subscription *));
+        return mem_shrink(mem, list, room * sizeof(struct subscription *),
+                          count * sizeof(struct subscription *));
     }
     mem_free(mem, list, room * sizeof(struct subscription *));
-    return cut;
+    return NULL;
 }
 
 enum err pubsub_subscribe(struct session *s, enum channel_kind kind, struct request *rq,

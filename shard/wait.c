@@ -505,14 +505,13 @@ static bool join_queues(struct shard *sh, struct waiter *w, const struct request
     return true;
 }
 
-/* The waiter's arguments are its own. */
-static void resolve_arguments(struct shard *sh, struct waiter *w, const struct wait_keys *keys,
-                              const struct bytes *resolved)
+/* The waiter's arguments are its own. `room` is enough for all of them. */
+static void resolve_arguments(struct waiter *w, const struct wait_keys *keys,
+                              const struct bytes *resolved, struct bytes room)
 {
     struct bytes *argv = w->parked.request.argv + keys->first + keys->count;
-    for (uint32_t i = 0; i < keys->count; i++) w->resolved_bytes += resolved[i].size;
-    if (w->resolved_bytes == 0) return;
-    char *at = w->resolved = mem_alloc(&sh->mem, w->resolved_bytes);
+    w->resolved_bytes = room.size;
+    char *at = w->resolved = (char *)(uintptr_t)room.data;
     for (uint32_t i = 0; i < keys->count; i++) {
         struct bytes text = resolved[i];
         if (!text.data) continue;
@@ -561,12 +560,20 @@ static struct waiter *begin(struct shard *sh, struct request *rq, const struct w
     return w;
 }
 
-void wait_for_keys(struct shard *sh, struct request *rq, const struct wait_keys *keys,
+bool wait_for_keys(struct shard *sh, struct request *rq, const struct wait_keys *keys,
                    const struct bytes *resolved)
 {
-    struct waiter *w = begin(sh, rq, keys, 0);
-    CHECK(w);
-    if (resolved) resolve_arguments(sh, w, keys, resolved);
+    struct bytes room = {0};
+    for (uint32_t i = 0; i < keys->count && resolved; i++) room.size += resolved[i].size;
+    if (room.size > 0) room.data = mem_try_alloc(&sh->mem, room.size);
+    bool has_room = room.size == 0 || room.data;
+    struct waiter *w = has_room ? begin(sh, rq, keys, 0) : NULL;
+    if (!w) {
+        if (room.data) mem_free(&sh->mem, (void *)(uintptr_t)room.data, room.size);
+        return false;
+    }
+    if (room.size > 0) resolve_arguments(w, keys, resolved, room);
+    return true;
 }
 
 enum wait_result wait_or_serve(struct shard *sh, struct request *rq, const struct wait_keys *keys,
@@ -577,9 +584,9 @@ enum wait_result wait_or_serve(struct shard *sh, struct request *rq, const struc
     *index = find_existing(sh, rq, keys);
     if (*index && !(rq->flags & (REQUEST_CLAIM | REQUEST_ASK))) return WAIT_SERVE;
     if (!(rq->flags & REQUEST_MAY_WAIT)) return *index ? WAIT_SERVE : WAIT_NOTHING;
-    if (begin(sh, rq, keys, *index)) return WAIT_WAITS;
-    CHECK(!(rq->flags & (REQUEST_CLAIM | REQUEST_ASK))); /* other shards wait with this one */
-    return WAIT_REFUSED;
+    /* Of one whose keys live on several shards: the coordinator takes the error for the reply, and
+     * ends what waits elsewhere. */
+    return begin(sh, rq, keys, *index) ? WAIT_WAITS : WAIT_REFUSED;
 }
 
 /* ---- serving ---- */

@@ -122,8 +122,8 @@ static inline uint32_t wait_served_key(const struct waits *w)
 /* There was nothing: the request, which may, waits from here on. Return OK without a reply.
  * `resolved`: what stands for argv[first + count + i] from now on; without data: what stands there.
  * NULL: nothing changes. */
-void wait_for_keys(struct shard *sh, struct request *rq, const struct wait_keys *keys,
-                   const struct bytes *resolved);
+MUST_USE bool wait_for_keys(struct shard *sh, struct request *rq, const struct wait_keys *keys,
+                            const struct bytes *resolved);
 /* Whether the key lives here: of a request with REQUEST_CLAIM only such keys are looked at. */
 bool wait_is_here(const struct shard *sh, const struct key *k);
 /* Of such a request: there was something when it was first run. `content` is appended to it. */

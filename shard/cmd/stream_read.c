@@ -344,9 +344,9 @@ static enum err begin_to_wait(struct shard *sh, struct request *rq, const struct
         bool is_open = arg_is_char(rq, r->first_key + r->key_count + i, '$');
         resolved[i] = is_open ? bytes_make(at, stream_id_text(after[i], at)) : (struct bytes){0};
     }
-    wait_for_keys(sh, rq, &keys, resolved);
+    bool waits = wait_for_keys(sh, rq, &keys, resolved);
     if (room) mem_free(&sh->mem, room, size);
-    return OK;
+    return waits ? OK : ERR_ALLOC;
 }
 
 /* ---- commands ---- */

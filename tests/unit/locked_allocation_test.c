@@ -233,6 +233,27 @@ Test(locked_allocation, collections)
                "GEOADD b 13.361389 38.115556 Palermo 15.087269 37.502669 Catania", "SET d old");
 }
 
+/* Replies of many chunks have to be put together. */
+Test(locked_allocation, merged_replies)
+{
+    static char big[30000];
+    int head = sprintf(big, "SET a ");
+    memset(big + head, 'x', sizeof big - (size_t)head - 1);
+    CHECK_LINE("MGET a b c d", big, "SET b 1", "SET c 2");
+    CHECK_LINE("DEL a b c d", "SET a 1", "SET b 2");
+    CHECK_LINE("KEYS *", many(line_a, "MSET", "key-# value", 300));
+}
+
+Test(locked_allocation, streams)
+{
+    many(line_a, "XADD a 1-1", "field-# value-#", 300);
+    CHECK_LINE("XREAD STREAMS a b c 0 0 0", line_a, "XADD b 1-1 f v", "XADD c 1-1 f v");
+    CHECK_LINE("XREAD BLOCK 0 STREAMS a b c 0 0 0", line_a, "XADD c 1-1 f v");
+    const char *read = "XREADGROUP GROUP g one COUNT 5 STREAMS a b c > > >";
+    CHECK_LINE(read, line_a, "XADD b 1-1 f v", "XADD c 1-1 f v", "XGROUP CREATE a g 0",
+               "XGROUP CREATE b g 0", "XGROUP CREATE c g 0");
+}
+
 Test(locked_allocation, sort_with_patterns)
 {
     CHECK_LINE("SORT a BY w_* GET o_* GET h_*->f GET # STORE d", "RPUSH a 3 1 2",
@@ -332,4 +353,13 @@ Test(locked_allocation, commands_that_wait)
     check_waiter("BZPOPMIN {k}a {k}b 0", "ZADD {k}b 1 value");
     check_waiter("BLMPOP 0 3 {k}a {k}b {k}c LEFT COUNT 2", "RPUSH {k}c value");
     check_waiter("BLMOVE {k}a {k}b LEFT LEFT 0", "RPUSH {k}a value");
+    check_waiter("XREAD BLOCK 0 STREAMS {k}a {k}b $ $", "XADD {k}b 1-1 f v");
+}
+
+/* The waiter stands on three shards, and asks them who was first. */
+Test(locked_allocation, commands_that_wait_on_several_shards)
+{
+    check_waiter("BLPOP a b c 0", "RPUSH b value");
+    check_waiter("BZMPOP 0 3 a b c MIN", "ZADD c 1 value");
+    check_waiter("XREAD BLOCK 0 STREAMS a b c $ $ $", "XADD b 1-1 f v");
 }
