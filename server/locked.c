@@ -855,7 +855,8 @@ static enum spread locked_plan(struct locked *op)
     if (!participants_find(op)) return SPREAD_UNKNOWN;
     if (op->participant_count == 1) return SPREAD_NOT;
     if (!keys_merge_repeated(op)) return SPREAD_UNKNOWN;
-    return modes_plan(op) && lock_arguments(op) && locked_reserve(op) ? SPREAD_OVER_SHARDS : SPREAD_UNKNOWN;
+    return modes_plan(op) && lock_arguments(op) && locked_reserve(op) ? SPREAD_OVER_SHARDS
+                                                                      : SPREAD_UNKNOWN;
 }
 
 /* ---- entry ---- */
