@@ -233,12 +233,20 @@ static const struct route *find_route(struct session *s)
     return NULL;
 }
 
+/* A script may write whatever its row says, unless its command is one of those that only read. */
+static uint32_t pausing_flags(const struct command *c)
+{
+    bool is_script = c->plan == PLAN_SCRIPT && !(c->flags & CMD_READ);
+    return c->flags | (is_script ? CMD_WRITE : 0);
+}
+
 static bool is_paused(struct session *s, const struct command *c)
 {
     struct worker *w = session_worker(s);
     if (likely(w->pause_mode == PAUSE_NONE)) return false;
     if ((int64_t)(w->thread.now_ns / 1000000) >= w->pause_until_ms) return false;
-    uint32_t flags = c->flags | (c->on_net == cmd_exec ? s->tx.command_flags : 0);
+    uint32_t flags = pausing_flags(c) | (c->on_net == cmd_exec ? s->tx.command_flags : 0);
+    if (c->on_net == cmd_exec && s->tx.has_script) flags |= CMD_WRITE;
     return w->pause_mode == PAUSE_ALL || flags & (CMD_WRITE | CMD_MAY_REPLICATE);
 }
 

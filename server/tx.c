@@ -429,6 +429,7 @@ static bool queue_add(struct session *s, const struct route *route)
         (struct batch_command){.route = route, .argv = p->argv, .argc = argc};
     tx->bytes += bytes;
     tx->command_flags |= route->command->flags;
+    tx->has_script |= route->command->plan == PLAN_SCRIPT && !(route->command->flags & CMD_READ);
     return true;
 }
 

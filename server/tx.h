@@ -31,6 +31,7 @@ struct tx {
     bool is_open;           /* between MULTI and EXEC */
     bool is_dirty;          /* something could not be queued: EXEC will refuse */
     uint32_t command_flags; /* of all queued commands together */
+    bool has_script;        /* one that may write */
     struct batch_command *commands;
     struct payload **payloads; /* what their arguments live in */
     uint32_t count, capacity;

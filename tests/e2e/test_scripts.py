@@ -133,6 +133,24 @@ class Scripts(ServerCase):
         self.assertIn("Script killed by user", errors[0])
         self.assertEqual(client.ping(), True)
 
+    def test_scripts_wait_for_the_end_of_a_pause_of_writes(self):
+        admin = self.client()
+        sleepers = [self.raw() for _ in range(3)]
+        sleepers[2].command("MULTI")
+        sleepers[2].command("EVAL", "return 3", "0")
+        admin.execute_command("CLIENT", "PAUSE", "60000", "WRITE")
+        began = time.monotonic()
+        for s, words in zip(sleepers, (["EVAL", "return 1", "0"], ["EVALSHA", "0" * 40, "0"], ["EXEC"])):
+            s.send(resp.encode([w.encode() for w in words]))
+        self.assertEqual(self.raw().command("EVAL_RO", "return 2", "0"), b":2\r\n")
+        for s in sleepers:
+            s.socket.settimeout(0.2)
+            self.assertRaises(TimeoutError, s.reply)
+            s.socket.settimeout(30)
+        admin.execute_command("CLIENT", "UNPAUSE")
+        self.assertEqual([s.reply()[:4] for s in sleepers], [b":1\r\n", b"-NOS", b"*1\r\n"])
+        self.assertLess(time.monotonic() - began, 50)
+
     def test_an_endless_script_that_has_written_cannot_be_killed_but_the_server_can_be_stopped(self):
         with servers.shoal_server(*self.ARGUMENTS) as server:
             def ask(*words):
