@@ -102,17 +102,25 @@ static uint64_t bucket_bytes(const struct server *srv, uint32_t bucket)
     return bytes;
 }
 
-/* From the top down until enough is gone; of the last bucket each thread closes its share. */
+static uint64_t evictable_bytes(const struct server *srv)
+{
+    uint64_t bytes = 0;
+    for (uint32_t bucket = 0; bucket < CLIENT_BUCKETS; bucket++) bytes += bucket_bytes(srv, bucket);
+    return bytes;
+}
+
+/* From the top down until enough is gone, or all that may go; of the last bucket each thread closes
+ * its share. */
 static void begin_evicting(struct server *srv, uint64_t excess)
 {
     struct client_eviction *ce = &srv->client_eviction;
     uint32_t bucket = CLIENT_BUCKETS - 1;
     uint64_t bytes = bucket_bytes(srv, bucket);
+    if (evictable_bytes(srv) == 0) return; /* Only protected ones are left. */
     while (bytes < excess && bucket > 0) {
         excess -= bytes;
         bytes = bucket_bytes(srv, --bucket);
     }
-    if (bytes == 0 && bucket == 0) return; /* Only protected ones are left. */
     for (uint16_t i = 0; i < srv->mesh.net_count; i++) {
         struct client_eviction_part *part = &ce->parts[i];
         double share = bytes ? (double)part->buckets[bucket].bytes / (double)bytes : 0;

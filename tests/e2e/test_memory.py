@@ -48,6 +48,18 @@ class ClientEviction(ServerCase):
         self.assertIn("Evicting client: id=", self.server.output())
         del keep
 
+    def test_protected_ones_over_the_limit_do_not_save_the_others(self):
+        watcher = self.raw()
+        self.assertEqual(watcher.command("CLIENT", "NO-EVICT", "on"), b"+OK\r\n")
+        self.client().set("big", b"x" * MIB)
+        keep = [self.slow_reader(20, protect=True), self.slow_reader(8)]
+        self.assertTrue(eventually(lambda: self.client().info("clients")["connected_clients"] >= 3))
+        watcher.command("CONFIG", "SET", "maxmemory-clients", str(2 * MIB))
+        self.assertTrue(eventually(lambda: b"reads-nothing-8" not in watcher.command("CLIENT", "LIST")))
+        self.assertIn(b"reads-nothing-20", watcher.command("CLIENT", "LIST"))
+        watcher.command("CONFIG", "SET", "maxmemory-clients", "0")
+        del keep
+
     def test_a_large_query_buffer_counts(self):
         s = self.raw()
         before = self.evicted()
