@@ -135,6 +135,26 @@ Test(durable, while_the_disk_fails_writes_are_refused_and_reads_go_on)
     drop(l);
 }
 
+/* It has been done and may yet be lost: neither an error nor its reply would be true. */
+Test(durable, a_write_that_was_let_in_before_the_disk_failed_waits_for_it_however_long)
+{
+    struct logging *l = make(1);
+    fault_set("file_write", 1);
+    send(l, l->a, "SET @ 1");
+    server_fixture_settle(&l->f);
+    for (int i = 0; i < 40; i++) {
+        fault_set("file_write", 1);
+        server_fixture_pass_ms(&l->f, 1001);
+        expect_sent(&l->f, l->a, "");
+        expect(&l->f, l->b, "SET refused 2",
+               "-MISCONF Errors writing to the AOF file: Input/output error\r\n");
+    }
+    server_fixture_pass_ms(&l->f, 1001);
+    expect_sent(&l->f, l->a, "+OK\r\n");
+    expect(&l->f, l->b, "EXISTS refused", ":0\r\n");
+    drop(l);
+}
+
 /* What reads while the disk fails may find that a key has expired, which is an effect, too. */
 Test(durable, reads_that_find_a_key_expired_go_on_while_the_disk_fails)
 {
