@@ -52,19 +52,29 @@ static void append(struct free_list *list, struct free_node *node, uint64_t pend
 }
 
 /* At once, or later; false if it is freed by now. */
-static bool push_entry(struct free_list *list, struct entry *e)
+static bool push_root(struct free_list *list, enum type type, enum encoding encoding, void *root)
 {
     struct free_node *node = NULL;
-    if (object_effort(e) > LAZYFREE_EFFORT_MIN) node = mem_try_alloc(list->mem, sizeof *node);
+    if (object_ops(type)->effort(root, encoding) > LAZYFREE_EFFORT_MIN)
+        node = mem_try_alloc(list->mem, sizeof *node);
     if (!node) {
-        object_free(list->mem, e);
+        object_free_root(list->mem, type, encoding, root);
         return false;
     }
-    *node = (struct free_node){
-        .root = entry_root(e), .type = entry_type(e), .encoding = entry_encoding(e)};
-    entry_free_shell(list->mem, e);
+    *node = (struct free_node){.root = root, .type = type, .encoding = encoding};
     append(list, node, 1);
     return true;
+}
+
+static bool push_entry(struct free_list *list, struct entry *e)
+{
+    if (entry_type(e) == TYPE_STRING) {
+        entry_free_string(list->mem, e);
+        return false;
+    }
+    bool is_later = push_root(list, entry_type(e), entry_encoding(e), entry_root(e));
+    entry_free_shell(list->mem, e);
+    return is_later;
 }
 
 static void publish(struct shard *sh)
@@ -77,11 +87,12 @@ static void publish(struct shard *sh)
 void free_list_entry(struct shard *sh, struct entry *e)
 {
     if (unlikely(big_value_is_any(&sh->snapshot.big_values)) && big_value_keep(sh, e)) return;
-    if (likely(entry_type(e) == TYPE_STRING)) {
-        entry_free_string(sh->free_list->mem, e);
-    } else if (push_entry(sh->free_list, e)) {
-        publish(sh);
-    }
+    if (push_entry(sh->free_list, e)) publish(sh);
+}
+
+void free_list_root(struct shard *sh, enum type type, enum encoding encoding, void *root)
+{
+    if (push_root(sh->free_list, type, encoding, root)) publish(sh);
 }
 
 static void free_drained(void *context, struct entry *e, uint64_t position)

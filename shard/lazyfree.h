@@ -18,6 +18,8 @@ void free_list_destroy(struct free_list *list);
 
 /* Frees the entry: at once if its value is small, else in slices. Counts in sh->counters. */
 void free_list_entry(struct shard *sh, struct entry *e);
+/* The same for a root that is nobody's any more. */
+void free_list_root(struct shard *sh, enum type type, enum encoding encoding, void *root);
 /* The same for all entries of a table; `d` is empty afterwards. */
 void free_list_dict(struct shard *sh, struct dict *d);
 /* One slice; true if there is more. */

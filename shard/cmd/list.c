@@ -2,7 +2,11 @@
 #include "shard/cmd/list.h"
 
 #include "shard/cmd/families.h"
+#include "shard/lazyfree.h"
 #include "shard/notify.h"
+
+/* Fewer elements of a list that go at once are freed at once. */
+#define SLICED_ELEMENTS 64
 
 static int32_t limit_of(const struct shard *sh)
 {
@@ -102,7 +106,8 @@ static enum err push_args(struct shard *sh, const struct request *rq, uint32_t f
     }
     for (uint32_t i = 0; i < count; i++) {
         if (list_try_push(&sh->mem, l, limit_of(sh), end, rq->argv[first + i])) continue;
-        if (i > 0) list_delete_range(&sh->mem, l, end == LIST_HEAD ? 0 : list_length(l) - i, i);
+        if (i > 0)
+            list_delete_range(&sh->mem, l, end == LIST_HEAD ? 0 : list_length(l) - i, i, NULL);
         return ERR_ALLOC;
     }
     return OK;
@@ -413,6 +418,15 @@ static enum err cmd_lpos(struct shard *sh, struct request *rq, struct reply *out
 
 /* ---- removing ---- */
 
+/* Many nodes are freed in slices. */
+static void delete_range(struct shard *sh, struct list *l, uint64_t index, uint64_t count)
+{
+    bool is_big = l->encoding == ENCODING_QUICKLIST && MIN(count, list_length(l)) > SLICED_ELEMENTS;
+    struct quicklist *aside = is_big ? quicklist_try_create(&sh->mem) : NULL;
+    list_delete_range(&sh->mem, l, index, count, aside);
+    if (aside) free_list_root(sh, TYPE_LIST, ENCODING_QUICKLIST, aside);
+}
+
 void list_reply_pop(struct shard *sh, const struct key *k, struct entry *e, enum list_end end,
                     struct reply *out)
 {
@@ -430,7 +444,7 @@ void list_reply_pop_many(struct shard *sh, const struct key *k, struct entry *e,
     uint64_t length = list_length(&l);
     count = MIN(count, length);
     reply_elements(out, &l, end == LIST_HEAD ? 0 : -1, count, end == LIST_TAIL);
-    list_delete_range(&sh->mem, &l, end == LIST_HEAD ? 0 : length - count, count);
+    delete_range(sh, &l, end == LIST_HEAD ? 0 : length - count, count);
     close_shrunk(sh, k, e, &l, pop_event(end));
 }
 
@@ -534,8 +548,8 @@ static enum err cmd_ltrim(struct shard *sh, struct request *rq, struct reply *ou
             notify(sh, NOTIFY_LIST, "ltrim", &k);
             notify(sh, NOTIFY_GENERIC, "del", &k);
         } else {
-            list_delete_range(&sh->mem, &l, first + kept, UINT64_MAX);
-            list_delete_range(&sh->mem, &l, 0, first);
+            delete_range(sh, &l, first + kept, UINT64_MAX);
+            delete_range(sh, &l, 0, first);
             close_shrunk(sh, &k, e, &l, "ltrim");
         }
     }

@@ -3,6 +3,7 @@
 #include "shard/cmd/collect.h"
 #include "shard/cmd/stream_args.h"
 #include "shard/cmd/stream_commands.h"
+#include "shard/lazyfree.h"
 #include "shard/notify.h"
 
 /* ---- XGROUP ---- */
@@ -162,7 +163,12 @@ enum err cmd_xgroup_destroy(struct shard *sh, struct request *rq, struct reply *
     if (!find_or_reply(sh, rq, &t, out)) return OK;
     struct stream_group *g = stream_group_find(t.s, rq->argv[3]);
     if (g) {
-        stream_group_destroy(&sh->mem, t.s, g);
+        struct stream *aside = stream_group_try_set_aside(&sh->mem, t.s, g);
+        if (aside) {
+            free_list_root(sh, TYPE_STREAM, ENCODING_STREAM, aside);
+        } else {
+            stream_group_destroy(&sh->mem, t.s, g);
+        }
         changed(sh, &t, "xgroup-destroy");
     }
     reply_i64(out, g != NULL);
@@ -194,7 +200,13 @@ enum err cmd_xgroup_delconsumer(struct shard *sh, struct request *rq, struct rep
     struct stream_consumer *c = stream_consumer_find(g, rq->argv[4]);
     uint64_t pending = 0;
     if (c) {
-        pending = stream_consumer_delete(&sh->mem, g, c);
+        pending = c->pending.count;
+        struct stream *aside = stream_consumer_try_set_aside(&sh->mem, g, c);
+        if (aside) {
+            free_list_root(sh, TYPE_STREAM, ENCODING_STREAM, aside);
+        } else {
+            stream_consumer_delete(&sh->mem, g, c);
+        }
         changed(sh, &t, "xgroup-delconsumer");
     }
     reply_i64(out, (int64_t)pending);

@@ -296,7 +296,7 @@ static void take_slice(struct shard *sh, struct zset_target *t, struct zset_slic
                        bool from_max)
 {
     if (slice.count == 0) return;
-    zset_remove_slice(&sh->mem, &t->zset, slice);
+    zset_target_remove(sh, t, slice);
     zset_target_store(sh, t, from_max ? "zpopmax" : "zpopmin");
     struct journal_number n;
     struct bytes count = journal_i64(&n, (int64_t)slice.count);

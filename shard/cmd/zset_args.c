@@ -3,6 +3,7 @@
 #include <math.h>
 #include <stdlib.h>
 
+#include "shard/lazyfree.h"
 #include "shard/notify.h"
 
 /* Longer numbers are read from a copy in the shard's memory. */
@@ -29,6 +30,17 @@ void zset_target_store(struct shard *sh, struct zset_target *t, const char *even
     if (zset_size(&t->zset) > 0) return;
     (void)keyspace_delete(sh, &t->key);
     notify(sh, NOTIFY_GENERIC, "del", &t->key);
+}
+
+void zset_target_remove(struct shard *sh, struct zset_target *t, struct zset_slice slice)
+{
+    struct zset aside;
+    if (slice.count > LAZYFREE_EFFORT_MIN &&
+        zset_try_set_aside(&sh->mem, &t->zset, slice, &aside)) {
+        free_list_root(sh, TYPE_ZSET, aside.encoding, aside.root);
+    } else {
+        zset_remove_slice(&sh->mem, &t->zset, slice);
+    }
 }
 
 enum err zset_find_key(struct shard *sh, const struct request *rq, uint32_t index, struct zset *z)

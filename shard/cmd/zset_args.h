@@ -21,6 +21,8 @@ MUST_USE enum err zset_target_find(struct shard *sh, const struct request *rq, u
                                    struct zset_target *t);
 /* After a removal that may have left nothing; `event` as keyspace events name it. */
 void zset_target_store(struct shard *sh, struct zset_target *t, const char *event);
+/* Big parts are freed in slices; to be stored. */
+void zset_target_remove(struct shard *sh, struct zset_target *t, struct zset_slice slice);
 /* The one at argv[index] to be read; `root` NULL: there is no key. */
 MUST_USE enum err zset_find_key(struct shard *sh, const struct request *rq, uint32_t index,
                                 struct zset *z);

@@ -201,7 +201,7 @@ static void remove_slice(struct shard *sh, struct zset_target *t, struct zset_sl
     if (is_told) zset_iterator_init(&it, &t->zset, slice, false);
     while (is_told && zset_iterator_next(&it, &member, &score))
         is_told = journal_add_bulk(&names, member);
-    zset_remove_slice(&sh->mem, &t->zset, slice);
+    zset_target_remove(sh, t, slice);
     zset_target_store(sh, t, event);
     if (is_told)
         journal_describe_bulks(sh, &t->key, "ZREM", buf_view(&names), (uint32_t)slice.count);

@@ -182,10 +182,11 @@ struct quicklist_place list_remove(struct mem *mem, struct list *l, struct quick
     return place;
 }
 
-void list_delete_range(struct mem *mem, struct list *l, uint64_t index, uint64_t count)
+void list_delete_range(struct mem *mem, struct list *l, uint64_t index, uint64_t count,
+                       struct quicklist *aside)
 {
     if (!is_packed(l)) {
-        quicklist_delete_range(mem, quick(l), index, count);
+        quicklist_delete_range(mem, quick(l), index, count, aside);
         return;
     }
     struct listpack *lp = packed(l);

@@ -84,7 +84,8 @@ MUST_USE bool list_try_replace(struct mem *mem, struct list *l, int32_t limit,
                                struct quicklist_place place, struct bytes value);
 /* Returns the place of the element that followed. Places before it stay valid. */
 struct quicklist_place list_remove(struct mem *mem, struct list *l, struct quicklist_place place);
-/* `count` elements from that index on, or all that are left. */
-void list_delete_range(struct mem *mem, struct list *l, uint64_t index, uint64_t count);
+/* `count` elements from that index on, or all that are left; `aside`: see quicklist.h. */
+void list_delete_range(struct mem *mem, struct list *l, uint64_t index, uint64_t count,
+                       struct quicklist *aside);
 
 extern const struct type_ops list_ops;

@@ -113,13 +113,19 @@ static uint32_t delete_packed(struct mem *mem, struct quicklist_node *node, uint
 }
 
 /* Takes the node out of the list. Its elements must have been counted off. */
-static void drop_node(struct mem *mem, struct quicklist *q, struct quicklist_node *node)
+static void unlink_node(struct quicklist *q, struct quicklist_node *node)
 {
     guard(q, node);
     *(node->prev ? &node->prev->next : &q->first) = node->next;
     *(node->next ? &node->next->prev : &q->last) = node->prev;
     if (unlikely(q->bookmark == node)) q->bookmark = node->next;
     q->node_count--;
+}
+
+/* The same, and frees it. */
+static void drop_node(struct mem *mem, struct quicklist *q, struct quicklist_node *node)
+{
+    unlink_node(q, node);
     free_data(mem, node);
     mem_free(mem, node, sizeof *node);
 }
@@ -582,7 +588,8 @@ struct quicklist_place quicklist_remove(struct mem *mem, struct quicklist *q,
     return place;
 }
 
-void quicklist_delete_range(struct mem *mem, struct quicklist *q, uint64_t index, uint64_t count)
+void quicklist_delete_range(struct mem *mem, struct quicklist *q, uint64_t index, uint64_t count,
+                            struct quicklist *aside)
 {
     if (index >= q->length) return;
     struct quicklist_place place = quicklist_seek(q, (int64_t)index);
@@ -593,7 +600,10 @@ void quicklist_delete_range(struct mem *mem, struct quicklist *q, uint64_t index
         bool from_start = is_plain(node) || place.at == LISTPACK_HEADER_BYTES;
         uint64_t gone = had;
         guard(q, node);
-        if (from_start && had <= count) {
+        if (from_start && had <= count && aside) {
+            unlink_node(q, node);
+            link_node(aside, aside->last, node);
+        } else if (from_start && had <= count) {
             drop_node(mem, q, node);
         } else {
             delete_packed(mem, node, place.at, count);

@@ -134,5 +134,7 @@ MUST_USE bool quicklist_try_replace(struct mem *mem, struct quicklist *q, int32_
 /* Returns the place of the element that followed. What stands before stays where it is. */
 struct quicklist_place quicklist_remove(struct mem *mem, struct quicklist *q,
                                         struct quicklist_place place);
-/* `count` elements from that index (not negative) on, or all that are left. */
-void quicklist_delete_range(struct mem *mem, struct quicklist *q, uint64_t index, uint64_t count);
+/* `count` elements from that index (not negative) on, or all that are left. Nodes that go are put
+ * into `aside`, to be freed at leisure; NULL: they are freed. */
+void quicklist_delete_range(struct mem *mem, struct quicklist *q, uint64_t index, uint64_t count,
+                            struct quicklist *aside);

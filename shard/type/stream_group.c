@@ -167,6 +167,13 @@ static void free_consumer(struct mem *mem, struct stream_consumer *c)
     mem_free(mem, c, sizeof *c);
 }
 
+static void take_consumer(struct stream_group *g, struct stream_consumer *c)
+{
+    struct sorted a = consumers_of(g);
+    sorted_remove(&a, &c->name);
+    set_consumers(g, &a);
+}
+
 uint64_t stream_consumer_delete(struct mem *mem, struct stream_group *g, struct stream_consumer *c)
 {
     uint64_t count = c->pending.count;
@@ -174,9 +181,7 @@ uint64_t stream_consumer_delete(struct mem *mem, struct stream_group *g, struct 
         struct stream_id id = idtree_id(idtree_last(&c->pending));
         CHECK(stream_pending_remove(mem, g, id));
     }
-    struct sorted a = consumers_of(g);
-    sorted_remove(&a, &c->name);
-    set_consumers(g, &a);
+    take_consumer(g, c);
     free_consumer(mem, c);
     return count;
 }
@@ -226,14 +231,55 @@ static void free_group(struct mem *mem, struct stream_group *g)
     mem_free(mem, g, sizeof *g);
 }
 
+static void take_group(struct stream *s, struct stream_group *g)
+{
+    struct sorted a = groups_of(s);
+    sorted_remove(&a, &g->name);
+    set_groups(s, &a);
+}
+
 void stream_group_destroy(struct mem *mem, struct stream *s, struct stream_group *g)
 {
     uint64_t budget = UINT64_MAX;
     CHECK(free_contents(mem, g, &budget));
-    struct sorted a = groups_of(s);
-    sorted_remove(&a, &g->name);
-    set_groups(s, &a);
+    take_group(s, g);
     free_group(mem, g);
+}
+
+struct stream *stream_group_try_set_aside(struct mem *mem, struct stream *s, struct stream_group *g)
+{
+    struct stream *aside = stream_create(mem);
+    struct sorted a = groups_of(aside);
+    bool has_room = sorted_try_grow(mem, &a);
+    set_groups(aside, &a);
+    if (!has_room) {
+        stream_free(mem, aside);
+        return NULL;
+    }
+    take_group(s, g);
+    sorted_insert(&a, &g->name);
+    set_groups(aside, &a);
+    return aside;
+}
+
+struct stream *stream_consumer_try_set_aside(struct mem *mem, struct stream_group *g,
+                                             struct stream_consumer *c)
+{
+    if (c->pending.count != g->pending.count) return NULL;
+    struct stream *aside = stream_create(mem);
+    struct stream_group *other =
+        stream_group_try_create(mem, aside, stream_name_view(&g->name), g->last_id, 0);
+    struct sorted a = other ? consumers_of(other) : (struct sorted){0};
+    if (!other || !sorted_try_grow(mem, &a)) {
+        stream_free(mem, aside);
+        return NULL;
+    }
+    sorted_insert(&a, &c->name);
+    set_consumers(other, &a);
+    other->pending = g->pending;
+    g->pending = (struct idtree){.root = NULL};
+    take_consumer(g, c);
+    return aside;
 }
 
 uint64_t stream_groups_free_some(struct mem *mem, struct stream *s, uint64_t budget)

@@ -59,6 +59,10 @@ MUST_USE struct stream_group *stream_group_try_create(struct mem *mem, struct st
                                                       struct bytes name, struct stream_id last_id,
                                                       int64_t entries_read);
 void stream_group_destroy(struct mem *mem, struct stream *s, struct stream_group *g);
+/* Takes it out of the stream and returns another stream that has nothing else, to be freed at
+ * leisure; NULL when there is no memory. */
+MUST_USE struct stream *stream_group_try_set_aside(struct mem *mem, struct stream *s,
+                                                   struct stream_group *g);
 /* Frees at most so many pending entries or consumers, less what it returns, of all groups. 0: maybe
  * more are left. */
 uint64_t stream_groups_free_some(struct mem *mem, struct stream *s, uint64_t budget);
@@ -85,6 +89,10 @@ struct stream_consumer *stream_consumer_find(const struct stream_group *g, struc
 /* The name must be new. */
 MUST_USE struct stream_consumer *stream_consumer_try_create(struct mem *mem, struct stream_group *g,
                                                             struct bytes name, int64_t seen_ms);
+/* The same for a consumer for which everything is pending that is pending in the group; NULL,
+ * with nothing changed, if that is not so, either. */
+MUST_USE struct stream *stream_consumer_try_set_aside(struct mem *mem, struct stream_group *g,
+                                                      struct stream_consumer *c);
 /* With what is pending for it; returns how much that was. */
 uint64_t stream_consumer_delete(struct mem *mem, struct stream_group *g, struct stream_consumer *c);
 

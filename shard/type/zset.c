@@ -163,16 +163,23 @@ static struct zset_slice whole(const struct zset *z)
     return (struct zset_slice){0, zset_size(z)};
 }
 
-static bool try_convert(struct mem *mem, struct zset *z, enum encoding encoding)
+static bool try_append_slice(struct mem *mem, struct zset *to, const struct zset *from,
+                             struct zset_slice slice)
 {
-    struct zset to;
     struct zset_iterator it;
     struct bytes member;
     double score;
+    zset_iterator_init(&it, from, slice, false);
+    while (zset_iterator_next(&it, &member, &score))
+        if (!zset_try_append(mem, to, member, score)) return false;
+    return true;
+}
+
+static bool try_convert(struct mem *mem, struct zset *z, enum encoding encoding)
+{
+    struct zset to;
     if (!zset_try_create_as(mem, encoding, &to)) return false;
-    zset_iterator_init(&it, z, whole(z), false);
-    while (zset_iterator_next(&it, &member, &score)) {
-        if (zset_try_append(mem, &to, member, score)) continue;
+    if (!try_append_slice(mem, &to, z, whole(z))) {
         zset_free(mem, &to);
         return false;
     }
@@ -454,6 +461,27 @@ void zset_remove_slice(struct mem *mem, struct zset *z, struct zset_slice slice)
         table_remove(mem, t, n);
         n = next;
     }
+}
+
+/* So many more elements must go than stay. */
+#define ASIDE_RATIO 8
+
+bool zset_try_set_aside(struct mem *mem, struct zset *z, struct zset_slice slice,
+                        struct zset *aside)
+{
+    uint64_t end = slice.first + slice.count, size = zset_size(z);
+    if (z->encoding != ENCODING_SKIPLIST || zset_table_of(z)->mark.value) return false;
+    if (slice.count <= ASIDE_RATIO * (size - slice.count)) return false;
+    struct zset kept;
+    if (!zset_try_create_as(mem, ENCODING_SKIPLIST, &kept)) return false;
+    if (!try_append_slice(mem, &kept, z, (struct zset_slice){0, slice.first}) ||
+        !try_append_slice(mem, &kept, z, (struct zset_slice){end, size - end})) {
+        zset_free(mem, &kept);
+        return false;
+    }
+    *aside = *z;
+    *z = kept;
+    return true;
 }
 
 /* ---- walking ---- */

@@ -109,6 +109,11 @@ struct zset_slice zset_select_lex(const struct zset *z, const struct zset_lex_ra
                                   bool from_end);
 
 void zset_remove_slice(struct mem *mem, struct zset *z, struct zset_slice slice);
+/* The same for a table of which little stays, in the time that this takes: `*aside` is the root
+ * that the set had, with all elements, to be freed at leisure. False, with nothing changed, if it
+ * is not worth it, or there is no memory. */
+MUST_USE bool zset_try_set_aside(struct mem *mem, struct zset *z, struct zset_slice slice,
+                                 struct zset *aside);
 
 /* ---- walking ---- */
 

@@ -1,6 +1,7 @@
 #include <criterion/criterion.h>
 #include <stdio.h>
 
+#include "shard/cmd/families.h"
 #include "shard/lazyfree.h"
 #include "shard_fixture.h"
 
@@ -95,4 +96,67 @@ Test(lazyfree, what_is_left_at_the_end_is_freed_with_the_list)
     free_list_dict(sh, &d);
     (void)free_list_step(sh);
     /* The fixture's end checks that no memory is left. */
+}
+
+#define TEN "0123456789"
+#define HUNDRED TEN TEN TEN TEN TEN TEN TEN TEN TEN TEN
+#define WIDE HUNDRED HUNDRED HUNDRED HUNDRED HUNDRED
+
+/* Lines with a number in them. */
+static void run_many(const char *before, const char *behind, unsigned count)
+{
+    for (unsigned i = 1; i <= count; i++) {
+        char line[600];
+        snprintf(line, sizeof line, "%s%u%s", before, i, behind);
+        (void)shard_fixture_run_line(&f, line);
+    }
+}
+
+static void expect_later(const char *line, const char *reply)
+{
+    shard_fixture_expect(&f, line, bytes_of(reply), __LINE__);
+    cr_assert_gt(free_list_pending(sh->free_list), 0, "%s", line);
+    while (free_list_step(sh)) {
+    }
+}
+
+Test(lazyfree, big_parts_of_lists_are_freed_in_slices)
+{
+    shard_fixture_add_family(&f, &list_family);
+    run_many("RPUSH l ", WIDE, 3000);
+    expect_later("LTRIM l 1500 1501", "+OK\r\n");
+    expect(&f, "LLEN l", ":2\r\n");
+    run_many("LPUSH l ", WIDE, 3000);
+    expect_later("LTRIM l 0 0", "+OK\r\n");
+    expect(&f, "LLEN l", ":1\r\n");
+}
+
+Test(lazyfree, big_parts_of_sorted_sets_are_freed_in_slices)
+{
+    shard_fixture_add_family(&f, &zset_family);
+    run_many("ZADD z ", " m", 200);
+    run_many("ZADD z 7 m", "", 3000);
+    expect_later("ZREMRANGEBYRANK z 1 -2", ":2999\r\n");
+    expect(&f, "ZRANGE z 0 -1 WITHSCORES", "*4\r\n$2\r\nm1\r\n$1\r\n7\r\n$1\r\nm\r\n$3\r\n200\r\n");
+    expect(&f, "OBJECT ENCODING z", "$8\r\nskiplist\r\n");
+    run_many("ZADD z 7 m", "", 3000);
+    expect_later("ZREMRANGEBYSCORE z -inf +inf", ":3001\r\n");
+    expect(&f, "EXISTS z", ":0\r\n");
+}
+
+Test(lazyfree, groups_and_consumers_are_freed_in_slices)
+{
+    shard_fixture_add_family(&f, &stream_family);
+    run_many("XADD s ", "-1 f v", 1000);
+    run_many("XGROUP CREATE s g", " 0", 3);
+    (void)shard_fixture_run_line(&f, "XREADGROUP GROUP g1 c STREAMS s >");
+    (void)shard_fixture_run_line(&f, "XREADGROUP GROUP g2 c COUNT 999 STREAMS s >");
+    (void)shard_fixture_run_line(&f, "XREADGROUP GROUP g2 d STREAMS s >");
+    expect_later("XGROUP DESTROY s g1", ":1\r\n");
+    expect(&f, "XGROUP DELCONSUMER s g2 d", ":1\r\n");
+    expect_later("XGROUP DELCONSUMER s g2 c", ":999\r\n");
+    expect(&f, "XPENDING s g2", "*4\r\n:0\r\n$-1\r\n$-1\r\n*-1\r\n");
+    expect(&f, "XGROUP DESTROY s g1", ":0\r\n");
+    expect(&f, "XGROUP DESTROY s g2", ":1\r\n");
+    expect(&f, "XGROUP DELCONSUMER s g3 c", ":0\r\n");
 }

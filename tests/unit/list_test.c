@@ -72,11 +72,11 @@ Test(list, it_becomes_a_quicklist_before_it_exceeds_the_bytes)
 Test(list, it_goes_back_when_one_node_is_half_empty)
 {
     push_numbers(8, 9);
-    list_delete_range(&mem, &l, 8, 1);
+    list_delete_range(&mem, &l, 8, 1, NULL);
     for (uint64_t length = 8; length > 4; length--) {
         list_shrink(&mem, &l, 8);
         cr_assert_eq(l.encoding, ENCODING_QUICKLIST, "%d", (int)length);
-        list_delete_range(&mem, &l, 0, 1);
+        list_delete_range(&mem, &l, 0, 1, NULL);
     }
     list_shrink(&mem, &l, 8);
     cr_assert_eq(l.encoding, ENCODING_LISTPACK);
@@ -90,11 +90,11 @@ Test(list, it_goes_back_when_its_bytes_are_half_of_the_limit)
     for (int i = 0; i < 10; i++) push(-1, LIST_TAIL, bytes_make(text, 500));
     cr_assert_eq(l.encoding, ENCODING_QUICKLIST);
     for (uint64_t left = 10; left-- > 5;) {
-        list_delete_range(&mem, &l, left, 1);
+        list_delete_range(&mem, &l, left, 1, NULL);
         list_shrink(&mem, &l, -1);
     }
     cr_assert_eq(l.encoding, ENCODING_QUICKLIST); /* 5 × 504 bytes */
-    list_delete_range(&mem, &l, 4, 1);
+    list_delete_range(&mem, &l, 4, 1, NULL);
     list_shrink(&mem, &l, -1);
     cr_assert_eq(l.encoding, ENCODING_LISTPACK);
     cr_assert_eq(list_length(&l), 4);
@@ -194,7 +194,7 @@ Test(list, freezing_and_thawing_keep_elements_and_encoding)
     expect_same_after_a_journey(); /* a small listpack */
     push(LIMIT_8K, LIST_HEAD, bytes_make(text, 20000));
     expect_same_after_a_journey(); /* a plain node */
-    list_delete_range(&mem, &l, 0, 1);
+    list_delete_range(&mem, &l, 0, 1, NULL);
     cr_assert_eq(l.encoding, ENCODING_QUICKLIST);
     expect_same_after_a_journey(); /* one node that could be a listpack */
     push_numbers(LIMIT_8K, 5000);
@@ -225,7 +225,7 @@ Test(list, a_copy_is_independent_and_freeing_goes_in_slices)
 {
     push_numbers(16, 1000);
     struct list copy = {list_ops.copy(&mem, l.root, l.encoding), l.encoding};
-    list_delete_range(&mem, &l, 0, 500);
+    list_delete_range(&mem, &l, 0, 500, NULL);
     cr_assert_eq(list_length(&copy), 1000);
     list_validate(&copy);
     cr_assert_eq(list_ops.effort(copy.root, copy.encoding), 63);
@@ -305,7 +305,7 @@ static void change_one(struct model *m, struct random *r)
         model_delete(m, index, 1);
     } else {
         size_t count = 1 + random_below(r, 10);
-        list_delete_range(&mem, &l, index, count);
+        list_delete_range(&mem, &l, index, count, NULL);
         model_delete(m, index, count);
     }
     if (list_length(&l)) list_shrink(&mem, &l, m->limit);
