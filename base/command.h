@@ -42,6 +42,7 @@ enum merge_rule {
     MERGE_COUNTS, /* the same pairs [name, count] from each: counts are added */
     MERGE_FOUND,  /* of LOCKED: as MERGE_KEYS, [name, value] of those keys that have something; in
                      RESP3 a map; null if none has */
+    MERGE_TEXT,   /* verbatim texts are joined */
     MERGE_RANDOM, /* parts [weight, value]: one of the values by weight */
 };
 

@@ -1,5 +1,6 @@
-/* cmd_debug.c: DEBUG SLEEP, DIGEST, DIGEST-VALUE, OBJECT, SET-ACTIVE-EXPIRE, and the rows of RELOAD
- * and of cmd_debug_samples.c. Who may use it: enable-debug-command, checked before a handler runs.
+/* cmd_debug.c: DEBUG SLEEP, DIGEST, DIGEST-VALUE, OBJECT, SET-ACTIVE-EXPIRE, and the rows of
+ * RELOAD, of cmd_debug_samples.c and of shard/cmd/debug.c. Who may use it: enable-debug-command,
+ * checked before a handler runs.
  */
 
 #include <stdlib.h>
@@ -60,6 +61,22 @@ static enum err cmd_debug_digest(struct shard *sh, struct request *rq, struct re
     return rq->argc == 2 ? cmd_debug_digest_part(sh, rq, out) : reply_unknown(rq, out);
 }
 
+static enum err cmd_debug_htstats(struct shard *sh, struct request *rq, struct reply *out)
+{
+    return rq->argc == 3 ? cmd_debug_htstats_part(sh, rq, out) : reply_unknown(rq, out);
+}
+
+static enum err cmd_debug_htstats_key_checked(struct shard *sh, struct request *rq,
+                                              struct reply *out)
+{
+    return rq->argc == 3 ? cmd_debug_htstats_key(sh, rq, out) : reply_unknown(rq, out);
+}
+
+static enum err cmd_debug_listpack_checked(struct shard *sh, struct request *rq, struct reply *out)
+{
+    return rq->argc == 3 ? cmd_debug_listpack(sh, rq, out) : reply_unknown(rq, out);
+}
+
 static void set_active_expire(struct thread *at, uint64_t argument)
 {
     if (thread_is_main(at)) return;
@@ -109,6 +126,12 @@ static const char *const debug_help[] = {
     "    unit tests to simulate Redis errors.",
     "FAULT <point> <count>",
     "    The fault point fails the count-th time from now, once; 0: not at all.",
+    "HTSTATS <dbid>",
+    "    Return hash table statistics of the specified Redis database.",
+    "HTSTATS-KEY <key>",
+    "    Like HTSTATS but for the hash table stored at <key>'s value.",
+    "LISTPACK <key>",
+    "    Show low level info about the listpack encoding of <key>.",
     "LOADAOF",
     "    Flush the AOF buffers on disk and reload the AOF in memory.",
     "LOG <message>",
@@ -165,6 +188,12 @@ const struct command debug_subcommands[] = {
      .since = "1.0.0", .group = "server", .complexity = "O(1)", .summary = "Makes a fault point fail once."},
     {.name = "object", .on_shard = cmd_debug_object_checked, .arity = -2, .plan = PLAN_ONE_SHARD, .flags = DEBUG_FLAGS, .keys = {{.flags = KEY_RO, .begin = 2, .last = 0, .step = 1}},
      .since = "1.0.0", .group = "server", .complexity = "O(N): N elements of the value", .summary = "Shows how a value is stored."},
+    {.name = "htstats", .on_shard = cmd_debug_htstats, .arity = -2, .plan = PLAN_ALL_SHARDS, .merge = MERGE_TEXT, .flags = DEBUG_FLAGS, .keys = KEYS_NONE,
+     .since = "1.0.0", .group = "server", .complexity = "O(N): N keys of the database", .summary = "Tells how full the tables of a database are."},
+    {.name = "htstats-key", .on_shard = cmd_debug_htstats_key_checked, .arity = -2, .plan = PLAN_ONE_SHARD, .flags = DEBUG_FLAGS, .keys = {{.flags = KEY_RO, .begin = 2, .last = 0, .step = 1}},
+     .since = "1.0.0", .group = "server", .complexity = "O(N): N elements of the value", .summary = "Tells how full the table of a value is."},
+    {.name = "listpack", .on_shard = cmd_debug_listpack_checked, .arity = -2, .plan = PLAN_ONE_SHARD, .flags = DEBUG_FLAGS, .keys = {{.flags = KEY_RO, .begin = 2, .last = 0, .step = 1}},
+     .since = "1.0.0", .group = "server", .complexity = "O(N): N elements of the value", .summary = "Writes to the log how a small value is stored."},
     {.name = "reload", .on_main = cmd_debug_reload, .arity = -2, .plan = PLAN_MAIN, .flags = DEBUG_FLAGS, .keys = KEYS_NONE,
      .since = "1.0.0", .group = "server", .complexity = "O(N): N keys in all databases", .summary = "Saves all data, forgets it, and loads it again."},
     {.name = "loadaof", .on_main = cmd_debug_loadaof, .arity = -2, .plan = PLAN_MAIN, .flags = DEBUG_FLAGS, .keys = KEYS_NONE,

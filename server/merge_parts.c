@@ -132,6 +132,24 @@ static void merge_cursor(const struct merge_input *in, struct buf *scratch, stru
     }
 }
 
+/* The text of a verbatim string, which is a bulk string to RESP2. */
+static struct bytes verbatim_text(struct bytes part)
+{
+    size_t head = line_bytes(part) + (part.data[0] == '=' ? strlen("txt:") : 0);
+    return bytes_make(part.data + head, part.size - head - strlen("\r\n"));
+}
+
+static void merge_text(const struct merge_input *in, struct buf *scratch, struct reply *out)
+{
+    struct buf text = {.mem = &in->gather->netloop->mem};
+    for (uint32_t i = 0; i < in->gather->part_count; i++) {
+        struct bytes part = verbatim_text(gather_part_bytes(in->gather, i, scratch));
+        buf_append(&text, part.data, part.size);
+    }
+    reply_verbatim(out, "txt", buf_view(&text));
+    buf_clear(&text);
+}
+
 /* Each part is the same array of names, with its own counts behind them. */
 static void merge_counts(const struct merge_input *in, struct buf *scratch, struct reply *out)
 {
@@ -399,6 +417,9 @@ void merge_parts(const struct merge_input *in, struct reply *out)
         return;
     case MERGE_RANDOM:
         merge_random(in, scratch, out);
+        return;
+    case MERGE_TEXT:
+        merge_text(in, scratch, out);
         return;
     case MERGE_COUNTS:
         merge_counts(in, scratch, out);

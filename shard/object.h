@@ -44,6 +44,9 @@ struct type_ops {
     /* A root from the value behind the type byte, `*in` moved past it; NULL if it is malformed, of
      * another type, or there is no memory. */
     void *(*thaw)(struct mem *mem, uint8_t rdb_type, struct bytes *in, enum encoding *encoding);
+    /* The table of its elements, for DEBUG HTSTATS-KEY; NULL in an encoding without one, or for a
+     * type that has none. */
+    const struct dict *(*table)(const void *root, enum encoding encoding);
     /* Mixes the elements into a digest that does not depend on the encoding. */
     void (*digest)(const void *root, enum encoding encoding, struct digest *out);
     /* Asks for memory that the request will touch (shard/prefetch.h); false when that was all.

@@ -35,6 +35,11 @@ uint16_t scan_cursor_shard(uint64_t cursor);
 
 /* [shard] DEBUG OBJECT key: argv[2] is the key. The row of DEBUG is the server's. */
 enum err cmd_debug_object(struct shard *sh, struct request *rq, struct reply *out);
+/* [shard] DEBUG HTSTATS db, a verbatim text of this shard's table, for MERGE_TEXT; HTSTATS-KEY key;
+ * LISTPACK key. */
+enum err cmd_debug_htstats_part(struct shard *sh, struct request *rq, struct reply *out);
+enum err cmd_debug_htstats_key(struct shard *sh, struct request *rq, struct reply *out);
+enum err cmd_debug_listpack(struct shard *sh, struct request *rq, struct reply *out);
 /* [shard] DEBUG DIGEST-VALUE key …: an array with a status for each key. */
 enum err cmd_debug_digest_value(struct shard *sh, struct request *rq, struct reply *out);
 /* [shard] DEBUG DIGEST on one shard: an array with one string per database that has keys: its

@@ -416,6 +416,11 @@ static void *defrag(struct defrag_walk *w, void *root, enum encoding encoding)
     return t;
 }
 
+static const struct dict *table(const void *root, enum encoding encoding)
+{
+    return encoding == ENCODING_HASHTABLE ? &((const struct hash_table *)root)->fields.dict : NULL;
+}
+
 const struct type_ops hash_ops = {
     .free_some = free_some,
     .effort = effort,
@@ -423,6 +428,7 @@ const struct type_ops hash_ops = {
     .bytes = bytes,
     .freeze = freeze,
     .thaw = thaw,
+    .table = table,
     .digest = digest,
     .prefetch = prefetch,
     .defrag = defrag,

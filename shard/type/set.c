@@ -580,6 +580,11 @@ static const struct big_value_ops big_ops = {.slot = big_slot,
                                              .step = big_step,
                                              .effort_max = BIG_VALUE_ELEMENTS};
 
+static const struct dict *table(const void *root, enum encoding encoding)
+{
+    return encoding == ENCODING_HASHTABLE ? &((const struct set_table *)root)->members.dict : NULL;
+}
+
 const struct type_ops set_ops = {
     .free_some = free_some,
     .effort = effort,
@@ -587,6 +592,7 @@ const struct type_ops set_ops = {
     .bytes = bytes,
     .freeze = freeze,
     .thaw = thaw,
+    .table = table,
     .digest = digest,
     .prefetch = prefetch,
     .defrag = defrag,

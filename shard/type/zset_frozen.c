@@ -307,6 +307,11 @@ static void *defrag(struct defrag_walk *w, void *root, enum encoding encoding)
     return t;
 }
 
+static const struct dict *table(const void *root, enum encoding encoding)
+{
+    return encoding == ENCODING_SKIPLIST ? &((const struct zset_table *)root)->members.dict : NULL;
+}
+
 const struct type_ops zset_ops = {
     .free_some = free_some,
     .effort = effort,
@@ -314,6 +319,7 @@ const struct type_ops zset_ops = {
     .bytes = bytes,
     .freeze = freeze,
     .thaw = thaw,
+    .table = table,
     .digest = digest,
     .prefetch = zset_prefetch,
     .defrag = defrag,

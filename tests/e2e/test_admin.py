@@ -1,5 +1,6 @@
 """CONFIG, INFO, CLIENT and what else an operator uses."""
 
+import re
 import threading
 import time
 import unittest
@@ -234,6 +235,28 @@ class Debug(ServerCase):
         s = self.raw()
         self.assertEqual([s.command("OBJECT", "ENCODING", k) for k in ("n", "s", "e", "missing")],
                          [b"$3\r\nint\r\n", b"$3\r\nraw\r\n", b"$6\r\nembstr\r\n", b"$-1\r\n"])
+
+    def test_tables_tell_how_full_they_are(self):
+        c = self.client()
+        c.flushall()
+        c.sadd("big", *range(-1000, 1000))
+        c.hset("small", "field", "value")
+        of_key = c.execute_command("DEBUG", "HTSTATS-KEY", "big").decode()
+        self.assertIn(" number of elements: 2000\n", of_key)
+        chains = re.findall(r"^   (\d+): (\d+) \(", of_key, re.MULTILINE)
+        self.assertEqual(sum(int(length) * int(count) for length, count in chains), 2000)
+        self.assertEqual(sum(int(count) for _, count in chains), int(re.search(r"table size: (\d+)", of_key).group(1)))
+        s = self.raw()
+        whole = s.command("DEBUG", "HTSTATS", "0").decode()
+        self.assertEqual(sum(int(n) for n in re.findall(r"number of elements: (\d+)", whole)), 2)
+        self.assertEqual(whole.count("[Dictionary HT]\n"), 2)
+        s.command("HELLO", "3")
+        self.assertEqual(s.command("DEBUG", "HTSTATS", "0").decode().partition("\r\n")[2], "txt:" + whole.partition("\r\n")[2])
+        self.assertEqual([s.command("DEBUG", *words.split()) for words in ("HTSTATS 16", "HTSTATS x", "HTSTATS-KEY small", "HTSTATS-KEY none",
+                                                                          "LISTPACK small", "LISTPACK big", "LISTPACK none")],
+                         [b"-ERR Out of range database\r\n", b"-ERR value is not an integer or out of range\r\n",
+                          b"-ERR The value stored at the specified key is not represented using an hash table\r\n", b"-ERR no such key\r\n",
+                          b"+Listpack structure printed on stdout\r\n", b"-ERR Not a listpack encoded object.\r\n", b"-ERR no such key\r\n"])
 
 
 if __name__ == "__main__":
