@@ -175,7 +175,11 @@ void env_send(struct env_loop *loop, struct env_socket *s, const struct iovec *p
 /* Cancels what is in flight; ENV_CLOSED follows after a later env_wait, and no other event. */
 void env_close(struct env_loop *loop, struct env_socket *s);
 
-/* ---- whole files ---- */
+/* ---- whole files ----
+ *
+ * For what people write and read: the configuration, the pid file. They may be standard input, a
+ * pipe, a link; a failure is a text for whoever asked. Data go through open files, below.
+ */
 
 /* Whole file, or standard input for "-". `why` as above. */
 MUST_USE enum err env_read_file(const char *path, struct buf *out, char *why);
@@ -225,6 +229,9 @@ static inline const char *env_file_why(const struct env_file *f)
     const char *text = strerrordesc_np(f->logged_error);
     return text ? text : "Input/output error";
 }
+/* It gets the permissions of the file at `path`, if there is one: for a file that takes the place
+ * of another. */
+void env_file_take_mode(struct env_file *f, const char *path);
 /* fd -1 is allowed. No request may be pending. */
 void env_file_close(struct env_file *f);
 /* *got is less than `room` only at the end of the file. */
@@ -238,6 +245,8 @@ MUST_USE enum err env_file_size(struct env_file *f, uint64_t *size);
 /* fdatasync, which blocks: for start, stop and small files. */
 MUST_USE enum err env_file_sync(struct env_file *f);
 
+/* Where `path` leads if it is a symbolic link; else `path`. ERR_IO: it is too long. */
+MUST_USE enum err env_resolve(const char *path, char out[ENV_PATH_BYTES_MAX]);
 /* ERR_IO: that cannot be found out. */
 MUST_USE enum err env_file_exists(const char *path, bool *exists);
 /* Both names are durable after env_sync_directory. */
@@ -276,34 +285,6 @@ struct env_file_request {
 /* Writes `data` (empty: nothing) at `offset`, then makes all that was written before durable. */
 void env_file_commit(struct env_loop *loop, struct env_file_request *r, struct env_file *f,
                      uint64_t offset, struct bytes data);
-/* A file that is written piece by piece, and takes the place of another when it is whole: until
- * env_output_commit nobody sees anything under `path`. Belongs to one thread at a time. */
-struct env_output {
-    int fd;
-    uint64_t written, synced;
-    char target[PATH_MAX], temporary[PATH_MAX];
-};
-MUST_USE enum err env_output_create(struct env_output *f, const char *path, char *why);
-/* All of it. `sync_bytes` > 0: what has been written goes to the disk each time it amounts to that
- * much, so that the end has no mountain to move. */
-MUST_USE enum err env_output_write(struct env_output *f, struct bytes bytes, uint64_t sync_bytes,
-                                   char *why);
-/* fsync, rename, fsync of the directory; `f` is done with, whatever the result. */
-MUST_USE enum err env_output_commit(struct env_output *f, char *why);
-/* As if it had never been. */
-void env_output_abandon(struct env_output *f);
-
-/* Reading a file from its start. */
-struct env_input {
-    int fd;
-    uint64_t size; /* when it was opened */
-};
-/* *is_missing: there is no such file, which is no error to shout about. */
-MUST_USE enum err env_input_open(struct env_input *f, const char *path, bool *is_missing,
-                                 char *why);
-/* Up to `room` bytes; *size 0: the end. */
-MUST_USE enum err env_input_read(struct env_input *f, char *to, size_t room, size_t *size);
-void env_input_close(struct env_input *f);
 
 #if defined(__x86_64__)
 static inline uint64_t env_ticks(void)

@@ -9,6 +9,7 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -96,7 +97,23 @@ enum err env_file_sync(struct env_file *f)
     return env_file_finish(f, ENV_FILE_SYNC, env_file_sync_now(f->fd));
 }
 
+void env_file_take_mode(struct env_file *f, const char *path)
+{
+    struct stat info;
+    if (stat(path, &info) == 0) (void)fchmod(f->fd, info.st_mode & 07777);
+}
+
 /* ---- names ---- */
+
+enum err env_resolve(const char *path, char out[ENV_PATH_BYTES_MAX])
+{
+    char resolved[PATH_MAX];
+    const char *target = realpath(path, resolved) != NULL ? resolved : path;
+    size_t size = strlen(target);
+    if (size >= ENV_PATH_BYTES_MAX) return path_failed("use", path, ENAMETOOLONG);
+    memcpy(out, target, size + 1);
+    return OK;
+}
 
 enum err env_file_exists(const char *path, bool *exists)
 {

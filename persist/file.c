@@ -51,3 +51,66 @@ enum err file_read(const char *path, size_t bytes_max, struct buf *out)
     env_file_close(&f);
     return e;
 }
+
+/* ---- piece by piece ---- */
+
+enum err file_output_create(struct file_output *f, const char *path)
+{
+    *f = (struct file_output){.file = {.fd = -1}};
+    if (env_resolve(path, f->target) != OK) return ERR_IO;
+    char temporary[ENV_PATH_BYTES_MAX];
+    uint64_t number;
+    env_random(&number, sizeof number);
+    int n = snprintf(temporary, sizeof temporary, "%s.tmp-%016llx", f->target,
+                     (unsigned long long)number);
+    if (n < 0 || (size_t)n >= sizeof temporary) {
+        log_warning("cannot create a file beside %s: the name is too long", path);
+        return ERR_IO;
+    }
+    if (env_file_open(&f->file, temporary, ENV_OPEN_CREATE) != OK) return ERR_IO;
+    env_file_take_mode(&f->file, f->target);
+    return OK;
+}
+
+static enum err sync_output(struct file_output *f)
+{
+    f->synced = f->written;
+    return env_file_sync(&f->file);
+}
+
+enum err file_output_write(struct file_output *f, struct bytes bytes, uint64_t sync_bytes)
+{
+    if (env_file_write(&f->file, f->written, bytes) != OK) return ERR_IO;
+    f->written += bytes.size;
+    return sync_bytes && f->written - f->synced >= sync_bytes ? sync_output(f) : OK;
+}
+
+void file_output_abandon(struct file_output *f)
+{
+    if (f->file.fd < 0) return;
+    env_file_close(&f->file);
+    (void)!env_unlink(f->file.path);
+}
+
+static enum err sync_directory_of(const char *path)
+{
+    const char *slash = strrchr(path, '/');
+    char parent[ENV_PATH_BYTES_MAX] = ".";
+    if (slash == path)
+        memcpy(parent, "/", 2);
+    else if (slash)
+        snprintf(parent, sizeof parent, "%.*s", (int)(slash - path), path);
+    return env_sync_directory(parent);
+}
+
+enum err file_output_commit(struct file_output *f)
+{
+    enum err e = sync_output(f);
+    if (e == OK) e = env_rename(f->file.path, f->target);
+    if (e != OK) {
+        file_output_abandon(f);
+        return e;
+    }
+    env_file_close(&f->file);
+    return sync_directory_of(f->target);
+}

@@ -15,6 +15,24 @@ MUST_USE enum err file_path(char out[ENV_PATH_BYTES_MAX], const char *directory,
 MUST_USE enum err file_replace(const char *directory, const char *name, struct bytes contents);
 #define FILE_TEMPORARY_SUFFIX ".new"
 
+/* A file that is written piece by piece, and takes the place of another when it is whole: until the
+ * commit nobody sees anything under its name. Belongs to one thread at a time. */
+struct file_output {
+    struct env_file file;
+    uint64_t written, synced; /* bytes */
+    char target[ENV_PATH_BYTES_MAX];
+};
+
+/* A temporary file beside `path`. */
+MUST_USE enum err file_output_create(struct file_output *f, const char *path);
+/* All of it. `sync_bytes` > 0: what has been written goes to the disk each time it amounts to that
+ * much, so that the end has no mountain to move. */
+MUST_USE enum err file_output_write(struct file_output *f, struct bytes bytes, uint64_t sync_bytes);
+/* Its sync, rename, and the sync of the directory; `f` is done with, whatever the result. */
+MUST_USE enum err file_output_commit(struct file_output *f);
+/* As if it had never been. */
+void file_output_abandon(struct file_output *f);
+
 /* All of it, appended; `out` is unchanged if that fails. ERR_ALLOC beyond `bytes_max` or when there
  * is no memory. */
 MUST_USE enum err file_read(const char *path, size_t bytes_max, struct buf *out);

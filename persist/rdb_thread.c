@@ -5,10 +5,19 @@
 
 /* ---- the writer's side ---- */
 
+static bool note_failure(struct rdb_thread *t, enum err e)
+{
+    const struct env_file *f = &t->output.file;
+    if (e != OK && !t->why[0])
+        snprintf(t->why, sizeof t->why, "cannot write %.150s: %.80s", f->path,
+                 f->logged_error ? env_file_why(f) : "see the line before");
+    return e == OK;
+}
+
 static bool write_bytes(void *context, struct bytes bytes)
 {
     struct rdb_thread *t = context;
-    bool done = env_output_write(&t->output, bytes, t->options.sync_bytes, t->why) == OK;
+    bool done = note_failure(t, file_output_write(&t->output, bytes, t->options.sync_bytes));
     atomic_store_explicit(&t->bytes_written, t->output.written, memory_order_relaxed);
     return done;
 }
@@ -91,10 +100,10 @@ static void give_back(struct rdb_thread *t, struct rdb_piece *piece, bool has_fa
 static bool finish_file(struct rdb_thread *t, bool has_failed)
 {
     if (has_failed || !t->should_keep || !rdb_file_end(&t->writer)) {
-        env_output_abandon(&t->output);
+        file_output_abandon(&t->output);
         return false;
     }
-    return env_output_commit(&t->output, t->why) == OK;
+    return note_failure(t, file_output_commit(&t->output));
 }
 
 static void *run(void *argument)
@@ -134,14 +143,18 @@ static bool start_thread(struct rdb_thread *t)
 bool rdb_thread_start(struct rdb_thread *t, const struct rdb_thread_options *options, char *why)
 {
     *t = (struct rdb_thread){.options = *options};
-    if (env_output_create(&t->output, options->path, why) != OK) return false;
+    if (file_output_create(&t->output, options->path) != OK) {
+        snprintf(why, 2 * ENV_NAME_BYTES_MAX, "cannot create a file beside %.120s: %.80s",
+                 options->path, env_file_why(&t->output.file));
+        return false;
+    }
     mem_init(&t->mem, "rdb-writer");
     pthread_mutex_init(&t->mutex, NULL);
     pthread_cond_init(&t->changed, NULL);
     t->is_running = true;
     if (start_thread(t)) return true;
     snprintf(why, 2 * ENV_NAME_BYTES_MAX, "cannot create the thread that writes the file");
-    env_output_abandon(&t->output);
+    file_output_abandon(&t->output);
     mem_deinit(&t->mem);
     t->is_running = false;
     return false;

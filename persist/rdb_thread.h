@@ -16,6 +16,7 @@
 #include <pthread.h>
 
 #include "base/env.h"
+#include "persist/file.h"
 #include "persist/rdb_file.h"
 
 /* Records of one database. A piece that is open ends within a record: the next one of the same lane
@@ -53,7 +54,7 @@ struct rdb_thread {
     /* ---- private ---- */
     struct rdb_thread_options options;
     struct mem mem;
-    struct env_output output;
+    struct file_output output;
     struct rdb_file_writer writer;
     pthread_t pthread;
     pthread_mutex_t mutex;

@@ -208,7 +208,7 @@ static void publish_libraries(struct server *srv)
 static bool read_bytes(void *context, char *to, size_t room, size_t *size)
 {
     struct loader *l = context;
-    bool done = env_input_read(l->input, to, room, size) == OK;
+    bool done = env_file_read(l->input, l->read_bytes, to, room, size) == OK;
     l->read_bytes += *size;
     counter_set(&l->loaded_bytes, l->read_bytes);
     return done;
@@ -287,7 +287,7 @@ static void finish(struct server *srv)
         if (l->filling[i]) load_batch_free(srv, l->filling[i]);
     mem_free(&srv->mem, l->filling, shard_count * sizeof(struct load_batch *));
     rdb_file_reader_deinit(&l->reader);
-    env_input_close(l->input);
+    env_file_close(l->input);
     mem_free(&srv->mem, l->input, sizeof *l->input);
     l->is_loading = false;
     counter_set(&l->is_shown, 0);
@@ -333,18 +333,32 @@ void loader_cancel(struct server *srv)
 
 /* ---- the beginning ---- */
 
+static enum loader_begin open_file(struct server *srv, const char *path, uint64_t *size)
+{
+    struct loader *l = &srv->loader;
+    bool exists = false;
+    snprintf(l->path, sizeof l->path, "%s", path);
+    snprintf(l->why, sizeof l->why, "cannot find out whether there is a file %.200s", path);
+    if (env_file_exists(path, &exists) != OK) return LOADER_FAILED;
+    if (!exists) return LOADER_NO_FILE;
+    struct env_file *f = mem_alloc(&srv->mem, sizeof *f);
+    l->input = f;
+    if (env_file_open(f, path, ENV_OPEN_READ) == OK && env_file_size(f, size) == OK)
+        return LOADER_STARTED;
+    snprintf(l->why, sizeof l->why, "cannot open %.200s: %s", path, env_file_why(f));
+    env_file_close(f);
+    mem_free(&srv->mem, f, sizeof *f);
+    return LOADER_FAILED;
+}
+
 static enum loader_begin start(struct server *srv, const char *path, bool may_replace,
                                loader_done_fn *done)
 {
     struct loader *l = &srv->loader;
     CHECK(!l->is_loading);
-    bool is_missing;
-    struct env_input input;
-    snprintf(l->path, sizeof l->path, "%s", path);
-    if (env_input_open(&input, l->path, &is_missing, l->why) != OK)
-        return is_missing ? LOADER_NO_FILE : LOADER_FAILED;
-    l->input = mem_alloc(&srv->mem, sizeof *l->input);
-    *l->input = input;
+    uint64_t size;
+    enum loader_begin begin = open_file(srv, path, &size);
+    if (begin != LOADER_STARTED) return begin;
     rdb_file_reader_init(&l->reader, &srv->mem, read_bytes, l);
     l->filling = mem_alloc_zeroed(&srv->mem, srv->mesh.shard_count * sizeof(struct load_batch *));
     l->is_cancelled = l->has_failed = l->has_read_all = false;
@@ -353,7 +367,7 @@ static enum loader_begin start(struct server *srv, const char *path, bool may_re
     l->done = done;
     l->read_bytes = l->db = 0;
     l->started_ns = env_now_ns();
-    counter_set(&l->total_bytes, input.size);
+    counter_set(&l->total_bytes, size);
     counter_set(&l->loaded_bytes, 0);
     counter_set(&l->start_s, (uint64_t)(env_wall_us() / 1000000));
     counter_set(&l->keys_loaded, 0);

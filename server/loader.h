@@ -24,7 +24,7 @@
 #define LOADER_AWAY_BYTES_MAX (16 * 1024 * 1024)
 #define LOADER_SLICE_US 2000
 
-struct env_input;
+struct env_file;
 struct load_batch;
 struct server;
 
@@ -38,7 +38,7 @@ struct loader {
     bool has_vm;
     struct lua_vm vm; /* once there is a library */
     struct library_batch libraries;
-    struct env_input *input;
+    struct env_file *input;
     struct rdb_file_reader reader;
     uint64_t read_bytes, next_ns;
     uint32_t db;

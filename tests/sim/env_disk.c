@@ -42,6 +42,7 @@ struct disk {
 
     size_t call_count, fault_call, fault_count;
     enum disk_fault fault;
+    void (*hook)(void);
     bool has_failed, ignores_directory_syncs, ignores_file_syncs;
     unsigned syncs_after_failure;
     struct env_file_request *pending[PENDING_MAX];
@@ -412,8 +413,14 @@ void disk_ignore_file_syncs(struct disk *d)
     d->ignores_file_syncs = true;
 }
 
+void disk_on_call(struct disk *d, void (*hook)(void))
+{
+    d->hook = hook;
+}
+
 static enum disk_fault next_fault(void)
 {
+    if (disk->hook) disk->hook();
     size_t call = disk->call_count++;
     bool is_planted = call >= disk->fault_call && call - disk->fault_call < disk->fault_count;
     return is_planted ? disk->fault : DISK_NO_FAULT;
@@ -453,6 +460,18 @@ enum err env_file_open(struct env_file *f, const char *path, enum env_open_mode 
         CHECK(n);
     }
     f->fd = (int)n->inode;
+    return OK;
+}
+
+void env_file_take_mode(struct env_file *f, const char *path)
+{
+    CHECK(f->fd >= 0 && strlen(path) < NAME_BYTES_MAX);
+}
+
+/* There are no links. */
+enum err env_resolve(const char *path, char out[ENV_PATH_BYTES_MAX])
+{
+    snprintf(out, ENV_PATH_BYTES_MAX, "%s", path);
     return OK;
 }
 

@@ -61,6 +61,9 @@ bool disk_has_failed(const struct disk *d);
 /* How often a file was synced although a sync of it had failed. */
 unsigned disk_syncs_after_failure(const struct disk *d);
 
+/* Called before each call that the system sees; NULL: nothing is. */
+void disk_on_call(struct disk *d, void (*hook)(void));
+
 /* Planted bugs of the system below: these calls say that all is well and do nothing. */
 void disk_ignore_directory_syncs(struct disk *d);
 void disk_ignore_file_syncs(struct disk *d);

@@ -700,70 +700,6 @@ enum err env_replace_file(const char *path, struct bytes contents, char *why)
     return OK;
 }
 
-/* Pieces collect under a descriptor of their own until the commit: 0 for all, as nothing here
- * writes two files at once. */
-enum err env_output_create(struct env_output *f, const char *path, char *why)
-{
-    *f = (struct env_output){.fd = 0};
-    snprintf(f->target, sizeof f->target, "%s", path);
-    snprintf(f->temporary, sizeof f->temporary, "%s.tmp", path);
-    return env_replace_file(f->temporary, BYTES_LITERAL(""), why);
-}
-
-enum err env_output_write(struct env_output *f, struct bytes bytes, uint64_t sync_bytes, char *why)
-{
-    UNUSED uint64_t any = sync_bytes;
-    if (fault_hit("env_output_write")) {
-        write_why(why, "cannot write %s: No space left on device", f->temporary);
-        return ERR_IO;
-    }
-    struct file *file = file_find(f->temporary);
-    CHECK(file);
-    file->data = grow(file->data, file->size + bytes.size + 1);
-    memcpy(file->data + file->size, bytes.data, bytes.size);
-    file->size += bytes.size;
-    f->written += bytes.size;
-    return OK;
-}
-
-enum err env_output_commit(struct env_output *f, char *why)
-{
-    const struct file *file = file_find(f->temporary);
-    CHECK(file);
-    struct bytes contents = bytes_make(file->data, file->size);
-    enum err e = env_replace_file(f->target, contents, why);
-    env_output_abandon(f);
-    return e;
-}
-
-void env_output_abandon(struct env_output *f)
-{
-    struct file *file = file_find(f->temporary);
-    if (file) file->size = 0;
-    f->fd = -1;
-}
-
-enum err env_input_open(struct env_input *f, const char *path, bool *is_missing, char *why)
-{
-    *f = (struct env_input){.fd = -1};
-    *is_missing = true;
-    write_why(why, "cannot open %s: No such file or directory", path);
-    return ERR_IO;
-}
-
-enum err env_input_read(struct env_input *f, char *to, size_t room, size_t *size)
-{
-    UNUSED const char *nowhere = to;
-    UNUSED size_t any = room;
-    *size = 0;
-    return f->fd < 0 ? ERR_IO : OK;
-}
-
-void env_input_close(struct env_input *f)
-{
-    f->fd = -1;
-}
-
 /* ---- what moves on the network ---- */
 
 static bool can_arrive(const struct sim_client *c)
@@ -855,6 +791,11 @@ static bool step_fiber(void)
 void sim_yield(void)
 {
     leave();
+}
+
+void sim_maybe_yield(void)
+{
+    maybe_leave();
 }
 
 bool sim_step(void)

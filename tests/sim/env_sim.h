@@ -51,6 +51,8 @@ void sim_wall_jump(int64_t us);
 void sim_start(void (*run)(void *argument), void *argument);
 /* Inside a fiber: others may run now. */
 void sim_yield(void);
+/* The same, as often as the options say. */
+void sim_maybe_yield(void);
 /* One thing happens: a loop runs until its next env_wait, or something moves on the network. False
  * when nothing can happen before time passes. */
 MUST_USE bool sim_step(void);
