@@ -222,11 +222,11 @@ void turn_publish(struct netloop *nl)
         /* Pairs with the acquire load in the shard's merge. The parcel is not ours from here on. */
         atomic_store_explicit(&pc->position, position, memory_order_release);
     }
+    if (nl->hooks->on_publish) nl->hooks->on_publish(nl, position, false);
     for (uint16_t i = 0; i < t->touched_count; i++)
         thread_wake(nl->thread, mesh->shard_threads[t->touched[i]]);
     if (unlikely(transaction != NULL)) thread_wake_waiting(nl->thread);
     turn_is_over(nl);
-    if (nl->hooks->on_publish) nl->hooks->on_publish(nl, position, false);
 }
 
 /* ---- coming home ---- */

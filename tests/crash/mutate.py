@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""mutate.py NAME INPUT OUTPUT: a source of the log with one bug, which tests/crash must find.
+"""mutate.py NAME INPUT OUTPUT: a source of the log with one bug, which tests/crash or tests/sim must find.
 
 The text that is replaced must stand in the source exactly once, so a mutant cannot fall out of use unnoticed.
 """
@@ -23,6 +23,9 @@ MUTANTS = {
     # What survived the end of a process is closed without having been synced.
     "unsynced-close": ("if (!is_sealed && with_file(r, i, seal_file) != OK) return ERR_IO;",
                        "if (!is_sealed && r->files[i].end_lsn != 0 && with_file(r, i, seal_file) != OK) return ERR_IO;"),
+    # Replies leave before their records are stable.
+    "server-sent-early": ("return item->lsn <= aof_stable_lsn(w->durable.log) && is_resolved(w, item->txid);",
+                          "return item->lsn <= NEVER_LSN && is_resolved(w, item->txid);"),
     # A mark vouches for more than was durable.
     "boastful-mark": ("struct segment_mark mark = {a->durable_lsn, a->resolved_txid};",
                       "struct segment_mark mark = {a->next_lsn - 1, a->resolved_txid};"),

@@ -4,10 +4,9 @@
 
 #include "tests/sim/env_sim.h"
 
-#define KEYS_MAX 12
 #define VALUE_BYTES_MAX 20000
 
-static const char *const key_names[KEYS_MAX] = {
+static const char *const key_names[COMMANDS_KEYS_MAX] = {
     "a", "b", "c", "d", "{a}1", "{b}1", "counter", "x:1", "x:2", "key-with-a-longer-name",
     "e", "f"};
 
@@ -21,12 +20,17 @@ struct draft {
 
 void commands_init(struct command_mix *mix)
 {
-    *mix = (struct command_mix){.key_count = 2 + (unsigned)sim_below(KEYS_MAX - 1),
+    *mix = (struct command_mix){.key_count = 2 + (unsigned)sim_below(COMMANDS_KEYS_MAX - 1),
                                 .locked_pct = (unsigned)sim_below(40),
                                 .split_pct = (unsigned)sim_below(50),
                                 .whole_pct = sim_chance(30) ? 5 : 0,
                                 .block_pct = sim_chance(70) ? (unsigned)sim_below(25) : 0,
                                 .value_bytes_max = sim_chance(20) ? VALUE_BYTES_MAX : 200};
+}
+
+struct bytes commands_key(unsigned index)
+{
+    return bytes_of(key_names[index]);
 }
 
 static void add(struct draft *d, const char *text)
@@ -141,7 +145,7 @@ struct step *commands_make(struct command_mix *mix, struct history *h, unsigned 
     d.large[0] = '\0';
     if (mix->blocks[client].is_open) return make_queued(mix, h, client);
     if (sim_chance(4)) {
-        add(&d, "ping");
+        add(&d, sim_chance(mix->rewrite_pct) ? "bgrewriteaof" : "ping");
         return add_local(h, client, &d);
     }
     if (sim_chance(mix->block_pct)) {

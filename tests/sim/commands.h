@@ -6,6 +6,8 @@
 
 #include "tests/sim/history.h"
 
+#define COMMANDS_KEYS_MAX 12
+
 struct command_mix {
     unsigned key_count;
     unsigned locked_pct, split_pct, whole_pct; /* the rest names one key */
@@ -14,10 +16,13 @@ struct command_mix {
         bool is_open;
         unsigned left, count; /* commands: still to come, queued */
     } blocks[HISTORY_CLIENTS_MAX];
+    unsigned rewrite_pct; /* of what has no place in the order */
     size_t value_bytes_max;
     uint64_t serial; /* makes every value another */
 };
 
 void commands_init(struct command_mix *mix);
+/* The names that are used; index < COMMANDS_KEYS_MAX. */
+struct bytes commands_key(unsigned index);
 /* Adds one to the client's history. */
 struct step *commands_make(struct command_mix *mix, struct history *h, unsigned client);

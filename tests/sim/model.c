@@ -48,13 +48,19 @@ static void put_value(struct model *m, const struct model_entry *e)
 
 /* ---- entries ---- */
 
-static struct model_entry *find(struct model *m, struct bytes key)
+const struct model_entry *model_find(const struct model *m, struct bytes key)
 {
     for (unsigned i = 0; i < MODEL_KEYS_MAX; i++) {
-        struct model_entry *e = &m->entries[i];
+        const struct model_entry *e = &m->entries[i];
         if (e->key && bytes_equal(bytes_make(e->key, e->key_bytes), key)) return e;
     }
     return NULL;
+}
+
+static struct model_entry *find(struct model *m, struct bytes key)
+{
+    const struct model_entry *e = model_find(m, key);
+    return e ? &m->entries[e - m->entries] : NULL;
 }
 
 static void drop(struct model_entry *e)

@@ -21,5 +21,7 @@ struct model {
 };
 
 void model_clear(struct model *m);
+/* NULL: it does not exist. */
+const struct model_entry *model_find(const struct model *m, struct bytes key);
 /* The reply, valid until the next call. */
 struct bytes model_run(struct model *m, const struct step *s);

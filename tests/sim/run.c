@@ -7,12 +7,18 @@
 #include "server/server.h"
 #include "server/worker.h"
 #include "tests/sim/commands.h"
+#include "tests/sim/env_disk.h"
 #include "tests/sim/env_sim.h"
+#include "tests/sim/recovered.h"
 
 #define PORT 6379
 #define BATCH_MAX 24
 #define STEPS_MAX 400000
 #define STOP_STEPS_MAX 100000
+#define RECOVER_STEPS_MAX 400000
+#define LOGGED_PCT 15
+#define REPLY_STEPS_MAX 2000
+#define RUSH_NS_MAX 40000000
 
 struct client {
     struct sim_client *socket;
@@ -24,11 +30,17 @@ struct client {
 
 struct simulation {
     struct server *server;
+    struct config *config; /* it starts with */
     struct history *history;
     struct client clients[HISTORY_CLIENTS_MAX];
     unsigned client_count;
     struct command_mix mix;
-    bool is_listening;
+    struct disk *disk;
+    unsigned disk_pct;   /* how fast it is */
+    size_t answered;     /* commands of all clients */
+    bool stops_at_reply; /* not before the next reply has come */
+    unsigned rushes_pct; /* how often much time passes, so that what is done by the clock is done */
+    bool is_listening, has_ended; /* the server */
     uint64_t stops_at; /* the server stops after so many steps, in the middle of everything;
                           UINT64_MAX: when all is answered */
     char *why;
@@ -39,11 +51,23 @@ static void main_fiber(void *argument)
 {
     struct simulation *sim = argument;
     struct server *srv = sim->server;
-    char why[2 * ENV_NAME_BYTES_MAX];
-    CHECK(server_start(srv, why));
+    char why[SERVER_WHY_BYTES] = "";
+    if (!server_init(srv, sim->config, why) || !server_start(srv, why)) {
+        snprintf(sim->why, RUN_WHY_BYTES, "the server does not start: %.200s", why);
+        sim->has_ended = true;
+        return;
+    }
     sim->is_listening = true;
     while (!srv->should_stop) server_step(srv, UINT64_MAX);
     server_stop(srv);
+    sim->has_ended = true;
+}
+
+/* Something happens somewhere; false: only time can bring it. */
+static bool advance(struct simulation *sim)
+{
+    if (sim_chance(sim->disk_pct) && disk_complete_one(sim->disk, sim_random())) return true;
+    return sim_step() || disk_complete_one(sim->disk, sim_random());
 }
 
 /* ---- boot and end ---- */
@@ -59,10 +83,17 @@ static void choose_shape(struct run_shape *shape)
     shape->clients = 4 + (unsigned)sim_below(5);
 }
 
+static void choose_log(struct run_shape *shape)
+{
+    static const char *const policies[] = {"always", "everysec", "no"};
+    shape->has_log = sim_chance(LOGGED_PCT);
+    shape->policy = policies[sim_below(ARRAY_LEN(policies))];
+}
+
 static enum err load_config(const struct run_shape *shape, struct mem *mem, struct config *config)
 {
-    char words[13][32];
-    char *argv[14] = {NULL};
+    char words[19][32];
+    char *argv[20] = {NULL};
     unsigned argc = 0;
     snprintf(words[argc++], sizeof words[0], "sim");
     snprintf(words[argc++], sizeof words[0], "--port");
@@ -79,6 +110,14 @@ static enum err load_config(const struct run_shape *shape, struct mem *mem, stru
     }
     snprintf(words[argc++], sizeof words[0], "--save");
     words[argc++][0] = '\0'; /* its writer is a thread of the system's */
+    if (shape->has_log) {
+        snprintf(words[argc++], sizeof words[0], "--dir");
+        snprintf(words[argc++], sizeof words[0], "/");
+        snprintf(words[argc++], sizeof words[0], "--appendonly");
+        snprintf(words[argc++], sizeof words[0], "yes");
+        snprintf(words[argc++], sizeof words[0], "--appendfsync");
+        snprintf(words[argc++], sizeof words[0], "%s", shape->policy);
+    }
     for (unsigned i = 0; i < argc; i++) argv[i] = words[i];
     struct buf error = {.mem = mem};
     enum err e = config_load((int)argc, argv, mem, config, &error);
@@ -93,9 +132,8 @@ static void boot(struct simulation *sim, const struct run_shape *shape)
     mem_init(&srv->mem, "server");
     struct config *config = mem_alloc_zeroed(&srv->mem, sizeof *config);
     CHECK(load_config(shape, &srv->mem, config) == OK);
-    char why[2 * ENV_NAME_BYTES_MAX];
     srv->is_recording = true;
-    CHECK(server_init(srv, config, why));
+    sim->config = config;
     sim_start(main_fiber, sim);
 }
 
@@ -122,7 +160,7 @@ static bool stop(struct simulation *sim)
     env_wake(NULL, sim->server->thread.loop);
     for (unsigned n = 0; !sim_all_over(); n++) {
         if (n > STOP_STEPS_MAX) return fail(sim, "the server does not stop");
-        if (!sim_step() && !sim_sleep()) return fail(sim, "the server sleeps and does not stop");
+        if (!advance(sim) && !sim_sleep()) return fail(sim, "the server sleeps and does not stop");
     }
     return true;
 }
@@ -174,6 +212,7 @@ static bool take_replies(struct simulation *sim, struct client *c)
         if (size == 0) break;
         if (c->answered == c->sent)
             return fail(sim, "a client received a reply that it did not ask for");
+        sim->answered++;
         history_set_reply(&h->steps[c->answered++], bytes_make(received.data, size));
         sim_client_drop(c->socket, size);
     }
@@ -214,11 +253,16 @@ static void connect_clients(struct simulation *sim, unsigned count)
 static bool drive(struct simulation *sim, struct run_totals *totals)
 {
     bool all_over = false;
+    size_t answered = 0;
     for (uint64_t n = 0; !all_over; n++) {
-        if (n >= sim->stops_at) return true;
+        if (n == sim->stops_at) answered = sim->answered;
+        bool has_news = sim->answered != answered || n > sim->stops_at + REPLY_STEPS_MAX;
+        if (n >= sim->stops_at && (has_news || !sim->stops_at_reply)) return true;
         if (n > STEPS_MAX) return fail(sim, "no end: the server is busy with nothing");
         bool sent = sim_chance(10) && try_send(sim);
-        if (!sent && !sim_step() && !try_send(sim))
+        if (sim->rushes_pct && sim_chance(sim->rushes_pct))
+            sim_time_advance(sim_below(RUSH_NS_MAX));
+        if (!sent && !advance(sim) && !try_send(sim))
             return fail(sim, "every loop sleeps while replies are due: a lost wake");
         all_over = true;
         for (unsigned i = 0; i < sim->client_count; i++) {
@@ -309,8 +353,6 @@ static bool read_order(struct simulation *sim)
     return ok;
 }
 
-/* ---- one run ---- */
-
 static void add_totals(const struct server *srv, struct run_totals *totals)
 {
     for (uint16_t i = 0; i < srv->mesh.net_count; i++) {
@@ -322,39 +364,193 @@ static void add_totals(const struct server *srv, struct run_totals *totals)
         totals->locked_waits += counter_read(&srv->shard_workers[i]->shard.counters.locked_waits);
 }
 
+static void choose(uint64_t seed, struct run_shape *shape, struct sim_options *options)
+{
+    *options = (struct sim_options){.seed = seed};
+    sim_init(options);
+    choose_shape(shape);
+    choose_log(shape);
+    static const unsigned buffers[] = {0, 2, 4, 16}, pieces[] = {0, 0, 16, 200};
+    options->seed = sim_random();
+    options->buffers_max = shape->buffers_max = buffers[sim_below(ARRAY_LEN(buffers))];
+    options->piece_bytes_max = pieces[sim_below(ARRAY_LEN(pieces))];
+    options->wakes_spuriously = shape->wakes_spuriously = sim_chance(20);
+    options->preempts_pct = sim_chance(50) ? 0 : 20;
+    options->slow_readers_pct = sim_chance(50) ? 0 : 40;
+    sim_deinit();
+}
+
+static void use_disk(struct simulation *sim, struct disk *d)
+{
+    sim->disk = d;
+    disk_use(d);
+    disk_on_call(d, sim_maybe_yield);
+}
+
+static bool await_loaded(struct simulation *sim)
+{
+    for (unsigned n = 0; !(sim->is_listening && sim->server->is_loaded); n++) {
+        if (sim->has_ended)
+            return sim->why[0] ? false : fail(sim, "the server does not start from its log");
+        if (n > RECOVER_STEPS_MAX) return fail(sim, "the server does not become ready");
+        if (!advance(sim)) CHECK(sim_sleep());
+    }
+    return true;
+}
+
+/* ---- after the end ---- */
+
+static bool ask_for_all(struct simulation *sim, struct recovered *out)
+{
+    char text[512];
+    int size = snprintf(text, sizeof text, "*%d\r\n$4\r\nMGET\r\n", COMMANDS_KEYS_MAX + 1);
+    for (unsigned k = 0; k < COMMANDS_KEYS_MAX; k++)
+        size += snprintf(text + size, sizeof text - (size_t)size, "$%zu\r\n%s\r\n",
+                         commands_key(k).size, commands_key(k).data);
+    struct sim_client *c = sim_connect(PORT);
+    CHECK(c);
+    sim_client_send(c, bytes_make(text, (size_t)size));
+    while (resp_reply_bytes(sim_client_received(c)) == 0)
+        if (!advance(sim) && !sim_sleep()) return fail(sim, "no answer after the crash");
+    recovered_parse(out, sim_client_received(c));
+    sim_client_close(c);
+    return true;
+}
+
+/* A server of another shape starts from what the disk holds, says what is there, and stops. */
+static bool start_with(struct simulation *sim, const struct run_shape *shape, struct recovered *out)
+{
+    sim_init(&(struct sim_options){.seed = sim_random(), .preempts_pct = sim_chance(50) ? 0 : 20});
+    use_disk(sim, sim->disk);
+    sim->is_listening = sim->has_ended = false;
+    boot(sim, shape);
+    return await_loaded(sim) && ask_for_all(sim, out) && stop(sim);
+}
+
+/* docs/PERSISTENCE.md, unfinished transactions: whose keys live on several shards now. */
+static bool wants_old_shape(const struct simulation *sim)
+{
+    return sim->has_ended && strstr(sim->server->replay.why, "as many shards as before");
+}
+
+static bool start_again(struct simulation *sim, struct run_shape shape, struct recovered *out)
+{
+    struct run_shape other = shape;
+    choose_shape(&other);
+    bool ok = start_with(sim, &other, out);
+    bool again = !ok && wants_old_shape(sim);
+    if (!ok && !again) return false;
+    tear_down(sim);
+    if (again) {
+        sim->why[0] = '\0';
+        if (!start_with(sim, &shape, out)) return false;
+        tear_down(sim);
+    }
+    sim_deinit();
+    return true;
+}
+
+/* What is lost with the power is, without `always`, more than one log can tell: only that the
+ * server starts, and finds the same again. */
+enum promise { PROMISE_A_START, PROMISE_WRITES, PROMISE_READS };
+
+static bool check_recovered(struct simulation *sim, const struct run_shape *shape,
+                            enum promise promise, struct run_totals *totals)
+{
+    struct recovered once = {.value_bytes = {0}}, twice = {.value_bytes = {0}};
+    bool ok = start_again(sim, *shape, &once);
+    if (ok && promise != PROMISE_A_START) {
+        enum recovered_result result =
+            recovered_check(sim->history, &once, promise == PROMISE_READS, sim->why);
+        ok = result != RECOVERED_WRONG;
+        totals->undecided += result == RECOVERED_UNDECIDED;
+    }
+    if (ok && sim_chance(30)) {
+        ok = start_again(sim, *shape, &twice);
+        if (ok && !recovered_equal(&once, &twice))
+            ok = fail(sim, "a second start finds other data");
+    }
+    recovered_clear(&once);
+    recovered_clear(&twice);
+    return ok;
+}
+
+/* Everything stops where it is. The memory of the process is left as it is; the order is read from
+ * it. */
+static bool crash(struct simulation *sim, struct run_shape *shape, struct run_totals *totals)
+{
+    static const char *const names[] = {"kill -9",      "lose all",      "keep all", "lose writes",
+                                        "lose sectors", "tear the last", "misplace"};
+    enum disk_crash how = sim_chance(40) ? DISK_KILL : (enum disk_crash)sim_below(DISK_CRASH_COUNT);
+    bool is_kill = how == DISK_KILL, is_always = strcmp(shape->policy, "always") == 0;
+    shape->crash = names[how];
+    totals->crashes++;
+    totals->rewrites += counter_read(&sim->server->rewriter.rewrites);
+    for (unsigned i = 0; i < sim->client_count; i++)
+        if (!sim->clients[i].is_over && !take_replies(sim, &sim->clients[i])) return false;
+    if (!read_order(sim)) return false;
+    sim->disk = disk_crash(sim->disk, disk_trace_length(sim->disk), how, sim_random());
+    enum promise promise = is_always ? PROMISE_READS : is_kill ? PROMISE_WRITES : PROMISE_A_START;
+    return check_recovered(sim, shape, promise, totals);
+}
+
+/* ---- one run ---- */
+
+bool run_has_log(uint64_t seed)
+{
+    struct run_shape shape = {.threads = 0};
+    struct sim_options options;
+    choose(seed, &shape, &options);
+    return shape.has_log;
+}
+
+static bool end_orderly(struct simulation *sim, const struct run_shape *shape,
+                        struct run_totals *totals)
+{
+    for (unsigned i = 0; i < sim->client_count; i++)
+        if (!sim->clients[i].is_cut && sim_chance(50)) sim_client_close(sim->clients[i].socket);
+    if (!stop(sim) || !read_order(sim)) return false;
+    if (!sim->server->is_drained)
+        return fail(sim, "the server gave up waiting for what was under way");
+    add_totals(sim->server, totals);
+    tear_down(sim);
+    uint64_t seed = sim_random();
+    sim_deinit();
+    if (!shape->has_log) return true;
+    sim_init(&(struct sim_options){.seed = seed});
+    return check_recovered(sim, shape, PROMISE_READS, totals);
+}
+
 bool run_simulate(uint64_t seed, struct history *h, struct run_shape *shape,
                   struct run_totals *totals, char *why)
 {
-    struct sim_options options = {.seed = seed};
-    sim_init(&options);
-    choose_shape(shape);
-    static const unsigned buffers[] = {0, 2, 4, 16}, pieces[] = {0, 0, 16, 200};
-    options.seed = sim_random();
-    options.buffers_max = shape->buffers_max = buffers[sim_below(ARRAY_LEN(buffers))];
-    options.piece_bytes_max = pieces[sim_below(ARRAY_LEN(pieces))];
-    options.wakes_spuriously = shape->wakes_spuriously = sim_chance(20);
-    options.preempts_pct = sim_chance(50) ? 0 : 20;
-    options.slow_readers_pct = sim_chance(50) ? 0 : 40;
-    sim_deinit();
-
+    struct sim_options options;
+    choose(seed, shape, &options);
     sim_init(&options);
     log_set_level(LOG_NOTHING);
     struct simulation sim = {.history = h, .why = why};
+    struct disk *disk = disk_create();
+    use_disk(&sim, disk);
     commands_init(&sim.mix);
+    if (shape->has_log) {
+        sim.mix.rewrite_pct = sim_chance(50) ? 30 : 0;
+        sim.rushes_pct = sim_chance(50) ? 2 : 0;
+        totals->logged++;
+    }
+    sim.disk_pct = sim_chance(50) ? 2 : 15;
+    sim.stops_at_reply = shape->has_log && sim_chance(60);
     boot(&sim, shape);
-    while (!sim.is_listening) CHECK(sim_step() || sim_sleep());
-    connect_clients(&sim, shape->clients);
-    sim.stops_at = sim_chance(15) ? sim_below(1500) : UINT64_MAX;
-    bool ok = drive(&sim, totals);
+    bool ok = await_loaded(&sim);
+    if (ok) connect_clients(&sim, shape->clients);
+    bool crashes = shape->has_log && sim_chance(85);
+    sim.stops_at = crashes          ? sim_below(sim_chance(50) ? 6000 : 1500)
+                   : sim_chance(15) ? sim_below(1500)
+                                    : UINT64_MAX;
+    ok = ok && drive(&sim, totals);
     if (!ok) return false; /* The process is about to end: nothing is torn down. */
-    for (unsigned i = 0; i < sim.client_count; i++)
-        if (!sim.clients[i].is_cut && sim_chance(50)) sim_client_close(sim.clients[i].socket);
-    ok = stop(&sim) && read_order(&sim);
+    ok = crashes ? crash(&sim, shape, totals) : end_orderly(&sim, shape, totals);
     if (!ok) return false;
-    if (!sim.server->is_drained)
-        return fail(&sim, "the server gave up waiting for what was under way");
-    add_totals(sim.server, totals);
-    tear_down(&sim);
-    sim_deinit();
+    if (sim.disk != disk) disk_destroy(sim.disk);
+    disk_destroy(disk);
     return true;
 }

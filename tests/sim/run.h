@@ -5,7 +5,7 @@
  *
  * Errors     A run that ends wrongly returns false with a line in `why`: loops that all sleep while
  * replies are due (a lost wake), a reply that is missing, an order that names no command or forgets
- * one.
+ * one, a server that does not start again from its log, or starts with what recovered.h refuses.
  */
 #pragma once
 
@@ -16,13 +16,19 @@ struct run_shape {
     unsigned threads, nets, shards; /* threads 0: dedicated net and shard threads */
     unsigned clients, buffers_max;
     bool wakes_spuriously;
+    bool has_log;
+    const char *policy, *crash; /* of the log; how the run ends, NULL: orderly */
 };
 
 struct run_totals {
     uint64_t in_place, sequenced, locked_waits, steps;
+    uint64_t logged, crashes, rewrites, undecided;
 };
 
 #define RUN_WHY_BYTES 256
 
+/* Whether this run writes a log. Such a run may leave memory and loops behind: it ends in a crash.
+ */
+bool run_has_log(uint64_t seed);
 MUST_USE bool run_simulate(uint64_t seed, struct history *h, struct run_shape *shape,
                            struct run_totals *totals, char *why);

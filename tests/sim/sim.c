@@ -3,6 +3,8 @@
  *
  *     sim [--seeds N] [--first SEED]     N runs, 500 by default
  *     sim --seed SEED                    one run again, with what it did
+ *     sim --planted N                    a build with a planted bug in the log: N seeds must find
+ * it
  *
  * A run boots a server of random shape, lets random clients send pipelines to it over a random
  * network, takes the turn order that the server recorded, and replays it one command after the
@@ -11,6 +13,8 @@
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/text.h"
@@ -23,7 +27,7 @@
 
 struct options {
     uint64_t first, count;
-    bool tells;
+    bool tells, is_planted;
 };
 
 /* For whoever reads the end of a run that a CHECK or a sanitizer has ended. */
@@ -83,11 +87,14 @@ static void tell(const struct run_shape *shape, const struct history *h)
         printf("threads %u, ", shape->threads);
     else
         printf("net-threads %u, shard-threads %u, ", shape->nets, shape->shards);
+    if (shape->has_log)
+        printf("appendfsync %s, %s, ", shape->policy,
+               shape->crash ? shape->crash : "an orderly end");
     printf("%u clients, %u receive buffers, %zu commands in order%s\n", shape->clients,
            shape->buffers_max, h->order_count, shape->wakes_spuriously ? ", spurious wakes" : "");
 }
 
-static bool run_seed(uint64_t seed, const struct options *o, struct reference *r,
+static bool run_here(uint64_t seed, const struct options *o, struct reference *r,
                      struct run_totals *totals, uint64_t *commands)
 {
     struct history h = {.client_count = 0};
@@ -104,6 +111,45 @@ static bool run_seed(uint64_t seed, const struct options *o, struct reference *r
     return ok;
 }
 
+/* What a child counts. */
+struct shared {
+    struct run_totals totals;
+    uint64_t commands;
+};
+
+/* A crash leaves memory behind, so a run that may end in one has a process of its own. */
+static bool run_apart(uint64_t seed, const struct options *o, struct reference *r,
+                      struct run_totals *totals, uint64_t *commands)
+{
+    static struct shared *shared;
+    if (!shared)
+        shared =
+            mmap(NULL, sizeof *shared, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    CHECK(shared != MAP_FAILED);
+    *shared = (struct shared){*totals, *commands};
+    fflush(stdout);
+    pid_t child = fork();
+    CHECK(child >= 0);
+    if (child == 0) {
+        bool ok = run_here(seed, o, r, &shared->totals, &shared->commands);
+        fflush(stdout);
+        _exit(ok ? 0 : 1);
+    }
+    int status = 1;
+    CHECK(waitpid(child, &status, 0) == child);
+    *totals = shared->totals;
+    *commands = shared->commands;
+    return status == 0;
+}
+
+static bool run_seed(uint64_t seed, const struct options *o, struct reference *r,
+                     struct run_totals *totals, uint64_t *commands)
+{
+    bool is_apart = o->count > 1 && run_has_log(seed);
+    return is_apart ? run_apart(seed, o, r, totals, commands)
+                    : run_here(seed, o, r, totals, commands);
+}
+
 static bool parse(int argc, char **argv, struct options *o)
 {
     const char *from_environment = getenv("SHOAL_SEED");
@@ -118,6 +164,8 @@ static bool parse(int argc, char **argv, struct options *o)
             o->first = value;
         else if (strcmp(argv[i], "--seed") == 0)
             *o = (struct options){.first = value, .count = 1, .tells = true};
+        else if (strcmp(argv[i], "--planted") == 0)
+            *o = (struct options){.first = o->first, .count = value, .is_planted = true};
         else
             return false;
     }
@@ -128,7 +176,7 @@ int main(int argc, char **argv)
 {
     struct options o;
     if (!parse(argc, argv, &o)) {
-        fprintf(stderr, "usage: sim [--seeds N] [--first SEED] | --seed SEED\n");
+        fprintf(stderr, "usage: sim [--seeds N] [--first SEED] | --seed SEED | --planted N\n");
         return 2;
     }
     signal(SIGABRT, on_abort);
@@ -143,6 +191,7 @@ int main(int argc, char **argv)
     uint64_t passed = 0, commands = 0;
     bool ok = true;
     for (uint64_t i = 0; i < o.count && ok; i++) {
+        if (o.is_planted && !run_has_log(o.first + i)) continue;
         ok = run_seed(o.first + i, &o, has_reference ? &reference : NULL, &totals, &commands);
         passed += ok;
     }
@@ -152,6 +201,9 @@ int main(int argc, char **argv)
            (unsigned long long)commands, (unsigned long long)totals.in_place,
            (unsigned long long)totals.sequenced, (unsigned long long)totals.locked_waits,
            (unsigned long long)totals.steps);
+    printf("%llu with a log, %llu crashes, %llu rewrites begun before them, %llu undecided\n",
+           (unsigned long long)totals.logged, (unsigned long long)totals.crashes,
+           (unsigned long long)totals.rewrites, (unsigned long long)totals.undecided);
     printf("%llu passed, %u failed\n", (unsigned long long)passed, ok ? 0U : 1U);
-    return ok ? 0 : 1;
+    return ok == o.is_planted;
 }
