@@ -54,6 +54,12 @@ static void write_text(struct info *in, const char *name, const char *value)
     buf_printf(in->out, "%s:%s\r\n", name, value);
 }
 
+/* -1 stands for what has not happened. */
+static void write_span(struct info *in, const char *name, bool is_known, uint64_t seconds)
+{
+    buf_printf(in->out, "%s:%lld\r\n", name, is_known ? (long long)seconds : -1LL);
+}
+
 /* 1536 is "1.50K". */
 static void write_human(struct info *in, const char *name, uint64_t bytes)
 {
@@ -337,9 +343,11 @@ static void write_rdb(struct info *in)
             {"rdb_last_save_time", counter_read(&s->last_save_s)});
     write_text(in, "rdb_last_bgsave_status", counter_read(&s->last_failed) ? "err" : "ok");
     uint64_t started_s = counter_read(&s->started_s);
-    NUMBERS(in, {"rdb_last_bgsave_time_sec", counter_read(&s->last_seconds)},
-            {"rdb_current_bgsave_time_sec", is_saving && now_s > started_s ? now_s - started_s : 0},
-            {"rdb_saves", counter_read(&s->saves)}, {"rdb_last_cow_size", 0},
+    write_span(in, "rdb_last_bgsave_time_sec", counter_read(&s->has_ended),
+               counter_read(&s->last_seconds));
+    write_span(in, "rdb_current_bgsave_time_sec", is_saving,
+               now_s > started_s ? now_s - started_s : 0);
+    NUMBERS(in, {"rdb_saves", counter_read(&s->saves)}, {"rdb_last_cow_size", 0},
             {"rdb_last_load_keys_expired", counter_read(&l->keys_expired)},
             {"rdb_last_load_keys_loaded", counter_read(&l->keys_loaded)});
 }
@@ -368,11 +376,12 @@ static void write_aof(struct info *in)
     const struct rewriter *r = &in->srv->rewriter;
     bool is_running = counter_read(&r->is_running);
     uint64_t now_s = (uint64_t)(env_wall_us() / 1000000), started_s = counter_read(&r->started_s);
-    NUMBERS(
-        in, {"aof_enabled", in->config->appendonly}, {"aof_rewrite_in_progress", is_running},
-        {"aof_rewrite_scheduled", counter_read(&r->scheduled)},
-        {"aof_last_rewrite_time_sec", counter_read(&r->last_seconds)},
-        {"aof_current_rewrite_time_sec", is_running && now_s > started_s ? now_s - started_s : 0});
+    NUMBERS(in, {"aof_enabled", in->config->appendonly}, {"aof_rewrite_in_progress", is_running},
+            {"aof_rewrite_scheduled", counter_read(&r->scheduled)});
+    write_span(in, "aof_last_rewrite_time_sec", counter_read(&r->has_ended),
+               counter_read(&r->last_seconds));
+    write_span(in, "aof_current_rewrite_time_sec", is_running,
+               now_s > started_s ? now_s - started_s : 0);
     write_text(in, "aof_last_bgrewrite_status", counter_read(&r->last_failed) ? "err" : "ok");
     NUMBERS(in, {"aof_rewrites", counter_read(&r->rewrites)},
             {"aof_rewrites_consecutive_failures", counter_read(&r->failures)});

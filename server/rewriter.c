@@ -70,6 +70,7 @@ static void finish(struct server *srv)
 {
     struct rewriter *r = &srv->rewriter;
     double seconds = (double)(env_now_ns() - r->started_ns) / 1e9;
+    counter_set(&r->has_ended, 1);
     counter_set(&r->last_seconds, (uint64_t)seconds);
     /* What a failed one has left, and what a good one has made needless. */
     if (srv->durable.is_on) durable_remove_strangers(srv);

@@ -108,7 +108,7 @@ struct rewriter {
     struct call *sync_calls; /* by shard */
     uint32_t syncs_away;
     /* ---- any thread reads ---- */
-    struct counter is_running, scheduled, started_s, last_seconds, last_failed;
+    struct counter is_running, scheduled, started_s, last_seconds, has_ended, last_failed;
     struct counter rewrites, failures;
 };
 

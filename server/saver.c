@@ -69,6 +69,7 @@ static void drop_functions(struct server *srv)
 static void note_result(struct server *srv, bool ok)
 {
     struct saver *s = &srv->saver;
+    counter_set(&s->has_ended, 1);
     counter_set(&s->last_seconds, (env_now_ns() - s->started_ns) / 1000000000);
     if (!ok) {
         log_warning("Background saving error: %s", s->why);

@@ -43,6 +43,7 @@ struct saver {
     /* ---- any thread reads ---- */
     struct counter is_saving, started_s, saves, last_save_s, last_failed;
     struct counter last_seconds;  /* that the last save took */
+    struct counter has_ended;     /* there was one */
     struct counter changes_saved; /* counters.changes of all shards that need no save any more */
     struct counter keys_total, keys_written;
 };
