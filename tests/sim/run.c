@@ -36,9 +36,10 @@ struct simulation {
     unsigned client_count;
     struct command_mix mix;
     struct disk *disk;
-    unsigned disk_pct;   /* how fast it is */
-    size_t answered;     /* commands of all clients */
-    bool stops_at_reply; /* not before the next reply has come */
+    unsigned disk_pct;    /* how fast it is */
+    bool has_clocked_log; /* appendfsync always: a commit waits a moment for others */
+    size_t answered;      /* commands of all clients */
+    bool stops_at_reply;  /* not before the next reply has come */
     unsigned rushes_pct; /* how often much time passes, so that what is done by the clock is done */
     bool is_listening, has_ended; /* the server */
     uint64_t stops_at; /* the server stops after so many steps, in the middle of everything;
@@ -262,7 +263,7 @@ static bool drive(struct simulation *sim, struct run_totals *totals)
         bool sent = sim_chance(10) && try_send(sim);
         if (sim->rushes_pct && sim_chance(sim->rushes_pct))
             sim_time_advance(sim_below(RUSH_NS_MAX));
-        if (!sent && !advance(sim) && !try_send(sim))
+        if (!sent && !advance(sim) && !try_send(sim) && !(sim->has_clocked_log && sim_sleep()))
             return fail(sim, "every loop sleeps while replies are due: a lost wake");
         all_over = true;
         for (unsigned i = 0; i < sim->client_count; i++) {
@@ -538,6 +539,7 @@ bool run_simulate(uint64_t seed, struct history *h, struct run_shape *shape,
         totals->logged++;
     }
     sim.disk_pct = sim_chance(50) ? 2 : 15;
+    sim.has_clocked_log = shape->has_log && strcmp(shape->policy, "always") == 0;
     sim.stops_at_reply = shape->has_log && sim_chance(60);
     boot(&sim, shape);
     bool ok = await_loaded(&sim);
