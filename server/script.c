@@ -552,12 +552,11 @@ static enum where choose(const struct script_op *op)
     if (habits & HABIT_UNDECLARED) return HOLD_ALL;
     bool is_only_shard = op->worker->server->router.shard_count == 1;
     if (habits & HABIT_LONG) return is_only_shard ? HOLD_ALL : HOLD_KEYS;
-    if (is_only_shard) return IN_PLACE;
     if (!script_is_modest(op->script)) {
-        bool is_harmless = op->is_read_only && op->one_shard >= 0;
+        bool is_harmless = op->is_read_only && (is_only_shard || op->one_shard >= 0);
         return is_harmless ? IN_PLACE : HOLD_ALL;
     }
-    return op->one_shard >= 0 || op->key_count == 0 ? IN_PLACE : HOLD_KEYS;
+    return is_only_shard || op->one_shard >= 0 || op->key_count == 0 ? IN_PLACE : HOLD_KEYS;
 }
 
 static uint16_t place_of(const struct script_op *op)

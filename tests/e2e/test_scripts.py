@@ -152,29 +152,33 @@ class Scripts(ServerCase):
         self.assertLess(time.monotonic() - began, 50)
 
     def test_an_endless_script_that_has_written_cannot_be_killed_but_the_server_can_be_stopped(self):
-        with servers.shoal_server(*self.ARGUMENTS) as server:
-            def ask(*words):
-                with server.connect() as s:
-                    s.sendall(resp.encode([w.encode() for w in words]))
-                    return s.recv(1 << 12).decode()
+        for arguments in (self.ARGUMENTS, ("--threads", "1")):
+            with self.subTest(arguments), servers.shoal_server(*arguments) as server:
+                self.check_endless_writer(server)
 
-            ask("CONFIG", "SET", "busy-reply-threshold", "100")
-            ask("FUNCTION", "LOAD", "#!lua name=l\nredis.register_function('f', function(k) redis.call('SET', k[1], 1) while true do end end)")
-            endless = server.connect()
-            endless.sendall(resp.encode([b"FCALL", b"f", b"1", b"k"]))
-            busy = "-BUSY Redis is busy running a script. You can only call FUNCTION KILL or SHUTDOWN NOSAVE.\r\n"
-            deadline = time.monotonic() + 20
-            while ask("PING") != busy:
-                self.assertLess(time.monotonic(), deadline)
-            self.assertRegex(ask("FUNCTION", "STATS"), r"(?s)running_script.*\$1\r\nf\r\n.*\$5\r\nFCALL\r\n")
-            self.assertRegex(ask("FUNCTION", "KILL"), "^-UNKILLABLE Sorry the script already executed write commands")
-            self.assertRegex(ask("SCRIPT", "KILL"), "^-UNKILLABLE ")
-            for words in ([], ["SAVE"], ["NOW"], ["FORCE"]):
-                self.assertEqual(ask("SHUTDOWN", *words), busy)
-            self.assertEqual(ask("SHUTDOWN", "ABORT"), "-ERR No shutdown in progress.\r\n")
-            self.assertEqual(ask("SHUTDOWN", "NOSAVE"), "")
-            self.assertEqual(server.wait(20), 0)
-            endless.close()
+    def check_endless_writer(self, server):
+        def ask(*words):
+            with server.connect() as s:
+                s.sendall(resp.encode([w.encode() for w in words]))
+                return s.recv(1 << 12).decode()
+
+        ask("CONFIG", "SET", "busy-reply-threshold", "100")
+        ask("FUNCTION", "LOAD", "#!lua name=l\nredis.register_function('f', function(k) redis.call('SET', k[1], 1) while true do end end)")
+        endless = server.connect()
+        endless.sendall(resp.encode([b"FCALL", b"f", b"1", b"k"]))
+        busy = "-BUSY Redis is busy running a script. You can only call FUNCTION KILL or SHUTDOWN NOSAVE.\r\n"
+        deadline = time.monotonic() + 20
+        while ask("PING") != busy:
+            self.assertLess(time.monotonic(), deadline)
+        self.assertRegex(ask("FUNCTION", "STATS"), r"(?s)running_script.*\$1\r\nf\r\n.*\$5\r\nFCALL\r\n")
+        self.assertRegex(ask("FUNCTION", "KILL"), "^-UNKILLABLE Sorry the script already executed write commands")
+        self.assertRegex(ask("SCRIPT", "KILL"), "^-UNKILLABLE ")
+        for words in ([], ["SAVE"], ["NOW"], ["FORCE"]):
+            self.assertEqual(ask("SHUTDOWN", *words), busy)
+        self.assertEqual(ask("SHUTDOWN", "ABORT"), "-ERR No shutdown in progress.\r\n")
+        self.assertEqual(ask("SHUTDOWN", "NOSAVE"), "")
+        self.assertEqual(server.wait(20), 0)
+        endless.close()
 
     def test_scripts_cannot_take_all_memory(self):
         client = self.client()
