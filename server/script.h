@@ -5,9 +5,9 @@
  *                 whole keyspace; redis.call is a stage of the holding
  *
  * A script first runs under a holding of the whole keyspace, where it can be interrupted. One that
- * has touched nothing but the keys that it declares, or keys of their shard, MODEST_RUNS times, runs
- * in place or holds only these keys; with one shard, all scripts run in place then. A script that
- * then needs something else before it has written starts again under a holding of the whole
+ * has touched nothing but the keys that it declares, or keys of their shard, MODEST_RUNS times,
+ * runs in place or holds only these keys; with one shard, all scripts run in place then. A script
+ * that then needs something else before it has written starts again under a holding of the whole
  * keyspace, and does so at once from then on. After it has written it gets an error.
  *
  * Functions of libraries (library.h) are scripts to all of this: FCALL finds one by its name.
