@@ -253,11 +253,19 @@ static uint32_t set_key_flags(const struct bytes *argv, uint32_t argc)
     return KEY_OW | KEY_UPDATE;
 }
 
+/* Only GETs, with what belongs to them, are sure not to write. */
 static uint32_t bitfield_key_flags(const struct bytes *argv, uint32_t argc)
 {
-    for (uint32_t i = 2; i < argc; i += 3)
-        if (!bytes_equal_nocase(argv[i], "get")) return KEY_RW | KEY_ACCESS | KEY_UPDATE;
-    return KEY_RO | KEY_ACCESS;
+    uint32_t i = 2;
+    while (i < argc) {
+        if (bytes_equal_nocase(argv[i], "get"))
+            i += 3;
+        else if (bytes_equal_nocase(argv[i], "overflow"))
+            i += 2;
+        else
+            break;
+    }
+    return i == argc ? KEY_RO | KEY_ACCESS : KEY_RW | KEY_ACCESS | KEY_UPDATE;
 }
 
 /* Commands whose options decide what happens to the key: KEY_VARIABLE_FLAGS. */
