@@ -130,6 +130,14 @@ struct listing {
     struct bytes pattern;
 };
 
+/* Unlike other errors, Redis ends this one with a space for each line end of the word. */
+static void reply_unknown_argument(struct reply *out, struct bytes word)
+{
+    int size = (int)strnlen(word.data, MIN(word.size, (size_t)INT32_MAX)), end = size;
+    while (end > 0 && strchr("\r\n", word.data[end - 1])) end--;
+    reply_error(out, "ERR Unknown argument %.*s%*s", end, word.data, size - end, "");
+}
+
 /* False: `out` says why not. */
 static bool read_listing(const struct request *rq, struct listing *l, struct reply *out)
 {
@@ -146,8 +154,7 @@ static bool read_listing(const struct request *rq, struct listing *l, struct rep
             l->has_pattern = true;
             l->pattern = rq->argv[i];
         } else {
-            reply_error(out, "ERR Unknown argument %.*s", (int)MIN(word.size, (size_t)INT32_MAX),
-                        word.data);
+            reply_unknown_argument(out, word);
             return false;
         }
     }

@@ -24,10 +24,11 @@ static void write_string(lua_State *L, struct reply *out)
 }
 
 /* A status or an error: one line. As in Redis the end of an error loses its line ends. */
+/* A zero byte ends the text, as in Redis. */
 static void write_line(lua_State *L, char type, struct reply *out)
 {
-    size_t size;
-    const char *text = lua_tolstring(L, -1, &size);
+    const char *text = lua_tostring(L, -1);
+    size_t size = strlen(text);
     while (type == '-' && size && (text[size - 1] == '\r' || text[size - 1] == '\n')) size--;
     char *at = reply_try_reserve(out, size + 3);
     if (!at) luaL_error(L, "not enough memory");
