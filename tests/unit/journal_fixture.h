@@ -178,7 +178,7 @@ static const struct command *row_of(const struct bytes *argv, uint32_t argc)
                  argv[1].data);
         row = shard_fixture_row(&p.f, name);
     }
-    cr_assert_not_null(row, "%s", name);
+    CHECK(row != NULL);
     bool fits = row->arity >= 0 ? argc == (uint32_t)row->arity : argc >= (uint32_t)-row->arity;
     cr_assert(fits, "%s has a wrong number of arguments", name);
     return row;
