@@ -94,7 +94,7 @@ CALLS = [
     "'get', K", "'set', K, V", "'set', K, V, 'nx'", "'incr', K", "'incrbyfloat', K, 1.5", "'append', K, V", "'del', K", "'exists', K, K", "'type', K", "'lpush', K, V, V", "'rpush', K, V", "'lrange', K, 0, -1", "'lpop', K", "'llen', K",
     "'sadd', K, 'v'", "'sismember', K, V", "'scard', K", "'zadd', K, 1.5, V", "'zscore', K, V", "'zrange', K, 0, -1, 'withscores'", "'zincrby', K, 2.25, V", "'hset', K, V, V", "'hget', K, V", "'hmget', K, 'a', 'b'", "'hlen', K", "'expire', K, 1000", "'persist', K",
     "'mget', K, K, K", "'mset', K, V, K, V", "'rename', K, K", "'copy', K, K, 'replace'", "'smove', K, K, V", "'lmove', K, K, 'left', 'right'", "'rpoplpush', K, K", "'sinterstore', K, K, K", "'setrange', K, 2, V", "'strlen', K", "'getrange', K, 0, 2",
-    "'ping'", "'echo', V", "'dbsize'", "'select', 1", "'select', 99", "'hlen', K", "'sort', K, 'alpha'", "'config', 'get', 'maxmemory'", "'publish', 'c', V", "'ttl', K", "'blpop', K, 0", "'bzpopmin', K, 0", "'setex', K, 0, V", "'time', 1", "'wait', 0, 0", "'xadd', K, '1-*', 'a', V",
+    "'ping'", "'echo', V", "'dbsize'", "'select', 1", "'select', 99", "'hlen', K", "'scard', K", "'config', 'get', 'maxmemory'", "'publish', 'c', V", "'ttl', K", "'blpop', K, 0", "'bzpopmin', K, 0", "'setex', K, 0, V", "'time', 1", "'wait', 0, 0", "'xadd', K, '1-*', 'a', V",
     "'xlen', K", "'pfadd', K, V", "'pfcount', K", "'setbit', K, 7, 1", "'bitcount', K", "'bitop', 'or', K, K, K", "'unlink', K", "'touch', K", "'zpopmin', K", "'geoadd', K, 13, 38, 'm'", "'geopos', K, 'm'", "'flushdb'", "'lpos', K, V", "'SET', K, 3.0", "'set', K, 1e15", "'set', K, 2^53", "'set', K, 0.1",
 ]
 
