@@ -44,6 +44,11 @@ def restore(c, key, payload, *options):
     return None
 
 
+def may_be_one_node(command):
+    """A list that one command fills: 7.2, as we, adds up the elements alone before it makes a second node, 7.0 what they take in a node."""
+    return command[0] in ("RPUSH", "LPUSH") and 6000 < sum(map(len, command[2:])) < 8192
+
+
 class Dump(ServerCase):
     ARGUMENTS = ("--threads", "2", "--enable-debug-command", "yes")
 
@@ -89,7 +94,7 @@ class Dump(ServerCase):
             self.assertIsNone(restore(self.ours, "copy", theirs), context)
             self.assert_arrived(key, "copy", context)
             encodings = {c.object("encoding", key) for c in (self.ours, self.theirs)}
-            if not encodings & UNORDERED:
+            if not encodings & UNORDERED and not may_be_one_node(command):
                 self.assertEqual(ours, theirs, context)
                 equal += 1
         self.assertGreater(equal, COUNT // 3)
@@ -103,7 +108,8 @@ class Dump(ServerCase):
             for command in values.commands(rng, "key"):
                 self.ours.execute_command(*command)
                 self.theirs.execute_command(*command)
-            if not {c.object("encoding", "key") for c in (self.ours, self.theirs)} & UNORDERED:
+            encodings = {c.object("encoding", "key") for c in (self.ours, self.theirs)}
+            if not encodings & UNORDERED and not may_be_one_node(command):
                 self.assertEqual(self.ours.dump("key"), self.theirs.dump("key"), f"value {i}: {command[0]}")
             for c in (self.ours, self.theirs):
                 c.delete("key")
