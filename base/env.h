@@ -175,16 +175,11 @@ void env_send(struct env_loop *loop, struct env_socket *s, const struct iovec *p
 /* Cancels what is in flight; ENV_CLOSED follows after a later env_wait, and no other event. */
 void env_close(struct env_loop *loop, struct env_socket *s);
 
-/* ---- whole files ----
- *
- * For what people write and read: the configuration, the pid file. They may be standard input, a
- * pipe, a link; a failure is a text for whoever asked. Data go through open files, below.
- */
+/* ---- whole files ---- */
 
-/* Whole file, or standard input for "-". `why` as above. */
+/* For what people write, the configuration: a file, a pipe, a link, or standard input for "-". On
+ * failure `out` is unchanged and `why` as above. */
 MUST_USE enum err env_read_file(const char *path, struct buf *out, char *why);
-/* New contents appear at once or not at all: temporary file, fsync, rename. */
-MUST_USE enum err env_replace_file(const char *path, struct bytes contents, char *why);
 
 /* ---- open files ----
  *
@@ -203,6 +198,7 @@ enum env_file_op {
     ENV_FILE_SYNC,
     ENV_FILE_TRUNCATE,
     ENV_FILE_SIZE,
+    ENV_FILE_RENAME,
 };
 
 struct env_file {
@@ -219,6 +215,7 @@ enum env_open_mode {
     ENV_OPEN_READ,
     ENV_OPEN_WRITE,  /* read and write; it must exist */
     ENV_OPEN_CREATE, /* the same; it must not exist. Durable when its directory is synced. */
+    ENV_OPEN_CREATE_PRIVATE, /* the same, and nobody but its owner may open it */
 };
 
 /* Initialises all of *f. On failure f->fd is -1. */
@@ -244,13 +241,14 @@ MUST_USE enum err env_file_truncate(struct env_file *f, uint64_t size);
 MUST_USE enum err env_file_size(struct env_file *f, uint64_t *size);
 /* fdatasync, which blocks: for start, stop and small files. */
 MUST_USE enum err env_file_sync(struct env_file *f);
+/* It takes the place of what `to` names. Durable when the directory is synced. */
+MUST_USE enum err env_file_rename(struct env_file *f, const char *to);
 
 /* Where `path` leads if it is a symbolic link; else `path`. ERR_IO: it is too long. */
 MUST_USE enum err env_resolve(const char *path, char out[ENV_PATH_BYTES_MAX]);
 /* ERR_IO: that cannot be found out. */
 MUST_USE enum err env_file_exists(const char *path, bool *exists);
-/* Both names are durable after env_sync_directory. */
-MUST_USE enum err env_rename(const char *from, const char *to);
+/* Durable when the directory is synced. */
 MUST_USE enum err env_unlink(const char *path);
 /* OK if it is there already. */
 MUST_USE enum err env_make_directory(const char *path);

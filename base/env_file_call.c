@@ -15,6 +15,7 @@ static const char *const verbs[] = {
     [ENV_FILE_SYNC] = "sync",
     [ENV_FILE_TRUNCATE] = "truncate",
     [ENV_FILE_SIZE] = "find the size of",
+    [ENV_FILE_RENAME] = "rename",
 };
 
 static enum err failed(struct env_file *f, enum env_file_op op, int error)

@@ -17,6 +17,7 @@
 #include "base/log.h"
 
 #define NEW_FILE_MODE 0644
+#define PRIVATE_FILE_MODE 0600
 #define NEW_DIRECTORY_MODE 0755
 
 static enum err path_failed(const char *verb, const char *path, int error)
@@ -31,15 +32,17 @@ enum err env_file_open(struct env_file *f, const char *path, enum env_open_mode 
 {
     static const int flags[] = {[ENV_OPEN_READ] = O_RDONLY,
                                 [ENV_OPEN_WRITE] = O_RDWR,
-                                [ENV_OPEN_CREATE] = O_RDWR | O_CREAT | O_EXCL};
+                                [ENV_OPEN_CREATE] = O_RDWR | O_CREAT | O_EXCL,
+                                [ENV_OPEN_CREATE_PRIVATE] = O_RDWR | O_CREAT | O_EXCL};
     memset(f, 0, sizeof *f);
     f->fd = -1;
     size_t size = strlen(path);
     if (size >= sizeof f->path) return path_failed("open", path, ENAMETOOLONG);
     memcpy(f->path, path, size + 1);
     if (fault_hit("file_open")) return env_file_finish(f, ENV_FILE_OPEN, EIO);
+    mode_t permissions = mode == ENV_OPEN_CREATE_PRIVATE ? PRIVATE_FILE_MODE : NEW_FILE_MODE;
     do {
-        f->fd = open(path, flags[mode] | O_CLOEXEC, NEW_FILE_MODE);
+        f->fd = open(path, flags[mode] | O_CLOEXEC, permissions);
     } while (f->fd < 0 && errno == EINTR);
     return env_file_finish(f, ENV_FILE_OPEN, f->fd < 0 ? errno : 0);
 }
@@ -97,6 +100,16 @@ enum err env_file_sync(struct env_file *f)
     return env_file_finish(f, ENV_FILE_SYNC, env_file_sync_now(f->fd));
 }
 
+enum err env_file_rename(struct env_file *f, const char *to)
+{
+    size_t size = strlen(to);
+    if (size >= sizeof f->path) return env_file_finish(f, ENV_FILE_RENAME, ENAMETOOLONG);
+    if (fault_hit("file_rename")) return env_file_finish(f, ENV_FILE_RENAME, EIO);
+    if (rename(f->path, to) != 0) return env_file_finish(f, ENV_FILE_RENAME, errno);
+    memcpy(f->path, to, size + 1);
+    return env_file_finish(f, ENV_FILE_RENAME, 0);
+}
+
 void env_file_take_mode(struct env_file *f, const char *path)
 {
     struct stat info;
@@ -120,12 +133,6 @@ enum err env_file_exists(const char *path, bool *exists)
     *exists = access(path, F_OK) == 0;
     if (*exists || errno == ENOENT || errno == ENOTDIR) return OK;
     return path_failed("look for", path, errno);
-}
-
-enum err env_rename(const char *from, const char *to)
-{
-    if (fault_hit("file_rename")) return path_failed("rename", from, EIO);
-    return rename(from, to) == 0 ? OK : path_failed("rename", from, errno);
 }
 
 enum err env_unlink(const char *path)

@@ -4,7 +4,7 @@
  *     env_uring.c       one side of a loop: requests and completions
  *     env_epoll.c       the other: readiness, then plain calls
  *     env_listen.c      listeners and names
- *     env_file.c        whole files
+ *     env_file.c        reading a whole file
  *     env_file_io.c     open files and directories
  *     env_file_call.c   the calls and log lines behind them
  *     env_uring_file.c  their requests through the ring

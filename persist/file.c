@@ -12,30 +12,6 @@ enum err file_path(char out[ENV_PATH_BYTES_MAX], const char *directory, const ch
     return ERR_IO;
 }
 
-static enum err write_new(const char *path, struct bytes contents)
-{
-    struct env_file f;
-    bool is_left; /* by an earlier attempt */
-    if (env_file_exists(path, &is_left) != OK) return ERR_IO;
-    if (is_left && env_unlink(path) != OK) return ERR_IO;
-    if (env_file_open(&f, path, ENV_OPEN_CREATE) != OK) return ERR_IO;
-    enum err e = env_file_write(&f, 0, contents);
-    if (e == OK) e = env_file_sync(&f);
-    env_file_close(&f);
-    return e;
-}
-
-enum err file_replace(const char *directory, const char *name, struct bytes contents)
-{
-    char path[ENV_PATH_BYTES_MAX], temporary[ENV_PATH_BYTES_MAX];
-    if (file_path(path, directory, name) != OK) return ERR_IO;
-    int n = snprintf(temporary, sizeof temporary, "%s" FILE_TEMPORARY_SUFFIX, path);
-    if (n < 0 || (size_t)n >= sizeof temporary) return ERR_IO;
-    if (write_new(temporary, contents) != OK) return ERR_IO;
-    if (env_rename(temporary, path) != OK) return ERR_IO;
-    return env_sync_directory(directory);
-}
-
 enum err file_read(const char *path, size_t bytes_max, struct buf *out)
 {
     struct env_file f;
@@ -52,22 +28,27 @@ enum err file_read(const char *path, size_t bytes_max, struct buf *out)
     return e;
 }
 
-/* ---- piece by piece ---- */
+/* ---- taking the place of a file ---- */
 
 enum err file_output_create(struct file_output *f, const char *path)
 {
     *f = (struct file_output){.file = {.fd = -1}};
+    snprintf(f->target, sizeof f->target, "%s", path);
     if (env_resolve(path, f->target) != OK) return ERR_IO;
     char temporary[ENV_PATH_BYTES_MAX];
     uint64_t number;
     env_random(&number, sizeof number);
-    int n = snprintf(temporary, sizeof temporary, "%s.tmp-%016llx", f->target,
+    int n = snprintf(temporary, sizeof temporary, "%s" FILE_TEMPORARY_SUFFIX "%016llx", f->target,
                      (unsigned long long)number);
     if (n < 0 || (size_t)n >= sizeof temporary) {
         log_warning("cannot create a file beside %s: the name is too long", path);
         return ERR_IO;
     }
-    if (env_file_open(&f->file, temporary, ENV_OPEN_CREATE) != OK) return ERR_IO;
+    bool exists;
+    if (env_file_exists(f->target, &exists) != OK) return ERR_IO;
+    /* Whoever may not read the old contents may at no moment open the new ones. */
+    enum env_open_mode mode = exists ? ENV_OPEN_CREATE_PRIVATE : ENV_OPEN_CREATE;
+    if (env_file_open(&f->file, temporary, mode) != OK) return ERR_IO;
     env_file_take_mode(&f->file, f->target);
     return OK;
 }
@@ -106,11 +87,32 @@ static enum err sync_directory_of(const char *path)
 enum err file_output_commit(struct file_output *f)
 {
     enum err e = sync_output(f);
-    if (e == OK) e = env_rename(f->file.path, f->target);
+    if (e == OK) e = env_file_rename(&f->file, f->target);
     if (e != OK) {
         file_output_abandon(f);
         return e;
     }
     env_file_close(&f->file);
     return sync_directory_of(f->target);
+}
+
+void file_output_why(const struct file_output *f, char why[FILE_WHY_BYTES])
+{
+    const char *cause = f->file.logged_error ? env_file_why(&f->file) : "the log says why";
+    snprintf(why, FILE_WHY_BYTES, "cannot write %.150s: %.80s", f->target, cause);
+}
+
+enum err file_replace(const char *path, struct bytes contents, char *why)
+{
+    struct file_output f;
+    enum err e = file_output_create(&f, path);
+    if (e == OK) {
+        e = file_output_write(&f, contents, 0);
+        if (e == OK)
+            e = file_output_commit(&f);
+        else
+            file_output_abandon(&f);
+    }
+    if (e != OK && why) file_output_why(&f, why);
+    return e;
 }

@@ -290,9 +290,11 @@ bool manifest_parse(struct manifest *m, struct bytes text, char *why)
 
 enum err manifest_write(const struct manifest *m, const char *directory)
 {
+    char path[ENV_PATH_BYTES_MAX];
+    if (file_path(path, directory, MANIFEST_NAME) != OK) return ERR_IO;
     struct buf text = {.mem = m->mem};
     manifest_encode(m, &text);
-    enum err e = file_replace(directory, MANIFEST_NAME, buf_view(&text));
+    enum err e = file_replace(path, buf_view(&text), NULL);
     buf_clear(&text);
     return e;
 }
@@ -329,7 +331,7 @@ static bool is_named(const struct manifest *m, const char *name)
 static bool is_ours(const char *name)
 {
     struct bytes text = bytes_of(name);
-    return strcmp(name, MANIFEST_NAME FILE_TEMPORARY_SUFFIX) == 0 ||
+    return text_glob_match(BYTES_LITERAL(MANIFEST_NAME FILE_TEMPORARY_SUFFIX "*"), text, false) ||
            text_glob_match(BYTES_LITERAL("g[0-9]*-s[0-9]*-[0-9]*.aof"), text, false) ||
            text_glob_match(BYTES_LITERAL("g[0-9]*-s[0-9]*-[0-9]*.base"), text, false);
 }

@@ -7,10 +7,7 @@
 
 static bool note_failure(struct rdb_thread *t, enum err e)
 {
-    const struct env_file *f = &t->output.file;
-    if (e != OK && !t->why[0])
-        snprintf(t->why, sizeof t->why, "cannot write %.150s: %.80s", f->path,
-                 f->logged_error ? env_file_why(f) : "see the line before");
+    if (e != OK && !t->why[0]) file_output_why(&t->output, t->why);
     return e == OK;
 }
 
@@ -144,8 +141,7 @@ bool rdb_thread_start(struct rdb_thread *t, const struct rdb_thread_options *opt
 {
     *t = (struct rdb_thread){.options = *options};
     if (file_output_create(&t->output, options->path) != OK) {
-        snprintf(why, 2 * ENV_NAME_BYTES_MAX, "cannot create a file beside %.120s: %.80s",
-                 options->path, env_file_why(&t->output.file));
+        file_output_why(&t->output, why);
         return false;
     }
     mem_init(&t->mem, "rdb-writer");
@@ -153,7 +149,7 @@ bool rdb_thread_start(struct rdb_thread *t, const struct rdb_thread_options *opt
     pthread_cond_init(&t->changed, NULL);
     t->is_running = true;
     if (start_thread(t)) return true;
-    snprintf(why, 2 * ENV_NAME_BYTES_MAX, "cannot create the thread that writes the file");
+    snprintf(why, FILE_WHY_BYTES, "cannot create the thread that writes the file");
     file_output_abandon(&t->output);
     mem_deinit(&t->mem);
     t->is_running = false;

@@ -65,10 +65,10 @@ struct rdb_thread {
     uint32_t open_lane;
     bool has_end, should_keep, is_over, has_failed;
     bool is_running; /* the owner's: between start and join */
-    char why[2 * ENV_NAME_BYTES_MAX];
+    char why[FILE_WHY_BYTES];
 };
 
-/* False with a line in `why` (ENV_NAME_BYTES_MAX * 2 bytes): nothing has been started. */
+/* False with a line in `why` (FILE_WHY_BYTES): nothing has been started. */
 MUST_USE bool rdb_thread_start(struct rdb_thread *t, const struct rdb_thread_options *options,
                                char *why);
 void rdb_thread_push(struct rdb_thread *t, struct rdb_piece *piece);

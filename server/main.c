@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "base/log.h"
+#include "persist/file.h"
 #include "server/descriptors.h"
 #include "server/server.h"
 #include "server/supervise.h"
@@ -81,14 +82,13 @@ static const char *take_record_option(int *argc, char **argv)
 
 static void write_record(struct server *srv, const char *path)
 {
-    char why[2 * ENV_NAME_BYTES_MAX];
     struct buf all = {.mem = &srv->mem};
     for (uint16_t i = 0; i < srv->mesh.net_count; i++) {
         const struct recorder *r = srv->net_workers[i]->recorder;
         buf_append(&all, r->records.data, r->turn_start);
     }
-    if (env_replace_file(path, buf_view(&all), why) != OK)
-        log_warning("The order could not be written: %s", why);
+    if (file_replace(path, buf_view(&all), NULL) != OK)
+        log_warning("The order could not be written to %s.", path);
     buf_clear(&all);
 }
 
@@ -124,10 +124,10 @@ static void write_pidfile(struct server *srv)
 {
     const struct config *c = srv->config;
     if (c->pidfile[0] == '\0') return;
-    char text[32], why[2 * ENV_NAME_BYTES_MAX];
+    char text[32];
     int n = snprintf(text, sizeof text, "%d\n", (int)getpid());
-    if (env_replace_file(c->pidfile, bytes_make(text, (size_t)n), why) != OK)
-        log_warning("No pid file: %s", why);
+    if (file_replace(c->pidfile, bytes_make(text, (size_t)n), NULL) != OK)
+        log_warning("There is no pid file %s.", c->pidfile);
 }
 
 static bool go_to_background(void)

@@ -14,8 +14,8 @@ MUTANTS = {
     # Stable is what was written, although the policy is always.
     "written-is-stable": ("a->policy == AOF_ALWAYS ? a->durable_lsn : a->written_lsn;", "a->written_lsn;"),
     # A manifest whose name, or whose contents, may not be durable.
-    "no-directory-sync": ("return env_sync_directory(directory);", "return OK;"),
-    "no-manifest-sync": ("if (e == OK) e = env_file_sync(&f);", ""),
+    "no-directory-sync": ("return env_sync_directory(parent);", "return OK;"),
+    "no-manifest-sync": ("enum err e = sync_output(f);", "enum err e = OK;"),
     # Incomplete transactions are kept.
     "no-cut": ("if (!is_whole(r, at, txid)) r->cut_txid = txid;", "(void)!is_whole(r, at, txid);"),
     # A valid record behind damage counts as corruption, whether it was durable or not.

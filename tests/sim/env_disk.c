@@ -451,7 +451,7 @@ enum err env_file_open(struct env_file *f, const char *path, enum env_open_mode 
     CHECK(strlen(path) < NAME_BYTES_MAX);
     if (fails()) return ERR_IO;
     struct name *n = find_name(disk, path);
-    if ((n != NULL) == (mode == ENV_OPEN_CREATE)) return ERR_IO;
+    if ((n != NULL) == (mode >= ENV_OPEN_CREATE)) return ERR_IO;
     if (!n) {
         unsigned inode = add_inode(disk);
         memcpy(add_step(STEP_LINK, inode)->name, path, strlen(path) + 1);
@@ -547,23 +547,34 @@ enum err env_file_sync(struct env_file *f)
     return sync_file(f, disk->step_count);
 }
 
+enum err env_file_rename(struct env_file *f, const char *to)
+{
+    struct name *n = find_name(disk, f->path);
+    if (fails() || !n) return ERR_IO;
+    struct step *s = add_step(STEP_LINK, n->inode);
+    memcpy(s->old_name, n->path, strlen(n->path) + 1);
+    memcpy(s->name, to, strlen(to) + 1);
+    keep_names(disk, s);
+    memcpy(f->path, to, strlen(to) + 1);
+    return OK;
+}
+
+enum err env_read_file(const char *path, struct buf *out, char *why)
+{
+    size_t size;
+    const char *data = disk_contents(disk, path, &size);
+    snprintf(why, ENV_NAME_BYTES_MAX * 2, "cannot open %s: No such file or directory", path);
+    if (!data || fails()) return ERR_IO;
+    buf_append(out, data, size);
+    return OK;
+}
+
 /* ---- env.h: names ---- */
 
 enum err env_file_exists(const char *path, bool *exists)
 {
     if (fails()) return ERR_IO;
     *exists = find_name(disk, path) != NULL;
-    return OK;
-}
-
-enum err env_rename(const char *from, const char *to)
-{
-    struct name *n = find_name(disk, from);
-    if (fails() || !n) return ERR_IO;
-    struct step *s = add_step(STEP_LINK, n->inode);
-    memcpy(s->old_name, from, strlen(from) + 1);
-    memcpy(s->name, to, strlen(to) + 1);
-    keep_names(disk, s);
     return OK;
 }
 

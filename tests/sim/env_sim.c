@@ -72,12 +72,6 @@ struct env_loop {
     unsigned buffer_count, buffers_lent, buffer_bytes;
 };
 
-struct file {
-    char path[ENV_NAME_BYTES_MAX];
-    char *data;
-    size_t size;
-};
-
 struct world {
     struct sim_options options;
     uint64_t random_state;
@@ -91,8 +85,6 @@ struct world {
     struct env_loop *loops[LOOPS_MAX]; /* by fiber; NULL until its first env_wait */
     unsigned fiber_count;
     unsigned loop_count;
-    struct file *files;
-    unsigned file_count;
 };
 
 /* env.h has no parameter for it, as there is only one real world. */
@@ -181,10 +173,8 @@ void sim_deinit(void)
     for (unsigned i = 0; i < world.fiber_count; i++) fiber_destroy(world.fibers[i]);
     for (unsigned i = 0; i < world.client_count; i++) client_free(world.clients[i]);
     for (unsigned i = 0; i < world.listener_count; i++) CHECK(!world.listeners[i]);
-    for (unsigned i = 0; i < world.file_count; i++) free(world.files[i].data);
     free(world.clients);
     free(world.listeners);
-    free(world.files);
     world = (struct world){0};
 }
 
@@ -659,45 +649,6 @@ void env_close(struct env_loop *loop, struct env_socket *s)
     CHECK(c->loop == loop);
     c->is_closing = true;
     c->is_receiving = c->receives_late = false;
-}
-
-/* ---- files ---- */
-
-static struct file *file_find(const char *path)
-{
-    for (unsigned i = 0; i < world.file_count; i++)
-        if (strcmp(world.files[i].path, path) == 0) return &world.files[i];
-    return NULL;
-}
-
-enum err env_read_file(const char *path, struct buf *out, char *why)
-{
-    const struct file *f = file_find(path);
-    if (!f) {
-        write_why(why, "cannot open %s: No such file or directory", path);
-        return ERR_IO;
-    }
-    buf_append(out, f->data, f->size);
-    return OK;
-}
-
-enum err env_replace_file(const char *path, struct bytes contents, char *why)
-{
-    struct file *f = file_find(path);
-    if (strlen(path) >= ENV_NAME_BYTES_MAX || fault_hit("env_file_write")) {
-        write_why(why, "cannot write %s: No space left on device", path);
-        return ERR_IO;
-    }
-    if (!f) {
-        world.files = grow(world.files, (world.file_count + 1) * sizeof *f);
-        f = &world.files[world.file_count++];
-        *f = (struct file){0};
-        snprintf(f->path, sizeof f->path, "%s", path);
-    }
-    f->data = grow(f->data, contents.size + 1);
-    memcpy(f->data, contents.data, contents.size);
-    f->size = contents.size;
-    return OK;
 }
 
 /* ---- what moves on the network ---- */

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "base/mem.h"
+#include "persist/file.h"
 #include "tests/unit/random.h"
 
 /* ---- helpers ---- */
@@ -134,7 +135,7 @@ static const char *path_in(struct fixture *f, char *out, size_t size, const char
 static void write_file(const char *path, const char *text)
 {
     char why[ENV_NAME_BYTES_MAX * 2];
-    cr_assert_eq(env_replace_file(path, bytes_of(text), why), OK, "%s", why);
+    cr_assert_eq(file_replace(path, bytes_of(text), why), OK, "%s", why);
 }
 
 /* Loads into f->config, which must not be alive. */

@@ -86,6 +86,23 @@ Test(env_file_io, a_failure_is_an_error_and_not_for_ever_unless_it_is_a_sync)
     files_deinit(&t);
 }
 
+Test(env_file_io, a_private_file_is_so_from_the_start)
+{
+    struct files t;
+    struct env_file other;
+    struct stat info;
+    char path[64];
+    files_init(&t);
+    snprintf(path, sizeof path, "%s/private", t.directory);
+    umask(022);
+    cr_assert_eq(env_file_open(&other, path, ENV_OPEN_CREATE_PRIVATE), OK);
+    cr_assert_eq(stat(path, &info), 0);
+    cr_assert_eq(info.st_mode & 0777, 0600);
+    env_file_close(&other);
+    cr_assert_eq(env_unlink(path), OK);
+    files_deinit(&t);
+}
+
 Test(env_file_io, names_in_directories)
 {
     struct files t;
@@ -98,7 +115,7 @@ Test(env_file_io, names_in_directories)
     cr_assert_eq(env_make_directory(inside), OK);
     cr_assert_eq(env_make_directory(inside), OK);
     cr_assert_eq(env_make_directory(t.path), ERR_IO);
-    cr_assert_eq(env_rename(t.path, moved), OK);
+    cr_assert_eq(env_file_rename(&t.file, moved), OK);
     cr_assert_eq(env_sync_directory(inside), OK);
     bool is_there;
     cr_assert_eq(env_file_exists(moved, &is_there), OK);
@@ -110,7 +127,7 @@ Test(env_file_io, names_in_directories)
     cr_assert(bytes_equal(buf_view(&names), bytes_make("file", 5)));
     cr_assert_eq(env_list_directory(moved, &names), ERR_IO);
     buf_clear(&names);
-    cr_assert_eq(env_rename(moved, t.path), OK);
+    cr_assert_eq(env_file_rename(&t.file, t.path), OK);
     rmdir(inside);
     files_deinit(&t);
     mem_deinit(&mem);

@@ -14,9 +14,9 @@ static void expect_contents(struct fixture *f, const char *text)
 Test(file, new_contents_are_there_at_once_or_not_at_all)
 {
     struct fixture *f = fixture_make();
-    cr_assert_eq(file_replace("d", "name", BYTES_LITERAL("first")), OK);
+    cr_assert_eq(file_replace("d/name", BYTES_LITERAL("first"), NULL), OK);
     size_t before = disk_trace_length(f->disk);
-    cr_assert_eq(file_replace("d", "name", BYTES_LITERAL("second")), OK);
+    cr_assert_eq(file_replace("d/name", BYTES_LITERAL("second"), NULL), OK);
     size_t after = disk_trace_length(f->disk), size;
     for (size_t length = before; length <= after; length++) {
         for (uint64_t seed = 0; seed < 50; seed++) {
@@ -38,14 +38,14 @@ Test(file, new_contents_are_there_at_once_or_not_at_all)
 Test(file, a_failure_leaves_the_old_contents_and_can_be_repeated)
 {
     struct fixture *f = fixture_make();
-    cr_assert_eq(file_replace("d", "name", BYTES_LITERAL("first")), OK);
+    cr_assert_eq(file_replace("d/name", BYTES_LITERAL("first"), NULL), OK);
     for (size_t call = 0; call < 5; call++) {
         disk_plant(f->disk, disk_call_count(f->disk) + call, 1, DISK_ENOSPC);
-        cr_assert_eq(file_replace("d", "name", BYTES_LITERAL("second")), ERR_IO);
+        cr_assert_eq(file_replace("d/name", BYTES_LITERAL("second"), NULL), ERR_IO);
         disk_plant(f->disk, 0, 0, DISK_NO_FAULT);
         expect_contents(f, "first");
     }
-    cr_assert_eq(file_replace("d", "name", BYTES_LITERAL("second")), OK);
+    cr_assert_eq(file_replace("d/name", BYTES_LITERAL("second"), NULL), OK);
     expect_contents(f, "second");
     fixture_free(f);
 }

@@ -1,6 +1,7 @@
 #include "tests/unit/disk_fixture.h"
 
 #include "persist/crc32c.h"
+#include "persist/file.h"
 
 static void fill(struct manifest *m)
 {
@@ -155,7 +156,8 @@ Test(manifest, takes_one_spelling_only)
 Test(manifest, removes_its_own_files_that_it_does_not_name_and_nothing_else)
 {
     static const char *const names[] = {"d/g1-s0-7.aof", "d/g1-s0-7.base",
-                                        "d/" MANIFEST_NAME ".new", "d/notes.aof", "d/dump.rdb"};
+                                        "d/" MANIFEST_NAME FILE_TEMPORARY_SUFFIX "0", "d/notes.aof",
+                                        "d/dump.rdb"};
     struct fixture *f = fixture_make();
     char path[ENV_PATH_BYTES_MAX];
     name_file(f, 0, 1, path);
