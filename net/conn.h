@@ -178,12 +178,9 @@ void conn_run_home(struct conn *c, struct parcel *pc, const struct run *run, boo
 void conn_late_reply(struct conn *c, uint32_t sequence, uint16_t index, const struct chunk *chain);
 /* A copy in other memory, as one chain. */
 struct chunk *chunk_copy_chain(struct mem *mem, const struct chunk *chain);
-/* Bytes outside the request order: pushes, and what is written to a connection that waits for
- * nothing. */
-void conn_send_now(struct conn *c, struct bytes data);
-/* Several such pieces as one, which a client that does not read will not get: over the hard limit
- * they are dropped and the connection is cut. `behind`: if that slot has not left yet, not before
- * it; NULL: at once. */
+/* Bytes outside the request order, a push in several pieces, which a client that does not read will
+ * not get: over the hard limit they are dropped and the connection is cut. `behind`: if that slot
+ * has not left yet, not before it; NULL: at once. */
 void conn_push(struct conn *c, const uint32_t *behind, const struct bytes *pieces, unsigned count);
 /* Sends ready slots at the head on their way to the out chain. */
 void conn_drain_slots(struct conn *c);

@@ -121,11 +121,6 @@ static void out_append_range(struct conn *c, const struct parcel *pc, uint64_t s
     }
 }
 
-void conn_send_now(struct conn *c, struct bytes data)
-{
-    out_append(c, data.data, data.size);
-}
-
 void conn_push(struct conn *c, const uint32_t *behind, const struct bytes *pieces, unsigned count)
 {
     const struct output_limit *limit = &c->netloop->config->output_limits[c->output_class];

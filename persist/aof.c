@@ -7,7 +7,6 @@
 #define BUFFER_BYTES_KEPT (1u << 20) /* of an empty buffer */
 #define PREALLOCATED_BYTES (256u << 10)
 #define SECOND_NS UINT64_C(1000000000)
-#define PARTS_FIRST 64
 #define DIRECT_BYTES_MAX (64u << 10) /* always: a larger batch is left to the environment */
 #define GATHER_NS_MAX 1000000
 #define GATHER_REST_MAX 64
@@ -18,10 +17,6 @@ enum aof_commit {
     COMMIT_BATCH,  /* `flying` and its sync */
     COMMIT_SYNC,   /* what was written before */
     COMMIT_ROTATE, /* the sync of the old file */
-};
-
-struct part {
-    uint64_t lsn, txid;
 };
 
 struct aof {
@@ -41,7 +36,7 @@ struct aof {
     uint64_t preallocated; /* zeros are written up to here */
     bool must_cut;         /* something may stand behind `offset` */
     bool wants_rotation, wants_seal, wants_sync, is_end_written;
-    uint64_t next_lsn, written_lsn, durable_lsn, marked_lsn;
+    uint64_t next_lsn, written_lsn, durable_lsn, marked_lsn, stable_lsn;
     uint64_t uncovered_lsn; /* of aof_abandon: nothing behind it is stable; UINT64_MAX: no such */
     uint64_t resolved_txid;
     uint64_t retry_ns, sync_ns;
@@ -53,14 +48,6 @@ struct aof {
         unsigned rest, pause;         /* commits that do not wait: left, and the next time */
         uint64_t started_ns, mean_ns; /* of commits */
     } gather;
-
-    /* Parts that are not stable, oldest first: a ring. */
-    struct part *parts;
-    uint32_t part_first, part_count, part_capacity;
-
-    /* ---- read by any thread ---- */
-    _Atomic uint64_t stable_lsn;
-    _Atomic uint64_t unstable_txid;
 };
 
 /* ---- stable ---- */
@@ -70,37 +57,7 @@ static void publish_stable(struct aof *a)
     uint64_t stable = a->policy == AOF_ALWAYS ? a->durable_lsn : a->written_lsn;
     stable = MIN(stable, a->uncovered_lsn);
     /* A change of policy takes nothing back. */
-    stable = MAX(stable, atomic_load_explicit(&a->stable_lsn, memory_order_relaxed));
-    while (a->part_count > 0 && a->parts[a->part_first].lsn <= stable) {
-        a->part_first = (a->part_first + 1) % a->part_capacity;
-        a->part_count--;
-    }
-    /* Both in this order, so that who sees the new txid sees an lsn that is at least as new. */
-    atomic_store_explicit(&a->stable_lsn, stable, memory_order_release);
-    atomic_store_explicit(&a->unstable_txid,
-                          a->part_count > 0 ? a->parts[a->part_first].txid : UINT64_MAX,
-                          memory_order_release);
-}
-
-static bool try_push_part(struct aof *a, uint64_t lsn, uint64_t txid)
-{
-    if (a->part_count == a->part_capacity) {
-        uint32_t capacity = a->part_capacity == 0 ? PARTS_FIRST : 2 * a->part_capacity;
-        struct part *parts = mem_try_alloc(a->mem, capacity * sizeof *parts);
-        if (parts == NULL) return false;
-        for (uint32_t i = 0; i < a->part_count; i++) {
-            parts[i] = a->parts[(a->part_first + i) % a->part_capacity];
-        }
-        mem_free(a->mem, a->parts, a->part_capacity * sizeof *parts);
-        a->parts = parts;
-        a->part_first = 0;
-        a->part_capacity = capacity;
-    }
-    a->parts[(a->part_first + a->part_count++) % a->part_capacity] = (struct part){lsn, txid};
-    if (a->part_count == 1) {
-        atomic_store_explicit(&a->unstable_txid, txid, memory_order_release);
-    }
-    return true;
+    a->stable_lsn = MAX(stable, a->stable_lsn);
 }
 
 /* ---- appending ---- */
@@ -130,7 +87,6 @@ enum err aof_append(struct aof *a, const struct aof_record *record, uint64_t *ls
     char *at =
         buf_try_reserve(&a->active, segment_padded(SEGMENT_RECORD_BYTES + record->payload.size));
     if (at == NULL) return ERR_ALLOC;
-    if (r.part_count > 1 && !try_push_part(a, a->next_lsn, r.txid)) return ERR_ALLOC;
     a->gather.is_urgent |= r.part_count > 1;
     put(a, at, &r, record->payload);
     *lsn = a->next_lsn - 1;
@@ -490,7 +446,6 @@ void aof_destroy(struct aof *a)
     env_file_close(&a->old_file);
     buf_clear(&a->active);
     buf_clear(&a->flying);
-    mem_free(a->mem, a->parts, a->part_capacity * sizeof *a->parts);
     mem_free(a->mem, a, sizeof *a);
 }
 
@@ -563,12 +518,7 @@ void aof_seal(struct aof *a)
 
 uint64_t aof_stable_lsn(const struct aof *a)
 {
-    return atomic_load_explicit(&a->stable_lsn, memory_order_acquire);
-}
-
-uint64_t aof_unstable_txid(const struct aof *a)
-{
-    return atomic_load_explicit(&a->unstable_txid, memory_order_acquire);
+    return a->stable_lsn;
 }
 
 uint64_t aof_last_lsn(const struct aof *a)

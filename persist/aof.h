@@ -9,7 +9,7 @@
  * *Stable* is what a reply may tell of: written (everysec, no) or synced (always). A reply for the
  * operation that ended at lsn p may leave when aof_stable_lsn() >= p and R, the lowest txid with a
  * part that is not stable on its shard (or not appended yet), is higher than every txid at or
- * before p. With AOF_ALWAYS that holds for reads as well.
+ * before p; who counts the parts is base/ledger.h. With AOF_ALWAYS that holds for reads as well.
  *
  * When a write fails (disk full, EIO), the file is cut back to its last good record, the buffer is
  * kept, and the write is tried again every second: AOF_RETRYING. When an fdatasync fails, the
@@ -17,7 +17,7 @@
  * the owner writes a fresh base and calls aof_abandon; with AOF_ALWAYS it ends the process before
  * any reply of that batch. In both states the owner refuses writes (-MISCONF) and goes on reading.
  *
- * Thread     The shard's; the two functions marked [any] also by others.
+ * Thread     The shard's.
  * Ownership  Heap: aof_create, aof_destroy. A payload is copied.
  * Limits     The buffer is bounded by buffer_bytes_max and one record.
  * Errors     ERR_IO, logged by env; ERR_ALLOC.
@@ -77,12 +77,8 @@ void aof_step(struct aof *a, uint64_t now_ns);
 /* When aof_step has something to do although nothing is appended and nothing completes. */
 uint64_t aof_next_ns(const struct aof *a);
 
-/* Up to here a reply may tell of it. [any] */
+/* Up to here a reply may tell of it. */
 uint64_t aof_stable_lsn(const struct aof *a);
-/* The lowest txid with a part that was appended and is not stable; UINT64_MAX if there is none.
- * Parts that have not been appended yet are for the coordinator of the transaction to count. [any]
- */
-uint64_t aof_unstable_txid(const struct aof *a);
 uint64_t aof_last_lsn(const struct aof *a);
 uint64_t aof_durable_lsn(const struct aof *a);
 enum aof_state aof_state_now(const struct aof *a);

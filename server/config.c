@@ -78,11 +78,6 @@ static const struct config_param *find_known(const char *name)
     return p;
 }
 
-bool config_is_given(const struct config *c, const char *name)
-{
-    return config_given_bit(c, find_known(name));
-}
-
 /* ---- CONFIG GET ---- */
 
 static bool is_glob(struct bytes pattern)

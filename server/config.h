@@ -337,8 +337,6 @@ enum config_area {
 uint32_t config_diff(const struct config *a, const struct config *b);
 /* Whether one directive differs; `name` must exist. */
 bool config_differs(const struct config *a, const struct config *b, const char *name);
-/* Whether a directive was set explicitly; `name` must exist. */
-bool config_is_given(const struct config *c, const char *name);
 
 /* ---- the table ---- */
 

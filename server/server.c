@@ -21,14 +21,6 @@
 
 /* ---- totals ---- */
 
-uint64_t server_connections(const struct server *srv)
-{
-    uint64_t n = 0;
-    for (uint16_t i = 0; i < srv->mesh.net_count; i++)
-        n += counter_read(&srv->net_workers[i]->net.counters.connections);
-    return n;
-}
-
 uint64_t server_commands_processed(const struct server *srv)
 {
     uint64_t n = 0;

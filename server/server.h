@@ -164,7 +164,6 @@ void server_answer(struct server *srv, struct main_request *m);
 void server_request_stop(struct server *srv);
 
 /* Totals over all workers: [any] */
-uint64_t server_connections(const struct server *srv);
 uint64_t server_commands_processed(const struct server *srv);
 uint64_t server_live_bytes(const struct server *srv);
 

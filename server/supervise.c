@@ -1,7 +1,6 @@
 #include "server/supervise.h"
 
 #include <signal.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #ifdef SHOAL_SYSTEMD
@@ -48,13 +47,6 @@ void supervise_ready(const struct config *c)
     notify_systemd(c, "READY=1\nSTATUS=Ready to accept connections");
     /* Upstart waits until the process stops itself, and then continues it. */
     if (is_upstart(c)) raise(SIGSTOP);
-}
-
-void supervise_status(const struct config *c, const char *text)
-{
-    char state[256];
-    snprintf(state, sizeof state, "STATUS=%s", text);
-    notify_systemd(c, state);
 }
 
 void supervise_stopping(const struct config *c)

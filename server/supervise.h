@@ -12,6 +12,4 @@
 const char *supervise_name(const struct config *c);
 /* Listening: the start is over. */
 void supervise_ready(const struct config *c);
-/* What `systemctl status` shows. */
-void supervise_status(const struct config *c, const char *text);
 void supervise_stopping(const struct config *c);

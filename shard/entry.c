@@ -183,14 +183,6 @@ struct entry *entry_try_reshell(struct mem *mem, const struct entry *e, struct b
     return copy;
 }
 
-struct entry *entry_try_rebuild(struct mem *mem, struct entry *e, struct bytes key,
-                                int64_t deadline_ms)
-{
-    struct entry *moved = entry_try_reshell(mem, e, key, deadline_ms);
-    if (moved) entry_free_shell(mem, e);
-    return moved;
-}
-
 void entry_free_string(struct mem *mem, struct entry *e)
 {
     DCHECK(entry_type(e) == TYPE_STRING);

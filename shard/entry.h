@@ -201,10 +201,6 @@ MUST_USE struct entry *entry_try_make_unset(struct mem *mem, struct bytes key, s
  * shells. */
 MUST_USE struct entry *entry_try_reshell(struct mem *mem, const struct entry *e, struct bytes key,
                                          int64_t deadline_ms);
-/* The same entry with another key and deadline: values move, are not copied; `e` is freed on
- * success. */
-MUST_USE struct entry *entry_try_rebuild(struct mem *mem, struct entry *e, struct bytes key,
-                                         int64_t deadline_ms);
 /* Frees the entry and a big string; never a collection (object_free does). */
 void entry_free_string(struct mem *mem, struct entry *e);
 /* Frees the allocation of the entry only; what it points to has been moved elsewhere. */

@@ -450,14 +450,6 @@ void hash_undo_change(struct mem *mem, const struct hash *h, const struct hash_u
     replace_entry(h, undo->entry, undo->entry);
 }
 
-bool hash_try_set_deadline(struct mem *mem, struct hash *h, struct bytes field, int64_t deadline_ms)
-{
-    struct hash_undo undo;
-    if (!hash_try_change_deadline(mem, h, field, deadline_ms, &undo)) return false;
-    hash_keep_change(mem, &undo);
-    return true;
-}
-
 /* ---- deadlines ---- */
 
 uint64_t hash_volatile_count(const struct hash *h)

@@ -92,15 +92,14 @@ MUST_USE bool hash_try_set_all(struct mem *mem, const struct shard_config *c, st
                                const struct hash_pairs *pairs, int64_t *added);
 /* True if there was such a field, expired or not. */
 bool hash_remove(struct mem *mem, struct hash *h, struct bytes field);
-/* The field exists; 0 removes the deadline. */
-MUST_USE bool hash_try_set_deadline(struct mem *mem, struct hash *h, struct bytes field,
-                                    int64_t deadline_ms);
 
-/* The same, so that it can be taken back: every change must be kept, or undone in reverse order. */
+/* What takes the change of a deadline back: every change must be kept, or undone in reverse order.
+ */
 struct hash_undo {
     struct entry *entry, *old; /* `old`: what was there, when it is another one */
     int64_t old_ms;
 };
+/* The field exists; 0 removes the deadline. */
 MUST_USE bool hash_try_change_deadline(struct mem *mem, struct hash *h, struct bytes field,
                                        int64_t deadline_ms, struct hash_undo *undo);
 void hash_keep_change(struct mem *mem, const struct hash_undo *undo);

@@ -568,12 +568,6 @@ bool listpack_try_insert(struct mem *mem, struct listpack **lp, uint32_t at, str
     return insert_coded(mem, lp, at, &c);
 }
 
-bool listpack_try_insert_integer(struct mem *mem, struct listpack **lp, uint32_t at, int64_t value)
-{
-    struct coded c = code_integer(value);
-    return insert_coded(mem, lp, at, &c);
-}
-
 bool listpack_try_insert_after(struct mem *mem, struct listpack **lp, uint32_t at,
                                struct bytes value)
 {
@@ -609,17 +603,6 @@ void listpack_delete_range(struct mem *mem, struct listpack **lp, int64_t index,
 {
     uint32_t at = listpack_seek(*lp, index);
     if (at && count) listpack_delete(mem, lp, at, count);
-}
-
-bool listpack_try_merge(struct mem *mem, struct listpack **lp, const struct listpack *other)
-{
-    size_t extra = total_bytes(other) - LISTPACK_EMPTY_BYTES;
-    size_t at = end_of(*lp);
-    bool is_counted = counted(other) != COUNT_UNKNOWN;
-    if (!splice(mem, lp, at, 0, extra)) return false;
-    memcpy(writable_at(*lp, at), bytes_at(other, LISTPACK_HEADER_BYTES), extra);
-    change_count(*lp, 0, is_counted ? counted(other) : COUNT_UNKNOWN);
-    return true;
 }
 
 struct listpack *listpack_try_split(struct mem *mem, struct listpack **lp, uint32_t at)

@@ -126,8 +126,6 @@ MUST_USE bool listpack_try_append_integer(struct mem *mem, struct listpack **lp,
 /* The new element stands at `at`, the old one behind it; `at` 0: at the end. */
 MUST_USE bool listpack_try_insert(struct mem *mem, struct listpack **lp, uint32_t at,
                                   struct bytes value);
-MUST_USE bool listpack_try_insert_integer(struct mem *mem, struct listpack **lp, uint32_t at,
-                                          int64_t value);
 /* Behind the element at `at`. */
 MUST_USE bool listpack_try_insert_after(struct mem *mem, struct listpack **lp, uint32_t at,
                                         struct bytes value);
@@ -141,9 +139,6 @@ MUST_USE bool listpack_try_replace_integer(struct mem *mem, struct listpack **lp
 uint32_t listpack_delete(struct mem *mem, struct listpack **lp, uint32_t at, uint64_t count);
 /* Removes `count` elements from the one of that index (negative from the end) on. */
 void listpack_delete_range(struct mem *mem, struct listpack **lp, int64_t index, uint64_t count);
-/* Appends all elements of `other`, which stays as it is. */
-MUST_USE bool listpack_try_merge(struct mem *mem, struct listpack **lp,
-                                 const struct listpack *other);
 /* Takes the elements from `at` (not 0) on out of it and returns them as another one; NULL, with
  * nothing changed, when there is no memory. */
 MUST_USE struct listpack *listpack_try_split(struct mem *mem, struct listpack **lp, uint32_t at);

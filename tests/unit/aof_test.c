@@ -134,23 +134,6 @@ Test(aof, with_always_a_transaction_does_not_wait_for_a_group)
     fixture_free(f);
 }
 
-Test(aof, the_lowest_part_that_is_not_stable_is_known)
-{
-    struct fixture *f = fixture_make();
-    f->aof = open_log(f, 0, AOF_ALWAYS);
-    cr_assert_eq(aof_unstable_txid(f->aof), UINT64_MAX);
-    append_part(f->aof, "a", 2, 0, 5);
-    aof_step(f->aof, f->now_ns);
-    for (uint64_t txid = 6; txid < 100; txid++) append_part(f->aof, "b", 2, 1, txid);
-    cr_assert_eq(aof_unstable_txid(f->aof), 5);
-    complete(f);
-    aof_step(f->aof, f->now_ns);
-    cr_assert_eq(aof_unstable_txid(f->aof), 6);
-    turn(f, f->aof);
-    cr_assert_eq(aof_unstable_txid(f->aof), UINT64_MAX);
-    fixture_free(f);
-}
-
 static void fail_and_recover(enum aof_policy policy, enum disk_fault fault, const char *letters)
 {
     struct fixture *f = fixture_make();

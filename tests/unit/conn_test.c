@@ -320,6 +320,7 @@ Test(conn, a_client_over_the_soft_output_limit_is_cut_after_its_seconds)
 {
     net_fixture_start(&f, 1, -1);
     f.config.output_limits[0] = (struct output_limit){.soft_bytes = 1000, .soft_seconds = 10};
+    const struct bytes more = BYTES_LITERAL("+more\r\n");
     struct sim_client *c = net_fixture_connect(&f);
     net_fixture_send(c, "big x 5000\r\n");
     net_fixture_step(&f);
@@ -329,12 +330,12 @@ Test(conn, a_client_over_the_soft_output_limit_is_cut_after_its_seconds)
     cr_assert(conn->is_sending && conn->out_bytes > 5000);
     for (unsigned second = 0; second < 9; second++) {
         sim_time_advance(1000000000);
-        conn_send_now(net_fixture_conn(&f, 0), BYTES_LITERAL("+more\r\n"));
+        conn_push(net_fixture_conn(&f, 0), NULL, &more, 1);
         net_fixture_step(&f);
         cr_assert_not(conn->is_closing, "after %u s", second + 1);
     }
     sim_time_advance(1500000000);
-    conn_send_now(net_fixture_conn(&f, 0), BYTES_LITERAL("+more\r\n"));
+    conn_push(net_fixture_conn(&f, 0), NULL, &more, 1);
     net_fixture_step(&f);
     cr_assert(conn->is_closing);
     net_fixture_finish(&f);

@@ -100,15 +100,23 @@ Test(entry, a_key_that_differs_in_one_byte_or_in_size_is_another)
     }
 }
 
-Test(entry, rebuilding_moves_the_value_to_another_key_and_deadline)
+static struct entry *rebuilt(struct entry *e, struct bytes key, int64_t deadline_ms)
+{
+    struct entry *moved = entry_try_reshell(&mem, e, key, deadline_ms);
+    cr_assert_not_null(moved);
+    entry_free_shell(&mem, e);
+    return moved;
+}
+
+Test(entry, a_new_shell_moves_the_value_to_another_key_and_deadline)
 {
     for (size_t j = 0; j < ARRAY_LEN(value_sizes); j++) {
         struct bytes value = text_of(value_sizes[j]);
         struct entry *e = entry_try_make_string(&mem, text_of(9), value, ENCODING_RAW, 0);
         memset(e->clock, 7, sizeof e->clock);
-        e = entry_try_rebuild(&mem, e, text_of(300), 5);
+        e = rebuilt(e, text_of(300), 5);
         check(e, text_of(300), value, 5);
-        e = entry_try_rebuild(&mem, e, text_of(1), 0);
+        e = rebuilt(e, text_of(1), 0);
         check(e, text_of(1), value, 0);
         cr_assert_eq(e->clock[2], 7);
         entry_free_string(&mem, e);
@@ -232,7 +240,7 @@ Test(entry, making_fails_cleanly_at_every_allocation)
     cr_assert_null(entry_try_make_object(&mem, text_of(16), TYPE_SET, ENCODING_INTSET, NULL, 0));
     struct entry *e = entry_try_make_string(&mem, text_of(16), text_of(3), ENCODING_RAW, 0);
     fault_set("mem_try_alloc", 1);
-    cr_assert_null(entry_try_rebuild(&mem, e, text_of(17), 1));
+    cr_assert_null(entry_try_reshell(&mem, e, text_of(17), 1));
     check(e, text_of(16), text_of(3), 0);
     entry_free_string(&mem, e);
 }

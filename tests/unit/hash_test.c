@@ -28,6 +28,14 @@ static void teardown(void)
 TestSuite(hash, .init = setup, .fini = teardown);
 
 #define B(text) BYTES_LITERAL(text)
+
+static bool set_deadline(struct bytes field, int64_t deadline_ms)
+{
+    struct hash_undo undo;
+    if (!hash_try_change_deadline(&mem, &h, field, deadline_ms, &undo)) return false;
+    hash_keep_change(&mem, &undo);
+    return true;
+}
 #define NOW 1000000
 
 static bool set(struct bytes field, struct bytes value, int64_t deadline_ms)
@@ -100,7 +108,7 @@ Test(hash, a_field_is_absent_once_its_deadline_has_passed)
 {
     set_text("a", "1");
     set_text("b", "2");
-    cr_assert(hash_try_set_deadline(&mem, &h, B("a"), NOW));
+    cr_assert(set_deadline(B("a"), NOW));
     cr_assert_eq(h.encoding, ENCODING_HASHTABLE);
     cr_assert(has("a", NOW));
     cr_assert_not(has("a", NOW + 1));
@@ -127,7 +135,7 @@ Test(hash, a_walk_in_slices_forgets_no_deadline_that_is_set_meanwhile)
     for (int i = 0; i < 2000; i++) {
         struct bytes field = bytes_make(text, text_from_i64(text, i));
         int64_t deadline_ms = i % 2 ? NOW : NOW + 100000;
-        cr_assert(hash_try_set_deadline(&mem, &h, field, deadline_ms));
+        cr_assert(set_deadline(field, deadline_ms));
     }
     hash_each(&h, first_to_stay, &first);
     memcpy(text, first.data, first.size);
@@ -135,8 +143,7 @@ Test(hash, a_walk_in_slices_forgets_no_deadline_that_is_set_meanwhile)
     for (unsigned slices = 0; hash_has_expired(&h, NOW + 1); slices++) {
         unsigned budget = 1;
         dropped += hash_drop_some_expired(&mem, &h, NOW + 1, &budget, NULL);
-        if (slices == 20)
-            cr_assert(hash_try_set_deadline(&mem, &h, bytes_make(text, first.size), NOW + 50));
+        if (slices == 20) cr_assert(set_deadline(bytes_make(text, first.size), NOW + 50));
         hash_validate(&h);
     }
     cr_assert_eq(dropped, 1000);
@@ -150,7 +157,7 @@ Test(hash, a_deadline_goes_with_its_removal_and_with_another_value)
     set(B("b"), B("1"), NOW);
     set(B("c"), B("1"), NOW);
     cr_assert_eq(hash_volatile_count(&h), 3);
-    cr_assert(hash_try_set_deadline(&mem, &h, B("a"), 0));
+    cr_assert(set_deadline(B("a"), 0));
     set(B("b"), B("a value that needs another block, so the entry moves"), 0);
     cr_assert_eq(hash_volatile_count(&h), 1);
     cr_assert_eq(hash_drop_expired(&mem, &h, NOW + 1, NULL), 1);
@@ -347,7 +354,7 @@ static void step(struct model *m, struct random *r, uint64_t field_count)
     case 3:
         if (!is_live) break;
         m->deadlines[n] = random_below(r, 2) ? 0 : m->now_ms + (int64_t)random_below(r, 50);
-        cr_assert(hash_try_set_deadline(&mem, &h, field, m->deadlines[n]));
+        cr_assert(set_deadline(field, m->deadlines[n]));
         break;
     default:
         m->now_ms += (int64_t)random_below(r, 5);
