@@ -101,9 +101,8 @@ static const char *signal_name(int number)
 
 /* SA_RESETHAND has put the default action back. The raised signal is blocked until this returns,
  * and then ends the process as it would have without us, core file and exit status included. */
-static void on_crash(int number, siginfo_t *info, void *unused)
+static void on_crash(int number, siginfo_t *info, UNUSED void *unused)
 {
-    (void)unused;
     struct report r = {.size = 0};
     report_text(&r, "=== Crashed by ");
     report_text(&r, signal_name(number));

@@ -77,14 +77,12 @@ static enum err reply_help(const struct command *command, struct reply *out)
     return OK;
 }
 
-enum err command_help_on_shard(struct shard *sh, struct request *rq, struct reply *out)
+enum err command_help_on_shard(UNUSED struct shard *sh, struct request *rq, struct reply *out)
 {
-    UNUSED struct shard *any = sh;
     return reply_help(rq->command, out);
 }
 
-enum err command_help_on_net(struct session *s, struct request *rq, struct reply *out)
+enum err command_help_on_net(UNUSED struct session *s, struct request *rq, struct reply *out)
 {
-    UNUSED struct session *any = s;
     return reply_help(rq->command, out);
 }

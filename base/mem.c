@@ -194,34 +194,28 @@ void mem_read_usage(const struct mem *m, struct mem_usage *out)
 
 #else
 
-static void *raw_alloc(const struct mem *m, size_t size)
+static void *raw_alloc(UNUSED const struct mem *m, size_t size)
 {
-    (void)m;
     return malloc(size);
 }
 
-static void *raw_alloc_zeroed(const struct mem *m, size_t size)
+static void *raw_alloc_zeroed(UNUSED const struct mem *m, size_t size)
 {
-    (void)m;
     return calloc(1, size);
 }
 
-static void *raw_alloc_aligned(const struct mem *m, size_t size, size_t alignment)
+static void *raw_alloc_aligned(UNUSED const struct mem *m, size_t size, size_t alignment)
 {
-    (void)m;
     return aligned_alloc(alignment, size);
 }
 
-static void *raw_realloc(const struct mem *m, void *p, size_t new_size)
+static void *raw_realloc(UNUSED const struct mem *m, void *p, size_t new_size)
 {
-    (void)m;
     return realloc(p, new_size);
 }
 
-static void raw_free(const struct mem *m, void *p, size_t size)
+static void raw_free(UNUSED const struct mem *m, void *p, UNUSED size_t size)
 {
-    (void)m;
-    (void)size;
     free(p);
 }
 
@@ -231,9 +225,8 @@ static void raw_open(struct mem *m)
     m->arena = m->tcache = 0;
 }
 
-static void raw_close(struct mem *m)
+static void raw_close(UNUSED struct mem *m)
 {
-    (void)m;
 }
 
 /* The C library does not know what is resident: all that it has mapped stands in for it. */
@@ -270,11 +263,8 @@ bool mem_knows_slabs(void)
     return false;
 }
 
-bool mem_is_sparse(const struct mem *m, const void *p, size_t size)
+bool mem_is_sparse(UNUSED const struct mem *m, UNUSED const void *p, UNUSED size_t size)
 {
-    (void)m;
-    (void)p;
-    (void)size;
     return false;
 }
 
@@ -284,9 +274,8 @@ static void *raw_alloc_filling(const struct mem *m, size_t size)
     return size % CACHE_LINE == 0 ? raw_alloc_aligned(m, size, CACHE_LINE) : raw_alloc(m, size);
 }
 
-static void raw_free_past_cache(void *p, size_t size)
+static void raw_free_past_cache(void *p, UNUSED size_t size)
 {
-    (void)size;
     free(p);
 }
 

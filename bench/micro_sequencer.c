@@ -28,9 +28,8 @@ struct actor {
     uint16_t id;
 };
 
-static void *take_positions(void *argument)
+static void *take_positions(UNUSED void *argument)
 {
-    UNUSED const struct actor *a = argument;
     pthread_barrier_wait(&start_line);
     for (uint64_t i = 0; i < turns_per_thread; i++) sequencer_take(&mesh.sequencer);
     return NULL;

@@ -243,9 +243,8 @@ static void return_later(struct netloop *nl, uint16_t shard, struct chunk *chain
     }
 }
 
-static void chunk_return_arrived(struct thread *at, struct call *c)
+static void chunk_return_arrived(UNUSED struct thread *at, struct call *c)
 {
-    UNUSED struct thread *here = at;
     struct chunk_return *r = container_of(c, struct chunk_return, call);
     r->is_away = false;
     r->netloop->errands--;

@@ -156,9 +156,8 @@ struct across {
     bool is_across;
 };
 
-static void across_key(void *context, uint32_t index, const struct key_spec *spec)
+static void across_key(void *context, uint32_t index, UNUSED const struct key_spec *spec)
 {
-    UNUSED const struct key_spec *any = spec;
     struct across *a = context;
     uint64_t hash;
     uint16_t shard = router_shard(a->router, a->argv[index], &hash);
@@ -252,9 +251,8 @@ struct key_listing {
     uint64_t count;
 };
 
-static void list_key(void *context, uint32_t index, const struct key_spec *spec)
+static void list_key(void *context, uint32_t index, UNUSED const struct key_spec *spec)
 {
-    UNUSED const struct key_spec *any = spec;
     struct key_listing *l = context;
     if (l->to) l->to[l->count] = l->argv[index];
     l->count++;

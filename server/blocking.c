@@ -267,9 +267,8 @@ struct settle_keys {
     uint32_t argc;
 };
 
-static void settle_add_key(void *context, uint32_t index, const struct key_spec *spec)
+static void settle_add_key(void *context, uint32_t index, UNUSED const struct key_spec *spec)
 {
-    UNUSED const struct key_spec *any = spec;
     struct settle_keys *keys = context;
     const struct blocking *op = keys->part->op;
     uint64_t hash;
@@ -374,9 +373,8 @@ struct first_run {
     uint32_t key_count;
 };
 
-static void first_run_add_key(void *context, uint32_t index, const struct key_spec *spec)
+static void first_run_add_key(void *context, uint32_t index, UNUSED const struct key_spec *spec)
 {
-    UNUSED const struct key_spec *any = spec;
     struct first_run *f = context;
     const struct blocking *op = f->op;
     uint64_t hash;
@@ -562,9 +560,8 @@ static bool go_on_waiting(struct blocking *op)
 
 enum step { STEP_WAIT, STEP_AGAIN, STEP_OVER };
 
-static bool any_part(const struct blocking_part *part)
+static bool any_part(UNUSED const struct blocking_part *part)
 {
-    UNUSED const struct blocking_part *any = part;
     return true;
 }
 
@@ -700,9 +697,8 @@ struct places {
     uint32_t first_index; /* 0: there are no keys */
 };
 
-static void add_place(void *context, uint32_t index, const struct key_spec *spec)
+static void add_place(void *context, uint32_t index, UNUSED const struct key_spec *spec)
 {
-    UNUSED const struct key_spec *any = spec;
     struct places *p = context;
     uint64_t hash;
     uint16_t shard = router_shard(p->router, p->argv[index], &hash);

@@ -130,9 +130,8 @@ static void begin_evicting(struct server *srv, uint64_t excess)
     send_parts(srv, evict_slice);
 }
 
-static void part_is_measured(struct thread *at, struct call *c)
+static void part_is_measured(struct thread *at, UNUSED struct call *c)
 {
-    UNUSED struct call *any = c;
     struct server *srv = at->owner;
     struct client_eviction *ce = &srv->client_eviction;
     if (--ce->waiting > 0) return;
@@ -141,9 +140,8 @@ static void part_is_measured(struct thread *at, struct call *c)
     if (bytes > ce->limit_bytes) begin_evicting(srv, bytes - ce->limit_bytes);
 }
 
-static void part_is_through(struct thread *at, struct call *c)
+static void part_is_through(struct thread *at, UNUSED struct call *c)
 {
-    UNUSED struct call *any = c;
     struct server *srv = at->owner;
     srv->client_eviction.waiting--;
 }

@@ -95,9 +95,8 @@ static void walk_end(struct clients_walk *walk)
     nl->errands--;
 }
 
-static void part_is_freed(struct thread *at, struct call *c)
+static void part_is_freed(UNUSED struct thread *at, struct call *c)
 {
-    UNUSED struct thread *here = at;
     struct clients_walk *walk = container_of(c, struct clients_part, call)->walk;
     if (--walk->waiting == 0) walk_end(walk);
 }

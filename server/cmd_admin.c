@@ -10,10 +10,8 @@
 
 /* ---- small ones ---- */
 
-static enum err cmd_time(struct session *s, struct request *rq, struct reply *out)
+static enum err cmd_time(UNUSED struct session *s, UNUSED struct request *rq, struct reply *out)
 {
-    UNUSED struct session *any = s;
-    UNUSED struct request *nothing = rq;
     int64_t now_us = env_wall_us();
     reply_array(out, 2);
     reply_bulk_i64(out, now_us / 1000000);
@@ -83,10 +81,9 @@ static enum err cmd_lolwut(struct session *s, struct request *rq, struct reply *
 
 /* ---- modules, cluster, replication: what there is not ---- */
 
-static enum err cmd_module_list(struct session *s, struct request *rq, struct reply *out)
+static enum err cmd_module_list(UNUSED struct session *s, UNUSED struct request *rq,
+                                struct reply *out)
 {
-    UNUSED struct session *any = s;
-    UNUSED struct request *nothing = rq;
     reply_array(out, 0);
     return OK;
 }
@@ -100,18 +97,14 @@ static const char *const module_help[] = {
     NULL,
 };
 
-static enum err cmd_cluster(struct session *s, struct request *rq, struct reply *out)
+static enum err cmd_cluster(UNUSED struct session *s, UNUSED struct request *rq, struct reply *out)
 {
-    UNUSED struct session *any = s;
-    UNUSED struct request *nothing = rq;
     reply_error(out, "ERR This instance has cluster support disabled");
     return OK;
 }
 
-static enum err cmd_role(struct session *s, struct request *rq, struct reply *out)
+static enum err cmd_role(UNUSED struct session *s, UNUSED struct request *rq, struct reply *out)
 {
-    UNUSED struct session *any = s;
-    UNUSED struct request *nothing = rq;
     reply_array(out, 3);
     reply_bulk_text(out, "master");
     reply_i64(out, 0);
@@ -119,9 +112,8 @@ static enum err cmd_role(struct session *s, struct request *rq, struct reply *ou
     return OK;
 }
 
-static enum err cmd_replicaof(struct session *s, struct request *rq, struct reply *out)
+static enum err cmd_replicaof(UNUSED struct session *s, struct request *rq, struct reply *out)
 {
-    UNUSED struct session *any = s;
     int64_t port;
     if (bytes_equal_nocase(rq->argv[1], "no") && bytes_equal_nocase(rq->argv[2], "one")) {
         reply_ok(out);
@@ -134,9 +126,8 @@ static enum err cmd_replicaof(struct session *s, struct request *rq, struct repl
 }
 
 /* Whoever watches already gets no reply, as in Redis. */
-static enum err cmd_monitor(struct session *s, struct request *rq, struct reply *out)
+static enum err cmd_monitor(struct session *s, UNUSED struct request *rq, struct reply *out)
 {
-    UNUSED const struct request *any = rq;
     if (s->exec) {
         reply_error(out, "ERR MONITOR isn't allowed for DENY BLOCKING client");
         return OK;

@@ -17,9 +17,8 @@
 
 /* ---- its own connection ---- */
 
-static enum err cmd_client_id(struct session *s, struct request *rq, struct reply *out)
+static enum err cmd_client_id(struct session *s, UNUSED struct request *rq, struct reply *out)
 {
-    UNUSED struct request *any = rq;
     reply_i64(out, (int64_t)s->conn.id);
     return OK;
 }
@@ -43,9 +42,8 @@ static enum err cmd_client_setname(struct session *s, struct request *rq, struct
     return OK;
 }
 
-static enum err cmd_client_getname(struct session *s, struct request *rq, struct reply *out)
+static enum err cmd_client_getname(struct session *s, UNUSED struct request *rq, struct reply *out)
 {
-    UNUSED struct request *any = rq;
     if (s->name.size)
         reply_bulk(out, buf_view(&s->name));
     else
@@ -75,9 +73,8 @@ static enum err cmd_client_setinfo(struct session *s, struct request *rq, struct
     return OK;
 }
 
-static enum err cmd_client_info(struct session *s, struct request *rq, struct reply *out)
+static enum err cmd_client_info(struct session *s, UNUSED struct request *rq, struct reply *out)
 {
-    UNUSED struct request *any = rq;
     struct worker *w = session_worker(s);
     struct buf *line = &w->scratch;
     line->size = 0;
@@ -339,9 +336,8 @@ static int64_t now_ms(const struct worker *w)
     return (int64_t)(w->thread.now_ns / 1000000);
 }
 
-static void pause_ends(struct netloop *nl, struct net_timer *t)
+static void pause_ends(struct netloop *nl, UNUSED struct net_timer *t)
 {
-    UNUSED struct net_timer *any = t;
     struct worker *w = nl->owner;
     w->pause_mode = PAUSE_NONE;
     w->should_resume = true;
@@ -365,9 +361,8 @@ static void pause_begins(struct thread *at, uint64_t argument)
     wheel_arm(&w->net.wheel, &w->pause_timer.timer, (uint64_t)until_ms);
 }
 
-static void pause_is_lifted(struct thread *at, uint64_t argument)
+static void pause_is_lifted(struct thread *at, UNUSED uint64_t argument)
 {
-    UNUSED uint64_t any = argument;
     struct worker *w = at->owner;
     if (at->net_id < 0) return;
     wheel_disarm(&w->net.wheel, &w->pause_timer.timer);
@@ -400,10 +395,9 @@ static enum err cmd_client_pause(struct session *s, struct request *rq, struct r
     return OK;
 }
 
-static enum err cmd_client_unpause(struct session *s, struct request *rq, struct reply *out)
+static enum err cmd_client_unpause(struct session *s, UNUSED struct request *rq,
+                                   UNUSED struct reply *out)
 {
-    UNUSED struct request *any = rq;
-    UNUSED struct reply *later = out;
     broadcast(s, pause_is_lifted, 0);
     return OK;
 }

@@ -38,9 +38,8 @@ static bool names_are_few(const struct request *rq, struct reply *out)
 
 /* ---- COMMAND, COUNT, INFO, DOCS ---- */
 
-static enum err cmd_command(struct session *s, struct request *rq, struct reply *out)
+static enum err cmd_command(struct session *s, UNUSED struct request *rq, struct reply *out)
 {
-    UNUSED struct request *any = rq;
     const struct router *r = router_of(s);
     reply_array(out, known_count(r));
     for (uint32_t i = 0; i < r->top_count; i++)
@@ -48,9 +47,8 @@ static enum err cmd_command(struct session *s, struct request *rq, struct reply 
     return OK;
 }
 
-static enum err cmd_command_count(struct session *s, struct request *rq, struct reply *out)
+static enum err cmd_command_count(struct session *s, UNUSED struct request *rq, struct reply *out)
 {
-    UNUSED struct request *any = rq;
     reply_i64(out, known_count(router_of(s)));
     return OK;
 }

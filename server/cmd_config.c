@@ -9,10 +9,8 @@
 
 /* ---- GET: from the snapshot of the net thread ---- */
 
-static void count_pair(void *context, const char *name, struct bytes value)
+static void count_pair(void *context, UNUSED const char *name, UNUSED struct bytes value)
 {
-    UNUSED const char *any = name;
-    UNUSED struct bytes some = value;
     uint64_t *count = context;
     ++*count;
 }
@@ -74,9 +72,8 @@ static enum err cmd_config_set(struct server *srv, struct request *rq, struct re
     return OK;
 }
 
-static enum err cmd_config_rewrite(struct server *srv, struct request *rq, struct reply *out)
+static enum err cmd_config_rewrite(struct server *srv, UNUSED struct request *rq, struct reply *out)
 {
-    UNUSED struct request *any = rq;
     struct buf error = {.mem = &srv->mem};
     if (config_rewrite(srv->config, &error) != OK) {
         log_warning("CONFIG REWRITE failed: %.*s", (int)error.size, error.data);
@@ -91,19 +88,17 @@ static enum err cmd_config_rewrite(struct server *srv, struct request *rq, struc
 
 /* ---- the rest ---- */
 
-static void reset_statistics(struct thread *at, uint64_t argument)
+static void reset_statistics(struct thread *at, UNUSED uint64_t argument)
 {
-    UNUSED uint64_t nothing = argument;
     if (thread_is_main(at))
         stats_reset_main(at->owner);
     else
         stats_reset_worker(at->owner);
 }
 
-static enum err cmd_config_resetstat(struct session *s, struct request *rq, struct reply *out)
+static enum err cmd_config_resetstat(struct session *s, UNUSED struct request *rq,
+                                     UNUSED struct reply *out)
 {
-    UNUSED struct request *any = rq;
-    UNUSED struct reply *later = out;
     broadcast(s, reset_statistics, 0);
     return OK;
 }

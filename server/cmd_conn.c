@@ -28,9 +28,8 @@ static enum err cmd_ping(struct session *s, struct request *rq, struct reply *ou
     return OK;
 }
 
-static enum err cmd_echo(struct session *s, struct request *rq, struct reply *out)
+static enum err cmd_echo(UNUSED struct session *s, struct request *rq, struct reply *out)
 {
-    UNUSED struct session *any = s;
     reply_bulk(out, rq->argv[1]);
     return OK;
 }
@@ -178,17 +177,15 @@ static enum err cmd_select(struct session *s, struct request *rq, struct reply *
     return OK;
 }
 
-static enum err cmd_quit(struct session *s, struct request *rq, struct reply *out)
+static enum err cmd_quit(struct session *s, UNUSED struct request *rq, struct reply *out)
 {
-    UNUSED struct request *any = rq;
     reply_ok(out);
     conn_close_after_reply(&s->conn);
     return OK;
 }
 
-static enum err cmd_reset(struct session *s, struct request *rq, struct reply *out)
+static enum err cmd_reset(struct session *s, UNUSED struct request *rq, struct reply *out)
 {
-    UNUSED struct request *any = rq;
     session_reset(s);
     monitor_stop(s);
     tracking_stop(s);

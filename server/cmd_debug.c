@@ -21,9 +21,8 @@ static enum err reply_unknown(const struct request *rq, struct reply *out)
     return OK;
 }
 
-enum err cmd_debug_unknown(struct session *s, struct request *rq, struct reply *out)
+enum err cmd_debug_unknown(UNUSED struct session *s, struct request *rq, struct reply *out)
 {
-    UNUSED struct session *any = s;
     return reply_unknown(rq, out);
 }
 
@@ -39,9 +38,8 @@ static double lenient_seconds(struct bytes text)
 }
 
 /* Every shard sleeps for itself, in the turn order: whoever asks for a key meanwhile waits. */
-static enum err cmd_debug_sleep(struct shard *sh, struct request *rq, struct reply *out)
+static enum err cmd_debug_sleep(UNUSED struct shard *sh, struct request *rq, struct reply *out)
 {
-    UNUSED struct shard *any = sh;
     if (rq->argc != 3) return reply_unknown(rq, out);
     double seconds = lenient_seconds(rq->argv[2]);
     struct timespec rest = {.tv_sec = (time_t)seconds,
@@ -99,10 +97,9 @@ static enum err cmd_debug_set_active_expire(struct session *s, struct request *r
 
 /* The n-th time from now that the code comes to the fault point, it fails: for tests of what a
  * server does when its disk fails. */
-static enum err cmd_debug_fault(struct session *s, struct request *rq, struct reply *out)
+static enum err cmd_debug_fault(UNUSED struct session *s, struct request *rq, struct reply *out)
 {
     static const char *const points[] = {"file_open", "file_write", "file_sync", "file_truncate"};
-    UNUSED struct session *any = s;
     uint64_t count;
     if (rq->argc != 4 || !text_to_u64(rq->argv[3], &count) || count > UINT32_MAX)
         return reply_unknown(rq, out);

@@ -212,9 +212,8 @@ static enum err cmd_function_list(struct session *s, struct request *rq, struct 
     return OK;
 }
 
-static enum err cmd_function_stats(struct session *s, struct request *rq, struct reply *out)
+static enum err cmd_function_stats(struct session *s, UNUSED struct request *rq, struct reply *out)
 {
-    UNUSED struct request *any = rq;
     struct scripts *all = &session_worker(s)->server->scripts;
     bool is_only_script = atomic_load(&all->kinds[KIND_SCRIPT].count) > 0 &&
                           atomic_load(&all->kinds[KIND_FUNCTION].count) == 0;
@@ -237,9 +236,8 @@ static enum err cmd_function_stats(struct session *s, struct request *rq, struct
     return OK;
 }
 
-static enum err cmd_function_dump(struct session *s, struct request *rq, struct reply *out)
+static enum err cmd_function_dump(struct session *s, UNUSED struct request *rq, struct reply *out)
 {
-    UNUSED struct request *any = rq;
     struct worker *w = session_worker(s);
     struct buf payload = {.mem = &w->net.mem};
     struct library_set *set = functions_take(functions_of(s));
@@ -251,9 +249,8 @@ static enum err cmd_function_dump(struct session *s, struct request *rq, struct 
     return ok ? OK : ERR_ALLOC;
 }
 
-static enum err cmd_function_kill(struct session *s, struct request *rq, struct reply *out)
+static enum err cmd_function_kill(struct session *s, UNUSED struct request *rq, struct reply *out)
 {
-    UNUSED struct request *any = rq;
     scripts_kill(&session_worker(s)->server->scripts, KIND_FUNCTION, out);
     return OK;
 }

@@ -111,9 +111,8 @@ static void write_listeners(struct info *in)
 }
 
 /* The linker's, as far as 64 bits show it; 0: it gave none. */
-static int find_build_id(struct dl_phdr_info *program, size_t size, void *out)
+static int find_build_id(struct dl_phdr_info *program, UNUSED size_t size, void *out)
 {
-    UNUSED size_t any = size;
     for (unsigned i = 0; i < program->dlpi_phnum; i++) {
         const ElfW(Phdr) *part = &program->dlpi_phdr[i];
         if (part->p_type != PT_NOTE) continue;
@@ -501,9 +500,8 @@ static void write_cpu(struct info *in)
 }
 
 /* Nothing below the heading: there are no modules, and no latency histograms yet. */
-static void write_nothing(struct info *in)
+static void write_nothing(UNUSED struct info *in)
 {
-    UNUSED struct info *any = in;
 }
 
 static void write_commandstats(struct info *in)

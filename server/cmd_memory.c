@@ -30,10 +30,9 @@ static enum err cmd_memory_usage(struct shard *sh, struct request *rq, struct re
     return OK;
 }
 
-static enum err cmd_memory_purge(struct server *srv, struct request *rq, struct reply *out)
+static enum err cmd_memory_purge(UNUSED struct server *srv, UNUSED struct request *rq,
+                                 struct reply *out)
 {
-    UNUSED struct server *any = srv;
-    UNUSED struct request *nothing = rq;
     mem_purge();
     reply_ok(out);
     return OK;
@@ -121,9 +120,8 @@ static void put_allocator(const struct server *srv, uint64_t used, struct reply 
     put_u64(out, "fragmentation.bytes", rss - used);
 }
 
-static enum err cmd_memory_stats(struct session *s, struct request *rq, struct reply *out)
+static enum err cmd_memory_stats(struct session *s, UNUSED struct request *rq, struct reply *out)
 {
-    UNUSED struct request *any = rq;
     const struct server *srv = session_worker(s)->server;
     struct stats st;
     stats_read(srv, &st);
@@ -204,9 +202,8 @@ static void examine(const struct server *srv, const struct stats *st, struct buf
                          "that exceeds it; set maxmemory below it.");
 }
 
-static enum err cmd_memory_doctor(struct session *s, struct request *rq, struct reply *out)
+static enum err cmd_memory_doctor(struct session *s, UNUSED struct request *rq, struct reply *out)
 {
-    UNUSED struct request *any = rq;
     struct worker *w = session_worker(s);
     struct stats st;
     stats_read(w->server, &st);
@@ -229,9 +226,9 @@ static void append_line(void *context, const char *text)
     buf_append_text(context, text);
 }
 
-static enum err cmd_memory_malloc_stats(struct server *srv, struct request *rq, struct reply *out)
+static enum err cmd_memory_malloc_stats(struct server *srv, UNUSED struct request *rq,
+                                        struct reply *out)
 {
-    UNUSED struct request *any = rq;
     struct buf text = {.mem = &srv->mem};
     mem_print_statistics(append_line, &text);
     reply_verbatim(out, "txt", buf_view(&text));

@@ -75,9 +75,8 @@ static enum err cmd_bgsave(struct server *srv, struct request *rq, struct reply 
     return OK;
 }
 
-static enum err cmd_bgrewriteaof(struct server *srv, struct request *rq, struct reply *out)
+static enum err cmd_bgrewriteaof(struct server *srv, UNUSED struct request *rq, struct reply *out)
 {
-    UNUSED const struct request *nothing = rq;
     struct rewriter *r = &srv->rewriter;
     if (counter_read(&r->is_running)) {
         reply_error(out, "ERR Background append only file rewriting already in progress");
@@ -96,9 +95,8 @@ static enum err cmd_bgrewriteaof(struct server *srv, struct request *rq, struct 
     return OK;
 }
 
-static enum err cmd_lastsave(struct session *s, struct request *rq, struct reply *out)
+static enum err cmd_lastsave(struct session *s, UNUSED struct request *rq, struct reply *out)
 {
-    UNUSED const struct request *nothing = rq;
     reply_i64(out, (int64_t)counter_read(&session_worker(s)->server->saver.last_save_s));
     return OK;
 }

@@ -41,17 +41,15 @@ static enum err cmd_script_flush(struct session *s, struct request *rq, struct r
     return OK;
 }
 
-static enum err cmd_script_kill(struct session *s, struct request *rq, struct reply *out)
+static enum err cmd_script_kill(struct session *s, UNUSED struct request *rq, struct reply *out)
 {
-    UNUSED struct request *any = rq;
     scripts_kill(scripts_of(s), KIND_SCRIPT, out);
     return OK;
 }
 
 /* There is no debugger; not to use it is allowed. */
-static enum err cmd_script_debug(struct session *s, struct request *rq, struct reply *out)
+static enum err cmd_script_debug(UNUSED struct session *s, struct request *rq, struct reply *out)
 {
-    UNUSED struct session *any = s;
     if (bytes_equal_nocase(rq->argv[2], "no"))
         reply_ok(out);
     else if (bytes_equal_nocase(rq->argv[2], "yes") || bytes_equal_nocase(rq->argv[2], "sync"))

@@ -92,9 +92,8 @@ static bool set_bind(struct config *c, const struct config_param *p, const struc
     return true;
 }
 
-static void print_bind(const struct config *c, const struct config_param *p, struct buf *out)
+static void print_bind(const struct config *c, UNUSED const struct config_param *p, struct buf *out)
 {
-    (void)p;
     for (uint32_t i = 0; i < c->bind.count; i++)
         buf_printf(out, "%s%s", i ? " " : "", c->bind.items[i]);
 }
@@ -185,20 +184,15 @@ const struct config_special config_special_modules = {
     .set = set_module, .lines = lines_list, .is_list = true};
 
 /* Directives of old versions that redis-server reads and forgets. */
-static bool set_ignored(struct config *c, const struct config_param *p,
-                        const struct config_words *in, struct buf *why)
+static bool set_ignored(UNUSED struct config *c, UNUSED const struct config_param *p,
+                        const struct config_words *in, UNUSED struct buf *why)
 {
-    (void)c;
-    (void)p;
-    (void)why;
     return in->count > 0 ? true : config_fail(why, BAD_DIRECTIVE);
 }
 
-static void lines_none(const struct config *c, const struct config_param *p, struct buf *out)
+static void lines_none(UNUSED const struct config *c, UNUSED const struct config_param *p,
+                       UNUSED struct buf *out)
 {
-    (void)c;
-    (void)p;
-    (void)out;
 }
 
 const struct config_special config_special_ignored = {.set = set_ignored, .lines = lines_none};
@@ -208,13 +202,12 @@ const struct config_special config_special_include = {.lines = lines_none};
 
 /* ---- save ---- */
 
-static bool set_save(struct config *c, const struct config_param *p, const struct config_words *in,
-                     struct buf *why)
+static bool set_save(struct config *c, UNUSED const struct config_param *p,
+                     const struct config_words *in, struct buf *why)
 {
     static const char bad[] = "Invalid save parameters";
     uint32_t base = in->more ? c->save_count : 0;
     struct config_save_point points[CONFIG_SAVE_POINTS_MAX];
-    (void)p;
     if (in->count % 2 != 0 || base + in->count / 2 > CONFIG_SAVE_POINTS_MAX)
         return config_fail(why, bad);
     for (uint32_t i = 0; i < in->count; i += 2) {
@@ -231,9 +224,8 @@ static bool set_save(struct config *c, const struct config_param *p, const struc
     return true;
 }
 
-static void print_save(const struct config *c, const struct config_param *p, struct buf *out)
+static void print_save(const struct config *c, UNUSED const struct config_param *p, struct buf *out)
 {
-    (void)p;
     for (uint32_t i = 0; i < c->save_count; i++) {
         buf_printf(out, "%s%lld %lld", i ? " " : "", (long long)c->save[i].seconds,
                    (long long)c->save[i].changes);
@@ -263,11 +255,10 @@ static int client_class(struct bytes word)
     return -1;
 }
 
-static bool set_output_limit(struct config *c, const struct config_param *p,
+static bool set_output_limit(struct config *c, UNUSED const struct config_param *p,
                              const struct config_words *in, struct buf *why)
 {
     struct config_output_limit limits[CONFIG_CLIENT_CLASSES];
-    (void)p;
     memcpy(limits, c->client_output_limit, sizeof(limits));
     if (in->count % LIMIT_WORDS != 0)
         return config_fail(why, "Wrong number of arguments in buffer limit configuration.");
@@ -288,11 +279,10 @@ static bool set_output_limit(struct config *c, const struct config_param *p,
     return true;
 }
 
-static void print_output_limit(const struct config *c, const struct config_param *p,
+static void print_output_limit(const struct config *c, UNUSED const struct config_param *p,
                                struct buf *out)
 {
     static const char *const names[] = {"normal", "slave", "pubsub"};
-    (void)p;
     for (int i = 0; i < CONFIG_CLIENT_CLASSES; i++) {
         const struct config_output_limit *limit = &c->client_output_limit[i];
         buf_printf(out, "%s%s %llu %llu %lld", i ? " " : "", names[i],
@@ -331,11 +321,10 @@ static const struct {
     {'K', NOTIFY_KEYSPACE}, {'E', NOTIFY_KEYEVENT}, {'m', NOTIFY_KEY_MISS},
 };
 
-static bool set_notify(struct config *c, const struct config_param *p,
+static bool set_notify(struct config *c, UNUSED const struct config_param *p,
                        const struct config_words *in, struct buf *why)
 {
     uint32_t bits = 0;
-    (void)p;
     for (size_t i = 0; i < in->words[0].size; i++) {
         uint32_t found = 0;
         for (size_t l = 0; l < ARRAY_LEN(notify_letters); l++) {
@@ -349,11 +338,11 @@ static bool set_notify(struct config *c, const struct config_param *p,
     return true;
 }
 
-static void print_notify(const struct config *c, const struct config_param *p, struct buf *out)
+static void print_notify(const struct config *c, UNUSED const struct config_param *p,
+                         struct buf *out)
 {
     uint32_t bits = c->notify_keyspace_events;
     bool all = (bits & NOTIFY_ALL) == NOTIFY_ALL;
-    (void)p;
     for (size_t l = 0; l < ARRAY_LEN(notify_letters); l++) {
         uint32_t letter = notify_letters[l].bits;
         /* "A" stands for its letters, and hides n as in Redis. */
@@ -377,11 +366,10 @@ const struct config_special config_special_notify = {
 
 /* ---- the rest ---- */
 
-static bool set_oom_values(struct config *c, const struct config_param *p,
+static bool set_oom_values(struct config *c, UNUSED const struct config_param *p,
                            const struct config_words *in, struct buf *why)
 {
     int32_t values[ARRAY_LEN(c->oom_score_adj_values)];
-    (void)p;
     if (in->count != ARRAY_LEN(values)) return config_fail(why, WRONG_COUNT);
     for (uint32_t i = 0; i < in->count; i++) {
         int64_t value;
@@ -396,9 +384,9 @@ static bool set_oom_values(struct config *c, const struct config_param *p,
     return true;
 }
 
-static void print_oom_values(const struct config *c, const struct config_param *p, struct buf *out)
+static void print_oom_values(const struct config *c, UNUSED const struct config_param *p,
+                             struct buf *out)
 {
-    (void)p;
     buf_printf(out, "%d %d %d", c->oom_score_adj_values[0], c->oom_score_adj_values[1],
                c->oom_score_adj_values[2]);
 }
@@ -406,12 +394,11 @@ static void print_oom_values(const struct config *c, const struct config_param *
 const struct config_special config_special_oom_values = {.set = set_oom_values,
                                                          .print = print_oom_values};
 
-static bool set_percentiles(struct config *c, const struct config_param *p,
+static bool set_percentiles(struct config *c, UNUSED const struct config_param *p,
                             const struct config_words *in, struct buf *why)
 {
     static const char bad[] = "Invalid latency-tracking-info-percentiles parameters";
     double values[CONFIG_PERCENTILES_MAX];
-    (void)p;
     if (in->count > CONFIG_PERCENTILES_MAX) return config_fail(why, bad);
     for (uint32_t i = 0; i < in->count; i++) {
         if (!text_to_double(in->words[i], &values[i])) return config_fail(why, bad);
@@ -426,9 +413,9 @@ static bool set_percentiles(struct config *c, const struct config_param *p,
 }
 
 /* Six digits, without trailing zeros. */
-static void print_percentiles(const struct config *c, const struct config_param *p, struct buf *out)
+static void print_percentiles(const struct config *c, UNUSED const struct config_param *p,
+                              struct buf *out)
 {
-    (void)p;
     for (uint32_t i = 0; i < c->latency_percentile_count; i++) {
         buf_printf(out, "%s%f", i ? " " : "", c->latency_percentiles[i]);
         while (out->data[out->size - 1] == '0') out->size--;
@@ -450,13 +437,12 @@ static bool set_hz(struct config *c, const struct config_param *p, const struct 
 
 /* Bytes, or a percentage of what the container may use, which stays one in the file: the same file
  * may serve containers of several sizes. */
-static bool set_maxmemory(struct config *c, const struct config_param *p,
+static bool set_maxmemory(struct config *c, UNUSED const struct config_param *p,
                           const struct config_words *in, struct buf *why)
 {
     struct bytes word = in->words[0];
     uint64_t bytes;
     int64_t percent = 0;
-    (void)p;
     if (in->count != 1) return config_fail(why, WRONG_COUNT);
     if (word.size > 0 && word.data[word.size - 1] == '%') {
         if (!text_to_i64(bytes_make(word.data, word.size - 1), &percent) || percent < 0)
@@ -472,9 +458,9 @@ static bool set_maxmemory(struct config *c, const struct config_param *p,
     return true;
 }
 
-static void print_maxmemory(const struct config *c, const struct config_param *p, struct buf *out)
+static void print_maxmemory(const struct config *c, UNUSED const struct config_param *p,
+                            struct buf *out)
 {
-    (void)p;
     buf_printf(out, "%llu", (unsigned long long)c->maxmemory_bytes);
 }
 

@@ -215,10 +215,9 @@ static enum aof_state state_of(struct worker *w)
     return w->shard.journal.has_failed && state < AOF_LOST ? AOF_LOST : state;
 }
 
-static void state_call_is_back(struct thread *at, struct call *c)
+static void state_call_is_back(struct thread *at, UNUSED struct call *c)
 {
     struct worker *w = at->owner;
-    UNUSED const struct call *same = c;
     w->durable.is_state_call_away = false;
 }
 

@@ -175,9 +175,8 @@ static struct session *exec_session(struct exec *x)
     return session_find(&x->worker->net, ref);
 }
 
-static void write_null(struct exec *x, struct reply *out)
+static void write_null(UNUSED struct exec *x, struct reply *out)
 {
-    UNUSED const struct exec *any = x;
     reply_null_array(out);
 }
 
@@ -370,9 +369,8 @@ struct key_walk {
     uint64_t count;
 };
 
-static void walk_key(void *context, uint32_t index, const struct key_spec *spec)
+static void walk_key(void *context, uint32_t index, UNUSED const struct key_spec *spec)
 {
-    UNUSED const struct key_spec *any = spec;
     struct key_walk *walk = context;
     if (walk->to) {
         uint64_t hash;

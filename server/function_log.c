@@ -42,9 +42,9 @@ void function_log_write(struct worker *w, bool even_none)
     log_warning("No memory to write the libraries of functions to the log");
 }
 
-static enum err cmd_functions_changed(struct shard *sh, struct request *rq, struct reply *out)
+static enum err cmd_functions_changed(struct shard *sh, UNUSED struct request *rq,
+                                      struct reply *out)
 {
-    UNUSED const struct request *any = rq;
     function_log_write(container_of(sh, struct worker, shard), true);
     reply_ok(out);
     return OK;

@@ -111,9 +111,8 @@ static bool begins_with_rdb(struct import *im, const struct import_source *s)
 static void end(struct server *srv);
 static void shards_are_set(struct server *srv);
 
-static void shard_is_set(struct thread *at, struct call *c)
+static void shard_is_set(struct thread *at, UNUSED struct call *c)
 {
-    UNUSED const struct call *any = c;
     struct server *srv = at->owner;
     if (--srv->import.busy_count == 0) shards_are_set(srv);
 }

@@ -267,9 +267,8 @@ static int redis_breakpoint(lua_State *L)
     return 1;
 }
 
-static int redis_debug(lua_State *L)
+static int redis_debug(UNUSED lua_State *L)
 {
-    UNUSED lua_State *any = L;
     return 0;
 }
 

@@ -79,9 +79,8 @@ static void yield_here(lua_State *L, struct lua_run *run, enum run_state state)
 
 /* A script that ends here may not catch the error and go on, so it is suspended for ever where that
  * is possible; in a callback of C it gets an error each time. */
-static void hook(lua_State *L, lua_Debug *ar)
+static void hook(lua_State *L, UNUSED lua_Debug *ar)
 {
-    UNUSED lua_Debug *any = ar;
     const struct lua_vm *vm = lua_vm_of(L);
     if (vm->draft && env_now_ns() > vm->draft_ends_ns) lua_raise(L, "ERR FUNCTION LOAD timeout");
     struct lua_run *run = vm->current;
@@ -116,9 +115,8 @@ static int is_held(lua_State *L)
     return 1;
 }
 
-static const char *read_line(lua_State *L, void *context, size_t *size)
+static const char *read_line(UNUSED lua_State *L, void *context, size_t *size)
 {
-    UNUSED lua_State *any = L;
     const char *const **next = context;
     const char *line = **next;
     *size = line ? strlen(line) : 0;

@@ -114,9 +114,8 @@ static void warn_backlog(const struct config *c)
     if (f) fclose(f);
 }
 
-static void log_warning_line(void *context, const char *line)
+static void log_warning_line(UNUSED void *context, const char *line)
 {
-    UNUSED void *nothing = context;
     log_warning("%s", line);
 }
 

@@ -103,9 +103,8 @@ static void cut_all(struct worker *w)
 /* The last byte of a batch behind which lines are missing. */
 static const char gap = '\0';
 
-static size_t read_feed(struct thread *at, uint16_t sender_id, struct bytes data)
+static size_t read_feed(struct thread *at, UNUSED uint16_t sender_id, struct bytes data)
 {
-    UNUSED uint16_t any = sender_id;
     struct worker *w = at->owner;
     if (data.data[data.size - 1] == gap)
         cut_all(w);

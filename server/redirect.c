@@ -170,9 +170,8 @@ struct search {
     struct bytes argv[]; /* then their bytes */
 };
 
-static void search_is_back(struct thread *at, struct call *c)
+static void search_is_back(UNUSED struct thread *at, struct call *c)
 {
-    UNUSED struct thread *here = at;
     struct search *q = container_of(c, struct search, call);
     struct netloop *nl = q->netloop;
     struct session *s = session_find(nl, q->from);

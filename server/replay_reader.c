@@ -213,9 +213,8 @@ struct found_keys {
     bool is_apart; /* they live on several shards now */
 };
 
-static void find_key(void *context, uint32_t index, const struct key_spec *spec)
+static void find_key(void *context, uint32_t index, UNUSED const struct key_spec *spec)
 {
-    UNUSED const struct key_spec *any = spec;
     struct found_keys *keys = context;
     uint64_t hash;
     uint16_t shard = router_shard(&keys->reader->server->router, keys->argv[index], &hash);

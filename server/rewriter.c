@@ -190,10 +190,9 @@ static bool start_shard(struct server *srv, uint16_t shard)
 
 /* ---- a rewrite: one shard after the other ---- */
 
-void rewriter_sync_is_back(struct thread *at, struct call *c)
+void rewriter_sync_is_back(struct thread *at, UNUSED struct call *c)
 {
     struct server *srv = at->owner;
-    UNUSED const struct call *same = c;
     srv->rewriter.syncs_away--;
 }
 
@@ -257,10 +256,9 @@ bool rewriter_start(struct server *srv)
 /* Calls to all net threads, one after the other: switching is rare. */
 static void switch_nets(struct server *srv, enum rewriter_state state);
 
-static void net_is_back(struct thread *at, struct call *c)
+static void net_is_back(struct thread *at, UNUSED struct call *c)
 {
     struct server *srv = at->owner;
-    UNUSED const struct call *same = c;
     srv->rewriter.away--;
 }
 
@@ -403,9 +401,8 @@ static bool all_have_passed(const struct server *srv)
 }
 
 /* Nobody waits for the replies: they may be kept, with others', until the base is published. */
-static void passes_are_home(struct server *srv)
+static void passes_are_home(UNUSED struct server *srv)
 {
-    UNUSED const struct server *same = srv;
 }
 
 /* Their transactions wait for each other, so no R can be waited for: instead every shard runs what

@@ -240,9 +240,8 @@ const struct route *router_find_row(const struct router *r, const char *name)
 
 /* ---- placing ---- */
 
-static void first_key(void *context, uint32_t index, const struct key_spec *spec)
+static void first_key(void *context, uint32_t index, UNUSED const struct key_spec *spec)
 {
-    UNUSED const struct key_spec *any = spec;
     uint32_t *first = context;
     if (*first == 0) *first = index;
 }

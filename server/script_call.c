@@ -317,9 +317,8 @@ static bool is_declared(const struct script_op *op, struct bytes name)
     return false;
 }
 
-static void reach_key(void *context, uint32_t index, const struct key_spec *spec)
+static void reach_key(void *context, uint32_t index, UNUSED const struct key_spec *spec)
 {
-    UNUSED const struct key_spec *any = spec;
     struct reaching *r = context;
     const struct script_op *op = r->op;
     struct bytes name = r->argv[index];
@@ -395,9 +394,8 @@ static bool call_at_once(struct script_op *op, const struct lua_call *call, stru
 
 /* ---- in place ---- */
 
-static void first_key(void *context, uint32_t index, const struct key_spec *spec)
+static void first_key(void *context, uint32_t index, UNUSED const struct key_spec *spec)
 {
-    UNUSED const struct key_spec *any = spec;
     uint32_t *first = context;
     if (*first == 0) *first = index;
 }

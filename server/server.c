@@ -639,9 +639,8 @@ static bool workers_drained(const struct server *srv)
     return true;
 }
 
-static void log_is_sealed(struct server *srv, bool ok)
+static void log_is_sealed(UNUSED struct server *srv, bool ok)
 {
-    UNUSED const struct server *same = srv;
     if (ok) log_notice("The append only log is closed");
 }
 

@@ -333,9 +333,8 @@ int64_t tracking_redirect(const struct session *s)
     return s->tracking.is_on ? (int64_t)s->tracking.redirect.id : -1;
 }
 
-enum err cmd_client_trackinginfo(struct session *s, struct request *rq, struct reply *out)
+enum err cmd_client_trackinginfo(struct session *s, UNUSED struct request *rq, struct reply *out)
 {
-    UNUSED const struct request *any = rq;
     const struct client_tracking *t = &s->tracking;
     const struct {
         bool is_set;
@@ -364,9 +363,8 @@ enum err cmd_client_trackinginfo(struct session *s, struct request *rq, struct r
     return OK;
 }
 
-enum err cmd_client_getredir(struct session *s, struct request *rq, struct reply *out)
+enum err cmd_client_getredir(struct session *s, UNUSED struct request *rq, struct reply *out)
 {
-    UNUSED const struct request *any = rq;
     reply_i64(out, tracking_redirect(s));
     return OK;
 }

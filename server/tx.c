@@ -343,9 +343,8 @@ static enum err cmd_watch(struct session *s, struct request *rq, struct reply *o
     return OK;
 }
 
-static enum err cmd_unwatch(struct session *s, struct request *rq, struct reply *out)
+static enum err cmd_unwatch(struct session *s, UNUSED struct request *rq, struct reply *out)
 {
-    UNUSED const struct request *any = rq;
     watches_forget(s);
     reply_ok(out);
     return OK;
@@ -463,9 +462,8 @@ void tx_queue(struct session *s, const struct route *route)
     netloop_reply_drop(s->conn.netloop, &out);
 }
 
-static enum err cmd_multi(struct session *s, struct request *rq, struct reply *out)
+static enum err cmd_multi(struct session *s, UNUSED struct request *rq, struct reply *out)
 {
-    UNUSED const struct request *any = rq;
     if (s->tx.is_open) {
         reply_error(out, "ERR MULTI calls can not be nested");
         return OK;
@@ -475,9 +473,8 @@ static enum err cmd_multi(struct session *s, struct request *rq, struct reply *o
     return OK;
 }
 
-static enum err cmd_discard(struct session *s, struct request *rq, struct reply *out)
+static enum err cmd_discard(struct session *s, UNUSED struct request *rq, struct reply *out)
 {
-    UNUSED const struct request *any = rq;
     if (!s->tx.is_open) {
         reply_error(out, "ERR DISCARD without MULTI");
         return OK;

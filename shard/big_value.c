@@ -240,9 +240,8 @@ struct table_walk {
     unsigned colour;
 };
 
-static void walk_element(void *context, struct entry *e, uint64_t position)
+static void walk_element(void *context, struct entry *e, UNUSED uint64_t position)
 {
-    UNUSED uint64_t any = position;
     const struct table_walk *w = context;
     if (entry_colour(e) != w->colour) big_value_save_element(w->value, e);
 }

@@ -21,9 +21,8 @@ void keyspace_init(struct keyspace *ks, struct mem *mem, uint32_t database_count
     ks->databases = mem_alloc_zeroed(mem, database_count * sizeof *ks->databases);
 }
 
-static void free_now(void *context, struct entry *e, uint64_t position)
+static void free_now(void *context, struct entry *e, UNUSED uint64_t position)
 {
-    (void)position;
     object_free(context, e);
 }
 
@@ -638,9 +637,8 @@ struct marks_expected {
     uint64_t deadline_count;
 };
 
-static void count_deadline(void *context, struct entry *e, uint64_t position)
+static void count_deadline(void *context, struct entry *e, UNUSED uint64_t position)
 {
-    (void)position;
     struct marks_expected *m = context;
     int64_t due_ms = entry_deadline_ms(e);
     m->deadline_count += due_ms != 0;
@@ -652,10 +650,8 @@ static void count_deadline(void *context, struct entry *e, uint64_t position)
     m->by_mark[keyspace_deadline_mark(due_ms)]++;
 }
 
-static void count_any(void *context, struct entry *e, uint64_t position)
+static void count_any(void *context, UNUSED struct entry *e, UNUSED uint64_t position)
 {
-    (void)e;
-    (void)position;
     ++*(uint64_t *)context;
 }
 

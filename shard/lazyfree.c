@@ -95,9 +95,8 @@ void free_list_root(struct shard *sh, enum type type, enum encoding encoding, vo
     if (push_root(sh->free_list, type, encoding, root)) publish(sh);
 }
 
-static void free_drained(void *context, struct entry *e, uint64_t position)
+static void free_drained(void *context, struct entry *e, UNUSED uint64_t position)
 {
-    (void)position;
     struct free_list *list = context;
     list->pending--;
     if (!push_entry(list, e)) list->freed++;

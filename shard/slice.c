@@ -37,9 +37,8 @@ static struct key key_of(const struct shard *sh, const struct entry *e, uint32_t
         .name = entry_key(e), .hash = bytes_hash(entry_key(e), sh->keys.seed), .db = db};
 }
 
-static void collect(void *context, struct entry *e, uint64_t position)
+static void collect(void *context, struct entry *e, UNUSED uint64_t position)
 {
-    UNUSED uint64_t any = position;
     struct slice_keys *keys = context;
     struct key k = key_of(keys->sh, e, 0);
     if (bytes_shard(k.name, k.hash, keys->sh->keys.seed, keys->slice.shard_count) !=

@@ -236,9 +236,8 @@ struct slice {
     bool is_cut; /* the rest of the bucket waits for the next slice */
 };
 
-static void walk_entry(void *context, struct entry *e, uint64_t position)
+static void walk_entry(void *context, struct entry *e, UNUSED uint64_t position)
 {
-    UNUSED uint64_t any = position;
     struct slice *slice = context;
     struct shard *sh = slice->sh;
     if (slice->is_cut || entry_colour(e) == sh->keys.colour) return;
@@ -365,9 +364,8 @@ void snapshot_deinit(struct shard *sh)
     dlist_init(&s->big_values);
 }
 
-static void check_colour(void *context, struct entry *e, uint64_t position)
+static void check_colour(void *context, struct entry *e, UNUSED uint64_t position)
 {
-    UNUSED uint64_t any = position;
     CHECK(entry_colour(e) == ((const struct shard *)context)->keys.colour);
 }
 

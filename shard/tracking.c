@@ -167,9 +167,8 @@ struct reading {
     const struct tracker *who;
 };
 
-static void remember_key(void *context, uint32_t index, const struct key_spec *spec)
+static void remember_key(void *context, uint32_t index, UNUSED const struct key_spec *spec)
 {
-    UNUSED const struct key_spec *any = spec;
     struct reading *r = context;
     struct shard *sh = r->shard;
     struct key k = request_key(sh, r->request, index);

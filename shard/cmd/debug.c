@@ -19,10 +19,8 @@ struct table_stats {
     uint64_t chains[CHAIN_LENGTH_MAX]; /* by length */
 };
 
-static void count_entry(void *context, struct entry *e, uint64_t position)
+static void count_entry(void *context, UNUSED struct entry *e, UNUSED uint64_t position)
 {
-    UNUSED const struct entry *any = e;
-    UNUSED uint64_t where = position;
     ++*(uint64_t *)context;
 }
 

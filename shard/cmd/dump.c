@@ -164,18 +164,16 @@ enum err cmd_debug_digest_value(struct shard *sh, struct request *rq, struct rep
     return OK;
 }
 
-static void add_key(void *context, struct entry *e, uint64_t position)
+static void add_key(void *context, struct entry *e, UNUSED uint64_t position)
 {
-    (void)position;
     struct digest digest = {0};
     digest_mix(&digest, entry_key(e));
     digest_mix_value(&digest, e);
     digest_add(context, digest_view(&digest));
 }
 
-enum err cmd_debug_digest_part(struct shard *sh, struct request *rq, struct reply *out)
+enum err cmd_debug_digest_part(struct shard *sh, UNUSED struct request *rq, struct reply *out)
 {
-    (void)rq;
     uint32_t used = 0;
     for (uint32_t db = 0; db < sh->keys.database_count; db++) used += keyspace_size(sh, db) > 0;
     reply_array(out, used);

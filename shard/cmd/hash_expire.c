@@ -125,9 +125,8 @@ static bool expire_field(struct shard *sh, struct hash_target *t, struct bytes f
 
 /* As HPERSIST has it. */
 static bool persist_field(struct shard *sh, struct hash_target *t, struct bytes field,
-                          const struct expire_request *x, struct field_change *change)
+                          UNUSED const struct expire_request *x, struct field_change *change)
 {
-    (void)x;
     struct hash_field f;
     *change = (struct field_change){.result = FIELD_MISSING};
     if (!hash_find(&t->hash, field, sh->now_ms, &f)) return true;

@@ -354,9 +354,8 @@ static enum err cmd_claim(struct shard *sh, struct request *rq, struct reply *ou
     return OK;
 }
 
-static enum err cmd_again(struct shard *sh, struct request *rq, struct reply *out)
+static enum err cmd_again(struct shard *sh, struct request *rq, UNUSED struct reply *out)
 {
-    UNUSED const struct reply *later = out;
     struct wait_id id = arg_wait_id(rq, 1);
     wait_again(sh, rq, &id);
     return OK;
@@ -364,17 +363,15 @@ static enum err cmd_again(struct shard *sh, struct request *rq, struct reply *ou
 
 /* ---- of the main thread, to all shards in one turn ---- */
 
-static enum err cmd_snapshot(struct shard *sh, struct request *rq, struct reply *out)
+static enum err cmd_snapshot(struct shard *sh, UNUSED struct request *rq, struct reply *out)
 {
-    UNUSED const struct request *nothing = rq;
     snapshot_begin(sh, SNAPSHOT_RECORDS);
     reply_ok(out);
     return OK;
 }
 
-static enum err cmd_empty(struct shard *sh, struct request *rq, struct reply *out)
+static enum err cmd_empty(struct shard *sh, UNUSED struct request *rq, struct reply *out)
 {
-    UNUSED const struct request *nothing = rq;
     journal_mute(sh, true); /* what is loaded instead is the same, and muted, too */
     for (uint32_t db = 0; db < sh->keys.database_count; db++) keyspace_flush(sh, db);
     journal_mute(sh, false);
@@ -384,9 +381,8 @@ static enum err cmd_empty(struct shard *sh, struct request *rq, struct reply *ou
 }
 
 /* Everything before it has run, as it waits for locks. */
-static enum err cmd_rest(struct shard *sh, struct request *rq, struct reply *out)
+static enum err cmd_rest(struct shard *sh, UNUSED struct request *rq, struct reply *out)
 {
-    UNUSED const struct request *nothing = rq;
     counter_add(&sh->counters.rests, 1);
     reply_ok(out);
     return OK;

@@ -44,10 +44,9 @@ struct selection {
     bool no_memory;
 };
 
-static void select_entry(void *context, struct entry *e, uint64_t hash_position)
+static void select_entry(void *context, struct entry *e, UNUSED uint64_t hash_position)
 {
     struct selection *s = context;
-    (void)hash_position;
     if (s->options->has_type && entry_type(e) != s->options->type) return;
     if (!scan_options_match(s->options, entry_key(e))) return;
     if (s->no_memory || buf_try_reserve(&s->entries, sizeof(struct entry *)) == NULL) {

@@ -317,9 +317,8 @@ static bool each_value(struct sorting *s, value_fn *fn, void *context)
     return true;
 }
 
-static bool tell_value(struct sorting *s, void *context, const struct bytes *value)
+static bool tell_value(UNUSED struct sorting *s, void *context, const struct bytes *value)
 {
-    (void)s;
     struct reply *out = context;
     if (!value) {
         reply_null(out);

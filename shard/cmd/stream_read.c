@@ -317,9 +317,8 @@ static bool has_more(struct shard *sh, const struct request *rq, const struct ke
 
 /* Whoever waits with a group waits for new entries of all its keys, or for an error. */
 static bool has_new_or_error(struct shard *sh, const struct request *rq, const struct key *k,
-                             uint32_t index)
+                             UNUSED uint32_t index)
 {
-    UNUSED uint32_t any = index;
     struct stream_reader r;
     const struct stream *s = stream_at(sh, k);
     CHECK(stream_reader_parse_or_reply(rq, true, &r, NULL));

@@ -246,10 +246,9 @@ static bool intersect_element(struct algebra *a, const struct source *s, struct 
     return put(a, member, score);
 }
 
-static bool subtract_element(struct algebra *a, const struct source *s, struct bytes member,
+static bool subtract_element(struct algebra *a, UNUSED const struct source *s, struct bytes member,
                              double score)
 {
-    (void)s;
     double other;
     for (uint64_t i = 1; i < a->source_count; i++) {
         if (source_find(&a->sources[i], member, &other)) return true;
@@ -257,10 +256,9 @@ static bool subtract_element(struct algebra *a, const struct source *s, struct b
     return put(a, member, score);
 }
 
-static bool keep_element(struct algebra *a, const struct source *s, struct bytes member,
+static bool keep_element(struct algebra *a, UNUSED const struct source *s, struct bytes member,
                          double score)
 {
-    (void)s;
     return put(a, member, score);
 }
 

@@ -2,11 +2,9 @@
 #include "shard/cmd/families.h"
 #include "shard/cmd/zset_args.h"
 
-static bool has_elements(struct shard *sh, const struct request *rq, const struct key *k,
-                         uint32_t index)
+static bool has_elements(struct shard *sh, UNUSED const struct request *rq, const struct key *k,
+                         UNUSED uint32_t index)
 {
-    UNUSED const struct request *any = rq;
-    UNUSED uint32_t nothing = index;
     const struct entry *e = keyspace_peek(sh, k);
     return e && entry_type(e) == TYPE_ZSET;
 }

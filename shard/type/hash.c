@@ -121,9 +121,8 @@ struct walk {
     uint64_t told;
 };
 
-static void tell(void *context, struct entry *e, uint64_t position)
+static void tell(void *context, struct entry *e, UNUSED uint64_t position)
 {
-    (void)position;
     struct walk *w = context;
     struct hash_field field;
     read_entry(e, &field);
@@ -467,9 +466,8 @@ struct sweep {
     int64_t now_ms, next_deadline_ms;
 };
 
-static void sweep_entry(void *context, struct entry *e, uint64_t position)
+static void sweep_entry(void *context, struct entry *e, UNUSED uint64_t position)
 {
-    (void)position;
     struct sweep *s = context;
     int64_t deadline_ms = entry_deadline_ms(e);
     if (has_passed(deadline_ms, s->now_ms)) {
@@ -543,9 +541,8 @@ struct checking {
     int64_t next_deadline_ms;
 };
 
-static void check_entry(void *context, struct entry *e, uint64_t position)
+static void check_entry(void *context, struct entry *e, UNUSED uint64_t position)
 {
-    (void)position;
     struct checking *c = context;
     CHECK(entry_type(e) == TYPE_STRING && entry_encoding(e) == ENCODING_RAW);
     if (entry_has_deadline(e)) CHECK(entry_deadline_ms(e) >= c->next_deadline_ms);

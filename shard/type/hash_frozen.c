@@ -15,9 +15,8 @@
 
 /* ---- freeing, measuring, copying ---- */
 
-static void free_field(void *context, struct entry *e, uint64_t position)
+static void free_field(void *context, struct entry *e, UNUSED uint64_t position)
 {
-    (void)position;
     entry_free_string(context, e);
 }
 
@@ -45,9 +44,8 @@ struct copying {
     bool failed;
 };
 
-static void copy_entry(void *context, struct entry *e, uint64_t position)
+static void copy_entry(void *context, struct entry *e, UNUSED uint64_t position)
 {
-    (void)position;
     struct copying *c = context;
     if (c->failed) return;
     struct entry *copy = entry_try_make_string(c->mem, entry_key(e), entry_string(e, NULL),
@@ -74,9 +72,8 @@ struct measuring {
     uint64_t bytes, seen;
 };
 
-static void measure_entry(void *context, struct entry *e, uint64_t position)
+static void measure_entry(void *context, struct entry *e, UNUSED uint64_t position)
 {
-    (void)position;
     struct measuring *m = context;
     m->bytes += object_bytes(e, 0);
     m->seen++;
@@ -104,9 +101,8 @@ struct freezing {
     bool all_short; /* so far no text is too long for a listpack */
 };
 
-static void freeze_entry(void *context, struct entry *e, uint64_t position)
+static void freeze_entry(void *context, struct entry *e, UNUSED uint64_t position)
 {
-    (void)position;
     struct freezing *f = context;
     int64_t deadline_ms = entry_deadline_ms(e);
     uint64_t ttl = deadline_ms ? (uint64_t)(deadline_ms - f->base_ms) + 1 : 0;
@@ -116,9 +112,8 @@ static void freeze_entry(void *context, struct entry *e, uint64_t position)
                 !rdb_try_append_string(f->out, entry_string(e, NULL));
 }
 
-static void look_for_long(void *context, struct entry *e, uint64_t position)
+static void look_for_long(void *context, struct entry *e, UNUSED uint64_t position)
 {
-    (void)position;
     struct freezing *f = context;
     size_t longest = MAX(entry_key(e).size, entry_string(e, NULL).size);
     f->all_short &= longest <= shard_config_here()->hash_max_listpack_value_bytes;

@@ -58,9 +58,8 @@ bool set_try_create(struct mem *mem, const struct shard_config *c, struct bytes 
     return try_create(mem, encoding, out);
 }
 
-static void free_member(void *context, struct entry *e, uint64_t position)
+static void free_member(void *context, struct entry *e, UNUSED uint64_t position)
 {
-    (void)position;
     entry_free_string(context, e);
 }
 
@@ -270,9 +269,8 @@ struct table_walk {
     bool stopped;
 };
 
-static void walk_member(void *context, struct entry *e, uint64_t position)
+static void walk_member(void *context, struct entry *e, UNUSED uint64_t position)
 {
-    (void)position;
     struct table_walk *w = context;
     w->seen++;
     if (!w->stopped) w->stopped = !w->fn(w->context, entry_key(e));
@@ -359,9 +357,8 @@ struct measuring {
     uint64_t seen, bytes;
 };
 
-static void measure_member(void *context, struct entry *e, uint64_t position)
+static void measure_member(void *context, struct entry *e, UNUSED uint64_t position)
 {
-    (void)position;
     struct measuring *m = context;
     m->seen++;
     m->bytes += mem_class_bytes(entry_bytes(e));

@@ -114,9 +114,8 @@ static void step(struct defrag_walk *w, struct stream *s)
     s->defrag_next = STREAM_ID_MIN;
 }
 
-void *stream_defrag(struct defrag_walk *w, void *root, enum encoding encoding)
+void *stream_defrag(struct defrag_walk *w, void *root, UNUSED enum encoding encoding)
 {
-    (void)encoding;
     struct stream *s = root;
     if (w->cursor == 0) {
         s = defrag_block(w, s, sizeof *s);

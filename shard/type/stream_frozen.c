@@ -17,9 +17,8 @@
 
 /* ---- freeing, measuring, copying ---- */
 
-static bool free_some(struct mem *mem, void *root, enum encoding encoding, uint64_t budget)
+static bool free_some(struct mem *mem, void *root, UNUSED enum encoding encoding, uint64_t budget)
 {
-    (void)encoding;
     struct stream *s = root;
     CHECK(!s->big);
     for (; s->nodes.count > 0 && budget > 0; budget--)
@@ -30,16 +29,14 @@ static bool free_some(struct mem *mem, void *root, enum encoding encoding, uint6
     return true;
 }
 
-static uint64_t effort(const void *root, enum encoding encoding)
+static uint64_t effort(const void *root, UNUSED enum encoding encoding)
 {
-    (void)encoding;
     const struct stream *s = root;
     return 1 + s->nodes.count + stream_groups_effort(s);
 }
 
-static void *copy(struct mem *mem, const void *root, enum encoding encoding)
+static void *copy(struct mem *mem, const void *root, UNUSED enum encoding encoding)
 {
-    (void)encoding;
     const struct stream *from = root;
     struct stream *s = stream_create(mem);
     s->length = from->length;
@@ -60,9 +57,8 @@ static void *copy(struct mem *mem, const void *root, enum encoding encoding)
 }
 
 /* The nodes from a sample. */
-static uint64_t bytes(const void *root, enum encoding encoding, uint64_t samples)
+static uint64_t bytes(const void *root, UNUSED enum encoding encoding, uint64_t samples)
 {
-    (void)encoding;
     const struct stream *s = root;
     uint64_t seen = 0, nodes = 0;
     struct idtree_place place = idtree_first(&s->nodes);
@@ -157,9 +153,8 @@ static bool put_rest(struct rdb_writer *out, const struct stream *s)
     return done;
 }
 
-static bool freeze(const void *root, enum encoding encoding, struct rdb_writer *out)
+static bool freeze(const void *root, UNUSED enum encoding encoding, struct rdb_writer *out)
 {
-    (void)encoding;
     const struct stream *s = root;
     enum rdb_type type =
         is_between_shards(out) ? RDB_TYPE_STREAM_LISTPACKS_3 : RDB_TYPE_STREAM_LISTPACKS_2;
@@ -168,9 +163,8 @@ static bool freeze(const void *root, enum encoding encoding, struct rdb_writer *
 
 /* ---- writing in slices: nodes, then the rest ---- */
 
-static struct big_value **big_slot(void *root, enum encoding encoding)
+static struct big_value **big_slot(void *root, UNUSED enum encoding encoding)
 {
-    UNUSED enum encoding any = encoding;
     return &((struct stream *)root)->big;
 }
 
@@ -407,9 +401,8 @@ static void *thaw(struct mem *mem, uint8_t rdb_type, struct bytes *in, enum enco
 /* ---- digest ---- */
 
 /* Of the entries only, as in Redis. */
-static void digest(const void *root, enum encoding encoding, struct digest *out)
+static void digest(const void *root, UNUSED enum encoding encoding, struct digest *out)
 {
-    (void)encoding;
     struct stream_iterator it;
     struct stream_entry e;
     stream_iterator_init(&it, root, STREAM_ID_MIN, STREAM_ID_MAX, false);

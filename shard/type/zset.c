@@ -526,9 +526,8 @@ struct scanning {
     uint64_t seen;
 };
 
-static void scan_entry(void *context, struct entry *e, uint64_t position)
+static void scan_entry(void *context, struct entry *e, UNUSED uint64_t position)
 {
-    (void)position;
     struct scanning *s = context;
     s->seen++;
     s->fn(s->context, entry_key(e), skiplist_node_of(e)->score);

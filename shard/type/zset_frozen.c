@@ -13,9 +13,8 @@
 #include "shard/type/zset.h"
 
 /* The nodes go with the dict that knows their entries. */
-static void free_element(void *context, struct entry *e, uint64_t position)
+static void free_element(void *context, struct entry *e, UNUSED uint64_t position)
 {
-    (void)position;
     skiplist_free_node(context, skiplist_node_of(e));
 }
 

@@ -59,15 +59,13 @@ static void check_rewrite(const struct config *c, struct bytes old)
     buf_clear(&twice);
 }
 
-static void ignore_line(void *context, const char *line)
+static void ignore_line(UNUSED void *context, const char *line)
 {
-    (void)context;
     CHECK(line[0] != '\0');
 }
 
-static void ignore_value(void *context, const char *name, struct bytes value)
+static void ignore_value(UNUSED void *context, const char *name, struct bytes value)
 {
-    (void)context;
     CHECK(name[0] != '\0');
     CHECK(value.size == 0 || value.data);
 }

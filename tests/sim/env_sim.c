@@ -288,15 +288,13 @@ void env_loop_destroy(struct env_loop *loop)
     free(loop);
 }
 
-const char *env_loop_backend(const struct env_loop *loop)
+const char *env_loop_backend(UNUSED const struct env_loop *loop)
 {
-    UNUSED const struct env_loop *any = loop;
     return "simulator";
 }
 
-const char *env_loop_description(const struct env_loop *loop)
+const char *env_loop_description(UNUSED const struct env_loop *loop)
 {
-    UNUSED const struct env_loop *any = loop;
     return "simulator";
 }
 
@@ -541,9 +539,8 @@ static struct listener *listener_find(uint16_t port)
 }
 
 enum err env_listen_tcp(struct env_loop *loop, struct env_socket *s, const char *address,
-                        uint16_t *port, int backlog, char *why)
+                        uint16_t *port, UNUSED int backlog, char *why)
 {
-    UNUSED int any = backlog;
     uint16_t chosen = *port ? *port : (uint16_t)(50000 + world.listener_count);
     if (listener_find(chosen)) {
         write_why(why, "cannot listen on %s:%u: Address already in use", address, (unsigned)*port);
@@ -566,9 +563,9 @@ enum err env_listen_unix(struct env_loop *loop, struct env_socket *s, const char
     return OK;
 }
 
-void env_socket_adopt(struct env_loop *loop, struct env_socket *s, int fd, unsigned keepalive_s)
+void env_socket_adopt(struct env_loop *loop, struct env_socket *s, int fd,
+                      UNUSED unsigned keepalive_s)
 {
-    UNUSED unsigned any = keepalive_s;
     struct sim_client *c = client_of(fd);
     CHECK(!c->socket && !c->is_closed);
     memset(s, 0, sizeof *s);

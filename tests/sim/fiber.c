@@ -43,16 +43,13 @@ static void after_switch(void *fake_stack, const void **stack, size_t *bytes)
     __sanitizer_finish_switch_fiber(fake_stack, stack, bytes);
 }
 #else
-static void before_switch(void **fake_stack, const void *stack, size_t bytes)
+static void before_switch(void **fake_stack, UNUSED const void *stack, UNUSED size_t bytes)
 {
     if (fake_stack) *fake_stack = NULL;
-    (void)stack;
-    (void)bytes;
 }
 
-static void after_switch(void *fake_stack, const void **stack, size_t *bytes)
+static void after_switch(UNUSED void *fake_stack, const void **stack, size_t *bytes)
 {
-    (void)fake_stack;
     if (stack) *stack = NULL;
     if (bytes) *bytes = 0;
 }

@@ -250,17 +250,15 @@ static void run_copy(struct model *m, const struct step *s)
     put_i64(m, can);
 }
 
-static void run_dbsize(struct model *m, const struct step *s)
+static void run_dbsize(struct model *m, UNUSED const struct step *s)
 {
-    UNUSED const struct step *any = s;
     int64_t n = 0;
     for (unsigned i = 0; i < MODEL_KEYS_MAX; i++) n += m->entries[i].key != NULL;
     put_i64(m, n);
 }
 
-static void run_flushall(struct model *m, const struct step *s)
+static void run_flushall(struct model *m, UNUSED const struct step *s)
 {
-    UNUSED const struct step *any = s;
     for (unsigned i = 0; i < MODEL_KEYS_MAX; i++) drop(&m->entries[i]);
     put_text(m, "+OK\r\n");
 }

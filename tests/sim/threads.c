@@ -28,10 +28,9 @@ static void thread_fiber(void *argument)
     t->is_over = true;
 }
 
-int __wrap_pthread_create(pthread_t *out, const pthread_attr_t *attributes,
+int __wrap_pthread_create(pthread_t *out, UNUSED const pthread_attr_t *attributes,
                           void *(*run)(void *argument), void *argument)
 {
-    UNUSED const pthread_attr_t *any = attributes;
     struct sim_thread *t = calloc(1, sizeof *t);
     CHECK(t);
     t->run = run;
@@ -51,9 +50,8 @@ int __wrap_pthread_join(pthread_t thread, void **result)
 }
 
 /* May return early, as the real one: callers look again. */
-int __wrap_pthread_cond_wait(pthread_cond_t *condition, pthread_mutex_t *mutex)
+int __wrap_pthread_cond_wait(UNUSED pthread_cond_t *condition, pthread_mutex_t *mutex)
 {
-    UNUSED const pthread_cond_t *any = condition;
     pthread_mutex_unlock(mutex);
     sim_yield();
     return pthread_mutex_lock(mutex);

@@ -79,9 +79,8 @@ static void add_field(void *context, const struct hash_field *field)
     digest_xor(context, &one);
 }
 
-static void add_value(void *context, struct entry *e, uint64_t position)
+static void add_value(void *context, struct entry *e, UNUSED uint64_t position)
 {
-    (void)position;
     struct digest one = {0};
     int64_t deadline_ms = entry_deadline_ms(e);
     digest_mix(&one, entry_key(e));
@@ -113,10 +112,8 @@ static struct digest digest_of_all(void)
     return d;
 }
 
-static void validate_value(void *context, struct entry *e, uint64_t position)
+static void validate_value(UNUSED void *context, struct entry *e, UNUSED uint64_t position)
 {
-    (void)context;
-    (void)position;
     struct list l;
     struct set s;
     struct zset z;

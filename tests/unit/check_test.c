@@ -120,9 +120,8 @@ Test(check, a_crash_is_reported_and_keeps_its_signal)
     cr_assert_gt(count_lines(text), 4, "no backtrace: %s", text);
 }
 
-static void *context_of_thread(void *unused)
+static void *context_of_thread(UNUSED void *unused)
 {
-    (void)unused;
     cr_assert_null(check_context_here()->role);
     check_context_here()->role = "other";
     return check_context_here();

@@ -11,9 +11,9 @@
 static struct shard_fixture f;
 static char events[256];
 
-static void note_event(struct shard *sh, uint32_t class, const char *event, const struct key *k)
+static void note_event(UNUSED struct shard *sh, uint32_t class, const char *event,
+                       const struct key *k)
 {
-    (void)sh;
     size_t used = strlen(events);
     snprintf(events + used, sizeof events - used, "%s%s:%.*s ", class == NOTIFY_STRING ? "$" : "g",
              event, (int)k->name.size, k->name.data);

@@ -13,9 +13,9 @@ static struct shard_fixture f;
 /* Events as "name key ", one after the other. */
 static char events[1024];
 
-static void note_event(struct shard *sh, uint32_t class, const char *event, const struct key *k)
+static void note_event(UNUSED struct shard *sh, uint32_t class, const char *event,
+                       const struct key *k)
 {
-    (void)sh;
     cr_assert_eq(class, NOTIFY_STREAM);
     size_t size = strlen(events);
     snprintf(events + size, sizeof events - size, "%s %.*s ", event, (int)k->name.size,

@@ -65,9 +65,8 @@ static void run_cycle(void)
 
 /* ---- what must not change ---- */
 
-static void add_value(void *context, struct entry *e, uint64_t position)
+static void add_value(void *context, struct entry *e, UNUSED uint64_t position)
 {
-    (void)position;
     struct digest one = {0};
     digest_mix(&one, entry_key(e));
     digest_mix_value(&one, e);
@@ -85,10 +84,8 @@ static struct digest digest_of_all(void)
     return d;
 }
 
-static void validate_value(void *context, struct entry *e, uint64_t position)
+static void validate_value(UNUSED void *context, struct entry *e, UNUSED uint64_t position)
 {
-    (void)context;
-    (void)position;
     struct list l;
     struct set s;
     struct zset z;
@@ -412,15 +409,13 @@ Test(defrag, sparse_slabs_of_consumers_become_free)
     expect_dense_after_cycles();
 }
 
-static void set_colour(void *context, struct entry *e, uint64_t position)
+static void set_colour(void *context, struct entry *e, UNUSED uint64_t position)
 {
-    (void)position;
     entry_set_colour(e, *(const unsigned *)context);
 }
 
-static void check_colour(void *context, struct entry *e, uint64_t position)
+static void check_colour(void *context, struct entry *e, UNUSED uint64_t position)
 {
-    (void)position;
     cr_assert_eq(entry_colour(e), *(const unsigned *)context);
 }
 

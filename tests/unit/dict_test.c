@@ -58,9 +58,8 @@ static bool remove_key(struct table *t, uint64_t n)
     return e != NULL;
 }
 
-static void free_entry(void *context, struct entry *e, uint64_t position)
+static void free_entry(void *context, struct entry *e, UNUSED uint64_t position)
 {
-    (void)position;
     entry_free_string(context, e);
 }
 

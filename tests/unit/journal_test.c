@@ -193,9 +193,8 @@ struct asking {
     unsigned held, others;
 };
 
-static void ask_key(void *context, uint32_t index, const struct key_spec *spec)
+static void ask_key(void *context, uint32_t index, UNUSED const struct key_spec *spec)
 {
-    (void)spec;
     struct asking *a = context;
     bool is_held = false;
     for (unsigned i = 0; i < 2; i++)

@@ -391,9 +391,8 @@ Test(keyspace, a_flushed_database_is_empty_at_once_and_freed_in_slices)
     cr_assert_eq(counter_read(&sh->keys.databases[0]->expires_count), 0);
 }
 
-static void count_key(void *context, struct entry *e, uint64_t position)
+static void count_key(void *context, struct entry *e, UNUSED uint64_t position)
 {
-    (void)position;
     cr_assert(entry_key(e).size);
     ++*(unsigned *)context;
 }

@@ -38,9 +38,8 @@ TestSuite(locked_allocation, .init = start, .fini = stop);
 
 /* ---- all that can be read ---- */
 
-static void add_value(void *context, struct entry *e, uint64_t position)
+static void add_value(void *context, struct entry *e, UNUSED uint64_t position)
 {
-    (void)position;
     struct digest one = {0};
     int64_t deadline_ms = entry_deadline_ms(e);
     digest_mix(&one, entry_key(e));

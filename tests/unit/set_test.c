@@ -177,9 +177,8 @@ struct model {
     unsigned count;
 };
 
-static bool count_member(void *context, struct bytes member)
+static bool count_member(void *context, UNUSED struct bytes member)
 {
-    (void)member;
     ++*(unsigned *)context;
     return true;
 }

@@ -81,19 +81,16 @@ static void write_what_may_go(void)
     }
 }
 
-static void take_chunk(struct shard *sh, struct snapshot_chunk *chunk)
+static void take_chunk(UNUSED struct shard *sh, struct snapshot_chunk *chunk)
 {
-    (void)sh;
     cr_assert_lt(away_count + waiting_count, CHUNKS_MAX);
     waiting[waiting_count++] = chunk;
     chunk_count++;
     write_what_may_go();
 }
 
-static void drop_late(struct shard *sh, struct late_reply *late)
+static void drop_late(UNUSED struct shard *sh, UNUSED struct late_reply *late)
 {
-    (void)sh;
-    (void)late;
     cr_assert_fail("nothing is late here");
 }
 
@@ -168,9 +165,8 @@ struct summary {
     uint32_t db;
 };
 
-static void add_entry(void *context, struct entry *e, uint64_t position)
+static void add_entry(void *context, struct entry *e, UNUSED uint64_t position)
 {
-    (void)position;
     struct summary *s = context;
     struct digest one = {0};
     int64_t deadline_ms = entry_deadline_ms(e);
