@@ -191,7 +191,7 @@ static enum err cmd_reset(struct session *s, UNUSED struct request *rq, struct r
     tracking_stop(s);
     out->resp = 2;
     reply_status(out, "RESET");
-    UNUSED bool is_later = pubsub_reset(s, out);
+    (void)!pubsub_reset(s, out);
     return OK;
 }
 

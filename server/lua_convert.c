@@ -290,7 +290,7 @@ static void push_keyed(struct reply_reader *r, const char *name, bool is_set)
 static void push_double(struct reply_reader *r)
 {
     double value = 0;
-    UNUSED bool ok = text_to_double(read_line(r), &value);
+    (void)!text_to_double(read_line(r), &value);
     lua_createtable(r->L, 0, 1);
     lua_pushliteral(r->L, "double");
     lua_pushnumber(r->L, value);

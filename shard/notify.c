@@ -16,8 +16,7 @@ static void publish(struct shard *sh, const char *what, const struct key *k, str
     if (!buf_try_reserve(&channel, (size_t)size + about.size)) return;
     buf_append(&channel, prefix, (size_t)size);
     buf_append(&channel, about.data, about.size);
-    UNUSED enum err e =
-        channels_publish(sh, CHANNEL_PLAIN, buf_view(&channel), message, &receivers);
+    (void)!channels_publish(sh, CHANNEL_PLAIN, buf_view(&channel), message, &receivers);
     buf_clear(&channel);
 }
 
