@@ -2,7 +2,8 @@
  *
  * Thread     any.
  * Errors     A failed CHECK prints where it happened, which thread and shard it was and the last
- * command that ran there, then aborts. A client's mistake is never a CHECK; it is an enum err.
+ *            command that ran there, then aborts. A client's mistake is never a CHECK; it is an
+ *            enum err.
  */
 #pragma once
 

@@ -1,7 +1,7 @@
 /* env_compat.h: io_uring constants of newer kernels that liburing 2.3 does not define.
  *
  * Source     include/uapi/linux/io_uring.h of Linux. Each is used only after the kernel's feature
- * bits allow it.
+ *            bits allow it.
  */
 #pragma once
 

@@ -3,7 +3,8 @@
  *
  * Thread     any.
  * Errors     OK is 0. Texts are Redis's, byte for byte, without the leading '-'. A text whose
- * wording needs a value of the request is written by the handler with reply_error() instead.
+ *            wording needs a value of the request is written by the handler with reply_error()
+ *            instead.
  */
 #pragma once
 

@@ -3,7 +3,7 @@
  *
  * Thread     [any] Pure functions of constant data.
  * Source     The replies of COMMAND as the Redis documentation describes them. We differ in COMMAND
- * DOCS: it has no "arguments".
+ *            DOCS: it has no "arguments".
  */
 #pragma once
 

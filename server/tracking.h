@@ -8,7 +8,7 @@
  * Limits     Only RESP3 can carry invalidations; a connection of RESP2 tracks without being told,
  *            unless it has another one told (redirect.h).
  * Order      An invalidation follows the replies of what the connection had asked before it came,
- * so that no reply that is older than the change is cached after it.
+ *            so that no reply that is older than the change is cached after it.
  */
 #pragma once
 

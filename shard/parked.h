@@ -4,7 +4,7 @@
  * Thread     [shard]
  * Ownership  Embedded in what it waits for; its memory goes with parked_free.
  * Order      The late reply leaves after the parcel in which the request had come
- * (shard_send_late).
+ *            (shard_send_late).
  */
 #pragma once
 

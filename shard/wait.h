@@ -34,7 +34,7 @@
  * Ownership  A waiter is freed when it is answered, settled, or its claim has ended.
  * Limits     Costs one test per request and per change of a key while nobody waits.
  * Order      Waiters of a key are served in the order in which they began to wait, a key at a time
- * in the order in which the command changed them.
+ *            in the order in which the command changed them.
  */
 #pragma once
 

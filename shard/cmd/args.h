@@ -2,8 +2,8 @@
  *
  * Thread     [shard]
  * Errors     A function that returns an err writes nothing, and sets its result only on OK. One
- * whose text depends on the request is named …_or_reply: on false it has written the error, and the
- * handler returns OK.
+ *            whose text depends on the request is named …_or_reply: on false it has written the
+ *            error, and the handler returns OK.
  */
 #pragma once
 

@@ -9,7 +9,7 @@
  * time that the shard spends here.
  *
  * Source     Documentation of LCS; which of several longest sequences is chosen was found by
- * comparing with redis-server.
+ *            comparing with redis-server.
  */
 #include "shard/cmd/args.h"
 #include "shard/cmd/families.h"

@@ -3,7 +3,7 @@
  *
  * Thread     [shard]
  * Errors     As in args.h: functions named …_or_reply have written the error when they return
- * false.
+ *            false.
  */
 #pragma once
 

@@ -2,7 +2,7 @@
  * once more.
  *
  * Errors     reference_start: false when there is no redis-server here; the run then goes on with
- * the in-process model alone.
+ *            the in-process model alone.
  */
 #pragma once
 

@@ -4,8 +4,9 @@
  * in a fiber.
  *
  * Errors     A run that ends wrongly returns false with a line in `why`: loops that all sleep while
- * replies are due (a lost wake), a reply that is missing, an order that names no command or forgets
- * one, a server that does not start again from its log, or starts with what recovered.h refuses.
+ *            replies are due (a lost wake), a reply that is missing, an order that names no command
+ *            or forgets one, a server that does not start again from its log, or starts with what
+ *            recovered.h refuses.
  */
 #pragma once
 
