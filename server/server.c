@@ -459,11 +459,12 @@ static struct topology topology_choose(struct server *srv)
             (uint16_t)(c->threads == CONFIG_THREADS_AUTO ? srv->cpus.thread_count : c->threads);
         t.nets = t.shards = t.threads;
     }
+    char quota[32] = "none";
+    if (srv->cpus.cgroup_quota > 0) snprintf(quota, sizeof quota, "%.2f", srv->cpus.cgroup_quota);
     log_notice("Threads: %u (%s: %u net, %u shard). CPUs: %u in the affinity mask, %u online, "
-               "cgroup quota %s%.2f; asked for %s",
+               "cgroup quota %s; asked for %s",
                t.threads, t.is_fused ? "each carries both roles" : "dedicated", t.nets, t.shards,
-               srv->cpus.affinity_count, srv->cpus.online_count,
-               srv->cpus.cgroup_quota > 0 ? "" : "none ", srv->cpus.cgroup_quota,
+               srv->cpus.affinity_count, srv->cpus.online_count, quota,
                t.is_fused && c->threads == CONFIG_THREADS_AUTO ? "auto" : "that number");
     return t;
 }
@@ -523,13 +524,16 @@ static void log_memory(const struct config *c)
 {
     struct cgroup_memory m;
     cgroup_read_memory(NULL, NULL, &m);
-    char limit[64] = "no limit of a container", percent[32] = "";
+    char limit[64] = "no limit of a container", cap[64] = "not set";
     if (m.limit_bytes)
         snprintf(limit, sizeof limit, "the container's limit is %llu MB",
                  (unsigned long long)(m.limit_bytes >> 20));
-    if (c->maxmemory_percent) snprintf(percent, sizeof percent, " (%d %%)", c->maxmemory_percent);
-    log_notice("Memory: %s; maxmemory %llu MB%s", limit,
-               (unsigned long long)(c->maxmemory_bytes >> 20), percent);
+    int n = c->maxmemory_bytes ? snprintf(cap, sizeof cap, "%llu MB",
+                                          (unsigned long long)(c->maxmemory_bytes >> 20))
+                               : 0;
+    if (c->maxmemory_percent)
+        snprintf(cap + n, sizeof cap - (size_t)n, " (%d %%)", c->maxmemory_percent);
+    log_notice("Memory: %s; maxmemory %s", limit, cap);
     if (m.limit_bytes && (c->maxmemory_bytes == 0 || c->maxmemory_bytes > m.limit_bytes / 10 * 9))
         log_warning("maxmemory is %s the container's limit: the kernel may end this process",
                     c->maxmemory_bytes ? "close to" : "not set below");
