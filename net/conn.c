@@ -21,6 +21,8 @@ struct conn *conn_create(struct netloop *nl, int fd)
     dlist_init(&c->queue_link);
     dlist_init(&c->dirty_link);
     timer_init(&c->idle_timer.timer);
+    timer_init(&c->soft_limit_timer.timer);
+    c->soft_limit_timer.on_fire = conn_on_soft_limit;
     c->command_budget = BUDGET_FIRST;
     resp_reader_init(&c->reader, &nl->mem);
     c->opened_ms = c->last_request_ms = thread_now_ms(nl->thread);
@@ -50,6 +52,7 @@ void conn_close(struct conn *c)
     dlist_remove(&c->dirty_link);
     c->queue = CONN_IDLE;
     wheel_disarm(&nl->wheel, &c->idle_timer.timer);
+    wheel_disarm(&nl->wheel, &c->soft_limit_timer.timer);
     conn_drop_input(c);
     env_close(nl->thread->loop, &c->socket);
 }

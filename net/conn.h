@@ -95,6 +95,7 @@ struct conn {
     uint32_t in_flight;               /* requests that have not been answered */
     uint16_t command_budget;          /* of the next turn; see conn_adapt_budget */
     uint64_t over_soft_limit_since_ms;
+    struct net_timer soft_limit_timer; /* cuts it though nothing more comes */
 
     /* ---- times and sums, for CLIENT LIST and the idle timeout ---- */
     struct net_timer idle_timer;
@@ -188,6 +189,8 @@ void conn_drain_slots(struct conn *c);
  * output back while the next reply is in a parcel that is on its way, so that the parts of a
  * pipeline that went to several shards leave together. */
 void conn_flush(struct conn *c);
+/* Its output has been over the soft limit for some time, or was meanwhile. */
+void conn_on_soft_limit(struct netloop *nl, struct net_timer *t);
 void conn_on_sent(struct conn *c, size_t size, enum err status);
 /* Bytes of memory held for this connection. */
 uint64_t conn_memory_bytes(const struct conn *c);

@@ -289,6 +289,13 @@ void conn_late_reply(struct conn *c, uint32_t sequence, uint16_t index, const st
 
 /* ---- sending ---- */
 
+/* The thread's clock may be ahead of the wheel's. */
+static void arm_soft_limit(struct conn *c, uint64_t in_ms)
+{
+    struct netloop *nl = c->netloop;
+    wheel_arm(&nl->wheel, &c->soft_limit_timer.timer, thread_now_ms(nl->thread) + in_ms + 1);
+}
+
 /* A client that does not read is cut: at once over the hard limit, after some seconds over the soft
  * one. */
 static bool conn_is_over_limit(struct conn *c)
@@ -301,7 +308,10 @@ static bool conn_is_over_limit(struct conn *c)
         c->over_soft_limit_since_ms = 0;
         return false;
     }
-    if (c->over_soft_limit_since_ms == 0) c->over_soft_limit_since_ms = now_ms;
+    if (c->over_soft_limit_since_ms == 0) {
+        c->over_soft_limit_since_ms = now_ms;
+        arm_soft_limit(c, limit->soft_seconds * 1000ULL);
+    }
     return now_ms - c->over_soft_limit_since_ms >= limit->soft_seconds * 1000ULL;
 }
 
@@ -314,6 +324,21 @@ static void conn_cut(struct conn *c)
         (unsigned long long)c->id, name, (unsigned long long)c->out_bytes);
     counter_add(&c->netloop->counters.connections_cut_output, 1);
     conn_close(c);
+}
+
+void conn_on_soft_limit(struct netloop *nl, struct net_timer *t)
+{
+    struct conn *c = container_of(t, struct conn, soft_limit_timer);
+    uint64_t since_ms = c->over_soft_limit_since_ms, now_ms = thread_now_ms(nl->thread);
+    if (since_ms == 0) return;
+    if (conn_is_over_limit(c)) {
+        conn_cut(c);
+        return;
+    }
+    /* It had been under the limit in between, or the limit has changed. */
+    const struct output_limit *limit = &nl->config->output_limits[c->output_class];
+    uint64_t end_ms = c->over_soft_limit_since_ms + limit->soft_seconds * 1000ULL;
+    if (c->over_soft_limit_since_ms) arm_soft_limit(c, end_ms > now_ms ? end_ms - now_ms : 0);
 }
 
 /* The array must stay until the kernel is done; the usual single chunk needs none. */

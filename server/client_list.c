@@ -43,7 +43,7 @@ static int64_t seconds_since(const struct session *s, uint64_t past_ms)
 uint64_t session_memory_bytes(const struct session *s)
 {
     return conn_memory_bytes(&s->conn) + s->name.capacity + s->lib_name.capacity +
-           s->lib_version.capacity + tx_memory_bytes(&s->tx);
+           s->lib_version.capacity + tx_memory_bytes(&s->tx) + s->subscriber.bytes;
 }
 
 /* What it sent that was not run yet, and what waits to be sent to it. There is no buffer kept ready

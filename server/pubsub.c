@@ -143,6 +143,11 @@ static void topic_drop_if_unused(struct worker *w, struct topic *t)
     mem_free(&w->net.mem, t, sizeof *t + t->name_bytes);
 }
 
+static size_t subscription_bytes(const struct subscription *sub)
+{
+    return sizeof *sub + sizeof *sub->topic + sub->topic->name_bytes;
+}
+
 static uint64_t pair_hash(const struct worker *w, const struct topic *t, const struct session *s)
 {
     const void *pair[2] = {t, s};
@@ -181,6 +186,7 @@ static struct subscription *subscription_try_make(struct session *s, enum channe
     dlist_push_back(&s->subscriber.subscriptions, &sub->of_session);
     node_table_insert(&w->pubsub.subscriptions, &sub->node, pair_hash(w, t, s));
     s->subscriber.counts[kind]++;
+    s->subscriber.bytes += subscription_bytes(sub);
     return sub;
 }
 
@@ -191,6 +197,7 @@ static void subscription_detach(struct subscription *sub)
     dlist_remove(&sub->of_session);
     node_table_remove(&session_worker(s)->pubsub.subscriptions, &sub->node);
     s->subscriber.counts[sub->topic->ticket.kind]--;
+    s->subscriber.bytes -= subscription_bytes(sub);
 }
 
 static void subscription_free(struct worker *w, struct subscription *sub)

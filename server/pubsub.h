@@ -51,6 +51,7 @@ struct pubsub {
 struct subscriber {
     struct dlist subscriptions; /* in the order in which they came */
     uint32_t counts[CHANNEL_KINDS], count;
+    uint64_t bytes;               /* of subscriptions, as if nobody else had them */
     struct pubsub_change *change; /* under way; NULL */
 };
 

@@ -147,12 +147,7 @@ struct entry *entry_try_make_unset(struct mem *mem, struct bytes key, size_t siz
     if (!e) return NULL;
     e->flags |= ENTRY_POINTER;
     e->type_encoding = pack_type(TYPE_STRING, ENCODING_RAW);
-    struct big_string b = {.size = size, .capacity = capacity_for(size)};
-    b.data = mem_try_alloc(mem, b.capacity);
-    if (!b.data) {
-        b.capacity = size;
-        b.data = mem_try_alloc(mem, size);
-    }
+    struct big_string b = {.data = mem_try_alloc(mem, size), .size = size, .capacity = size};
     if (!b.data) {
         entry_free_shell(mem, e);
         return NULL;

@@ -191,7 +191,8 @@ MUST_USE struct entry *entry_try_make_string(struct mem *mem, struct bytes key, 
 MUST_USE struct entry *entry_try_make_object(struct mem *mem, struct bytes key, enum type type,
                                              enum encoding encoding, void *root,
                                              int64_t deadline_ms);
-/* A raw string of `size` zero bytes. A big one gets room to grow. */
+/* A raw string of `size` zero bytes, without room to grow: most are written once (SETRANGE, BITOP).
+ */
 MUST_USE struct entry *entry_try_make_blank(struct mem *mem, struct bytes key, size_t size,
                                             int64_t deadline_ms);
 /* The same, but the bytes are for the caller to write before anybody reads them. */

@@ -103,6 +103,35 @@ Test(cmd_client, info_is_one_line_with_every_field_in_its_place)
     cr_assert_eq(rest.size, 0u);
 }
 
+static unsigned long long total_memory(struct session *of)
+{
+    struct bytes line = run(of, "CLIENT INFO");
+    const char *at = memmem(line.data, line.size, " tot-mem=", 9);
+    cr_assert_not_null(at);
+    return strtoull(at + 9, NULL, 10);
+}
+
+Test(cmd_client, subscriptions_and_tracked_prefixes_are_memory_of_their_client)
+{
+    char line[100];
+    run(third, "HELLO 3");
+    run(third, "SUBSCRIBE first");
+    run(third, "UNSUBSCRIBE first");
+    unsigned long long before = total_memory(third);
+    run(third, "SUBSCRIBE channel");
+    unsigned long long subscribed = total_memory(third);
+    cr_assert_geq(subscribed, before + 100);
+    run(third, "UNSUBSCRIBE channel");
+    cr_assert_eq(total_memory(third), before);
+    for (unsigned i = 0; i < 20; i++) {
+        snprintf(line, sizeof line, "CLIENT TRACKING on PREFIX %012u BCAST", i);
+        run(third, line);
+    }
+    cr_assert_geq(total_memory(third), before + 20 * 100);
+    run(third, "CLIENT TRACKING off");
+    cr_assert_eq(total_memory(third), before);
+}
+
 Test(cmd_client, reply_off_and_skip_silence_what_they_should)
 {
     expect(&f, s, "CLIENT REPLY OFF", "");

@@ -341,6 +341,53 @@ Test(conn, a_client_over_the_soft_output_limit_is_cut_after_its_seconds)
     net_fixture_finish(&f);
 }
 
+Test(conn, a_client_over_the_soft_output_limit_is_cut_though_nothing_more_comes)
+{
+    net_fixture_start(&f, 1, -1);
+    f.config.output_limits[0] = (struct output_limit){.soft_bytes = 1000, .soft_seconds = 3};
+    struct sim_client *c = net_fixture_connect(&f);
+    net_fixture_send(c, "big x 5000\r\n");
+    net_fixture_step(&f);
+    f.is_network_stopped = true;
+    for (unsigned i = 0; i < 5; i++) net_fixture_step(&f);
+    const struct conn *conn = net_fixture_conn(&f, 0);
+    cr_assert(conn->is_sending && conn->out_bytes > 5000);
+    sim_time_advance(2900000000);
+    net_fixture_step(&f);
+    cr_assert_not(conn->is_closing);
+    sim_time_advance(200000000);
+    for (unsigned i = 0; i < 3; i++) net_fixture_step(&f);
+    cr_assert(conn->is_closing);
+    net_fixture_finish(&f);
+}
+
+Test(conn, a_client_that_was_under_the_soft_output_limit_in_between_has_its_seconds_again)
+{
+    net_fixture_start(&f, 1, -1);
+    f.config.output_limits[0] = (struct output_limit){.soft_bytes = 1000, .soft_seconds = 3};
+    struct sim_client *c = net_fixture_connect(&f);
+    net_fixture_send(c, "big x 5000\r\n");
+    net_fixture_settle(&f);
+    sim_time_advance(2000000000);
+    net_fixture_send(c, "big x 10\r\n");
+    net_fixture_settle(&f);
+    net_fixture_send(c, "big x 5000\r\n");
+    net_fixture_step(&f);
+    f.is_network_stopped = true;
+    for (unsigned i = 0; i < 5; i++) net_fixture_step(&f);
+    const struct conn *conn = net_fixture_conn(&f, 0);
+    cr_assert(conn->is_sending && conn->out_bytes > 5000);
+    for (unsigned second = 0; second < 2; second++) {
+        sim_time_advance(1400000000);
+        for (unsigned i = 0; i < 3; i++) net_fixture_step(&f);
+        cr_assert_not(conn->is_closing, "second %u", second);
+    }
+    sim_time_advance(300000000);
+    for (unsigned i = 0; i < 3; i++) net_fixture_step(&f);
+    cr_assert(conn->is_closing);
+    net_fixture_finish(&f);
+}
+
 Test(conn, large_replies_arrive_whole_and_in_many_pieces)
 {
     net_fixture_start(&f, 3, -1);
