@@ -80,8 +80,6 @@ static enum err cmd_bgrewriteaof(struct server *srv, UNUSED struct request *rq, 
     struct rewriter *r = &srv->rewriter;
     if (counter_read(&r->is_running)) {
         reply_error(out, "ERR Background append only file rewriting already in progress");
-    } else if (!srv->durable.is_on) {
-        reply_error(out, "ERR There is no append only log to rewrite: appendonly is no");
     } else if (!saver_is_idle(&srv->saver) || !rewriter_is_idle(r)) {
         r->is_scheduled = true;
         counter_set(&r->scheduled, 1);

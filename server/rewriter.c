@@ -234,10 +234,24 @@ static void shard_is_published(struct server *srv)
     finish(srv);
 }
 
+static void begin_switch_on(struct server *srv);
+
+/* With `appendonly no` a log is switched on; rewriter_cron switches it off when its bases are
+ * there. */
+static bool start_once(struct server *srv)
+{
+    struct rewriter *r = &srv->rewriter;
+    r->is_scheduled = false;
+    counter_add(&r->rewrites, 1);
+    begin_switch_on(srv);
+    return r->state != REWRITER_IDLE;
+}
+
 bool rewriter_start(struct server *srv)
 {
     struct rewriter *r = &srv->rewriter;
-    CHECK(r->state == REWRITER_IDLE && srv->durable.is_on);
+    CHECK(r->state == REWRITER_IDLE);
+    if (!srv->durable.is_on) return start_once(srv);
     r->cut = REWRITER_ROTATE;
     r->has_failed = r->is_cancelled = r->is_scheduled = false;
     r->why = NULL;
@@ -627,13 +641,18 @@ void rewriter_cron(struct server *srv)
         return;
     }
     bool is_due = r->is_scheduled || (srv->durable.is_on && !is_too_soon && has_grown(srv));
-    if (!srv->durable.is_on || !is_due) return;
+    if (!is_due) return;
     if (rewriter_start(srv)) log_notice("Background append only file rewriting started");
 }
 
 void rewriter_apply_config(struct server *srv, const struct config *changed)
 {
-    if (changed->appendonly && !srv->durable.is_on) counter_set(&srv->rewriter.scheduled, 1);
+    struct rewriter *r = &srv->rewriter;
+    if (changed->appendonly && !srv->durable.is_on) counter_set(&r->scheduled, 1);
+    if (changed->appendonly || !srv->config->appendonly || r->state == REWRITER_IDLE) return;
+    log_notice(
+        "Rewrite of the append only log given up (Redis: Killing AOF child): appendonly is no");
+    rewriter_cancel(srv);
 }
 
 void rewriter_cancel(struct server *srv)

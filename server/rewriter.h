@@ -120,7 +120,9 @@ static inline bool rewriter_is_idle(const struct rewriter *r)
 {
     return r->state == REWRITER_IDLE && r->syncs_away == 0;
 }
-/* Every shard gets a new base. False, with the reason logged: it cannot even begin. */
+/* Every shard gets a new base; where there is no log, there is one with nothing but bases
+ * afterwards, as BGREWRITEAOF leaves it in Redis. False, with the reason logged: it cannot even
+ * begin. */
 MUST_USE bool rewriter_start(struct server *srv);
 /* At the start: a log begins whose bases hold all keys that were loaded, and everything else about
  * them; what was there before is named by the manifest until then, or is still what a start would

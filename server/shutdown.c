@@ -149,10 +149,9 @@ static bool logs_are_written(struct server *srv)
     return ok;
 }
 
-static void log_step(struct server *srv)
+static void log_read(struct server *srv)
 {
     struct shutdown *s = &srv->shutdown;
-    if (!logs_are_written(srv)) return;
     s->state = SHUTDOWN_EMPTYING;
     if (log_scan(srv)) {
         everywhere_run(&s->emptying, srv, INTERNAL_EMPTY, log_is_to_be_replayed);
@@ -160,6 +159,11 @@ static void log_step(struct server *srv)
         log_free(srv);
         fail(srv);
     }
+}
+
+static void log_step(struct server *srv)
+{
+    if (logs_are_written(srv)) log_read(srv);
 }
 
 static void shards_are_at_rest(struct server *srv)
@@ -174,10 +178,14 @@ static void shards_are_at_rest(struct server *srv)
 static void log_reload(struct server *srv)
 {
     srv->shutdown.state = SHUTDOWN_RESTING;
-    if (srv->durable.is_on)
+    if (srv->durable.is_on) {
         everywhere_run(&srv->shutdown.emptying, srv, INTERNAL_REST, shards_are_at_rest);
-    else
+    } else if (srv->durable.has_manifest) { /* of a log that is closed now */
+        log_read(srv);
+    } else {
+        log_warning("DEBUG LOADAOF: there has been no append only log since the start");
         fail(srv);
+    }
 }
 
 /* ---- saving ---- */

@@ -237,8 +237,6 @@ class Loss(RewriteCase):
 class Switch(RewriteCase):
     def test_log_can_be_switched_on_and_off_while_clients_write(self):
         server, c = self.start("--appendonly", "no", threads="3")
-        with self.assertRaisesRegex(redis.ResponseError, "appendonly is no"):
-            c.bgrewriteaof()
         self.fill(c)
         writers = [Writer(server.port, i) for i in range(4)]
         for w in writers:
@@ -260,6 +258,40 @@ class Switch(RewriteCase):
         for w in writers:
             self.assertIn(c.llen(f"list:{w.number}"), (w.acknowledged, w.acknowledged + 1))
             self.assertEqual(*c.mget(f"pair:{w.number}:a", f"pair:{w.number}:b"))
+
+    def test_a_rewrite_without_a_log_leaves_one_that_can_be_loaded(self):
+        server, c = self.start("--appendonly", "no", "--save", "", threads="3")
+        self.fill(c)
+        before = digest(c)
+        for times in (1, 2):
+            self.rewrite(c)
+            self.assertTrue(eventually(lambda: server.output().count("switched off") == times, 20))
+            self.assertEqual(info(c)["aof_enabled"], 0)
+        c.set("later", "not in the log")
+        c.execute_command("DEBUG", "LOADAOF")
+        self.assertEqual(digest(c), before)
+        c.set("later", "not in the log")
+        self.kill(server)
+        _, c = self.start(threads="2")
+        self.assertEqual(digest(c), before)
+
+    def test_a_rewrite_is_given_up_when_the_log_is_switched_off(self):
+        _, c = self.start("--rdb-key-save-delay", "5000000", threads="2")
+        self.fill(c)
+        c.bgrewriteaof()
+        c.config_set("appendonly", "no")
+        self.assertTrue(eventually(lambda: is_over(c), 4))
+        c.config_set("rdb-key-save-delay", "0")
+        self.assertTrue(eventually(lambda: self.can_rewrite(c), 20))
+        self.assertTrue(eventually(lambda: is_over(c), 20))
+        self.assertEqual(info(c)["aof_last_bgrewrite_status"], "ok")
+
+    @staticmethod
+    def can_rewrite(c):
+        try:
+            return c.bgrewriteaof()
+        except redis.ResponseError:
+            return False
 
 
 if __name__ == "__main__":
