@@ -650,8 +650,7 @@ void rewriter_apply_config(struct server *srv, const struct config *changed)
     struct rewriter *r = &srv->rewriter;
     if (changed->appendonly && !srv->durable.is_on) counter_set(&r->scheduled, 1);
     if (changed->appendonly || !srv->config->appendonly || r->state == REWRITER_IDLE) return;
-    log_notice(
-        "Rewrite of the append only log given up (Redis: Killing AOF child): appendonly is no");
+    log_notice("Rewrite of the append only log given up: appendonly is no");
     rewriter_cancel(srv);
 }
 
