@@ -491,7 +491,7 @@ enum err aof_abandon(struct aof *a, const char *path, const struct segment_uuid 
     env_file_close(&a->old_file);
     empty_buffer(&a->active);
     empty_buffer(&a->flying);
-    a->uncovered_lsn = atomic_load_explicit(&a->stable_lsn, memory_order_relaxed);
+    a->uncovered_lsn = a->stable_lsn;
     a->written_lsn = a->durable_lsn = a->marked_lsn = a->next_lsn - 1;
     a->state = AOF_GOOD;
     a->wants_rotation = false;
