@@ -10,6 +10,7 @@
 #include <ctype.h>
 #include <lauxlib.h>
 #include <lua.h>
+#include <math.h>
 
 #include "base/bytes.h"
 #include "server/lua_vm.h"
@@ -120,9 +121,17 @@ static void add_ordered(luaL_Buffer *b, const struct format *f, const char *litt
     for (size_t i = 0; i < size; i++) luaL_addchar(b, little[f->is_big ? size - 1 - i : i]);
 }
 
+/* C does not say what becomes of a number that fits into no integer; in Redis it is this. */
+static uint64_t bits_of(double value)
+{
+    if (isnan(value) || value < -0x1p63) return UINT64_C(1) << 63;
+    if (value >= 0x1p64) return 0;
+    return value < 0 ? (uint64_t)(int64_t)value : (uint64_t)value;
+}
+
 static void pack_integer(luaL_Buffer *b, const struct format *f, double value, size_t size)
 {
-    uint64_t bits = value < 0 ? (uint64_t)(int64_t)value : (uint64_t)value;
+    uint64_t bits = bits_of(value);
     char little[INTEGER_BYTES_MAX];
     for (size_t i = 0; i < size; i++) {
         little[i] = (char)(bits & 255);

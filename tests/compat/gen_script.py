@@ -64,7 +64,7 @@ VALUES = [
     b"cmsgpack.unpack('\\202\\063\\192\\000\\000')", b"cmsgpack.unpack('\\161x')", b"cmsgpack.unpack('\\207\\000\\000\\000\\001\\000\\000\\000\\000')", b"cmsgpack.unpack('\\211\\255\\255\\255\\255\\255\\255\\255\\255')",
     b"struct.pack('>I2', 258)", b"struct.pack('<i4', -2)", b"struct.pack('b', 127)", b"struct.pack('s', 'abc')", b"struct.pack('c3', 'abcdef')", b"struct.pack('!4bi4', 1, 2)", b"struct.pack('>d', 1.5)", b"struct.pack('<f', 0.5)",
     b"struct.pack('Bc0', 3, 'abc')", b"struct.size('!8bd')", b"struct.size('i4')", b"{struct.unpack('>I2', '\\1\\2')}", b"{struct.unpack('<i4B', '\\255\\255\\255\\255\\7')}", b"{struct.unpack('s', 'abc\\0def')}", b"{struct.unpack('Bc0', '\\3abc')}",
-    b"{struct.unpack('<h', '\\1\\2\\3', 2)}", b"struct.pack('>l', 5)", b"struct.pack('>L', 5)", b"struct.pack('i3', 1)", b"struct.pack('xB', 1)",
+    b"{struct.unpack('<h', '\\1\\2\\3', 2)}", b"struct.pack('>l', 5)", b"struct.pack('>L', 2^64)", b"struct.pack('>L', -2^64)", b"struct.pack('<i4', 0/0)", b"struct.pack('>L', 5)", b"struct.pack('i3', 1)", b"struct.pack('xB', 1)",
     b"{pcall(error)}", b"{pcall(error, 'x')}", b"{pcall(error, {err = 'ERR q'})}", b"{pcall(error, 'x', 0)}", b"{pcall(function() return 1, 2 end)}", b"{pcall(redis.call, 'get')}", b"{pcall(redis.call, 'nosuch', 'x')}",
     b"{xpcall(function() error('q', 0) end, function(m) return 'got ' .. m end)}", b"loadstring('return 5')()", b"{loadstring('return +')}", b"load(function() end) ~= nil", b"{pcall(coroutine.wrap(function() error('c', 0) end))}",
     b"coroutine.wrap(function() coroutine.yield(1) end)()", b"{coroutine.resume(coroutine.create(function(...) return ... end), 1, 2)}", b"coroutine.status(coroutine.create(function() end))",

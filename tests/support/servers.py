@@ -26,7 +26,7 @@ class StartError(Exception):
 
 
 def shoal_binary():
-    build = os.environ.get("SHOAL_BUILD") or os.path.join(ROOT, "build")
+    build = os.path.abspath(os.environ.get("SHOAL_BUILD") or os.path.join(ROOT, "build"))
     return os.environ.get("SHOAL_SERVER") or os.path.join(build, "server", "shoal-server")
 
 
