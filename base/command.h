@@ -77,6 +77,9 @@ enum command_flags {
     CMD_SESSIONLESS = 1 << 27, /* PLAN_NET: asks nothing of a connection, which may be NULL */
     CMD_EFFECT = 1 << 28, /* changes its one key in a way that depends on nothing else: the command
                              itself goes into the log (shard/journal.h) */
+    CMD_BRIEF = 1 << 29,  /* short by nature, although Redis does not call it fast */
+    CMD_ERRAND = 1 << 30, /* of an operation over several shards: its time is the command's, but it
+                             is no call of it */
 };
 
 /* What of a big collection a command will touch, so that its memory can be asked for early. */

@@ -12,7 +12,6 @@ void parcel_reset(struct parcel *pc, uint16_t net_id, uint16_t shard_id)
     pc->ledger = NULL;
     pc->next = NULL;
     pc->has_parked = false;
-    pc->part = pc->part_count = 0;
-    pc->ledger = NULL;
+    pc->slow = NULL;
     *parcel_chunk(pc) = (struct chunk){.capacity = PARCEL_REPLY_BYTES, .home = CHUNK_LENT};
 }

@@ -37,6 +37,7 @@ struct env_buffer;
 struct gather;
 struct ledger_entry;
 struct payload;
+struct slow_entry;
 
 enum request_flags {
     REQUEST_PARKED = 1 << 0, /* set by the shard: not run yet, a late reply will follow */
@@ -108,7 +109,8 @@ struct parcel {
     struct ledger_entry *ledger; /* is counted down when this part is stable */
     /* ---- written by the shard ---- */
     alignas(CACHE_LINE) struct reply out;
-    bool has_parked; /* some request has REQUEST_PARKED */
+    bool has_parked;         /* some request has REQUEST_PARKED */
+    struct slow_entry *slow; /* entries for the slow log, which its connections complete */
     /* ---- contents ---- */
     alignas(CACHE_LINE) struct request requests[PARCEL_REQUESTS_MAX];
     struct run runs[PARCEL_REQUESTS_MAX];

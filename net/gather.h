@@ -24,6 +24,7 @@ struct gather {
     uint32_t conn_index, conn_generation, slot;
     uint32_t part_count, waiting;
     struct gather_part *parts;
+    struct slow_entry *slow; /* for the slow log: of its slowest part; the server's */
 };
 
 /* The first byte of a part: what kind of reply it is; 0: it is empty. */

@@ -86,6 +86,10 @@ struct netloop_hooks {
     void (*on_publish)(struct netloop *nl, uint64_t position, bool in_place);
     /* A request of that command was answered with an error, on its shard. */
     void (*on_error)(struct netloop *nl, uint16_t command_id, struct bytes text);
+    /* The parcel has entries for the slow log: before its replies are handed out. */
+    void (*on_slow)(struct netloop *nl, const struct parcel *pc);
+    /* A gather has one, and is complete. */
+    void (*on_slow_parts)(struct netloop *nl, struct gather *g);
     /* Chunks of a shard's memory, on the shard's thread. */
     void (*free_chunks)(struct thread *at, struct chunk *chain);
 };

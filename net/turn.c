@@ -326,7 +326,9 @@ static bool run_has_parked(const struct parcel *pc, const struct run *run)
 static void gather_part_arrived(struct gather *g)
 {
     CHECK(g->waiting > 0);
-    if (--g->waiting == 0) g->on_complete(g);
+    if (--g->waiting > 0) return;
+    if (unlikely(g->slow != NULL)) g->netloop->hooks->on_slow_parts(g->netloop, g);
+    g->on_complete(g);
 }
 
 static void run_to_gather(struct parcel *pc, const struct run *run)
@@ -356,6 +358,7 @@ void turn_parcel_home(struct netloop *nl, struct parcel *pc)
 {
     pc->holds = 1; /* ours, while runs are handed out */
     if (unlikely(pc->out.error_count > 0)) parcel_report_errors(nl, pc);
+    if (unlikely(pc->slow != NULL)) nl->hooks->on_slow(nl, pc);
     parcel_release_input(pc);
     for (uint32_t i = 0; i < pc->run_count; i++) {
         const struct run *run = &pc->runs[i];

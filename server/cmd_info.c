@@ -499,7 +499,7 @@ static void write_cpu(struct info *in)
     write_seconds(in, "used_cpu_user_main_thread", counter_read(&in->srv->samples.main_user_us));
 }
 
-/* Nothing below the heading: there are no modules, and no latency histograms yet. */
+/* Nothing below the heading: there are no modules. */
 static void write_nothing(UNUSED struct info *in)
 {
 }
@@ -517,6 +517,34 @@ static void write_commandstats(struct info *in)
                    router->routes[id].full_name, (unsigned long long)c.calls,
                    (unsigned long long)c.usec, c.calls ? (double)c.usec / (double)c.calls : 0.0,
                    (unsigned long long)c.rejected, (unsigned long long)c.failed);
+    }
+}
+
+/* "50", "99.9": without zeros at the end. */
+static void write_percentile(struct info *in, double percent)
+{
+    char text[32];
+    int size = snprintf(text, sizeof text, "%f", percent);
+    while (text[size - 1] == '0') size--;
+    if (text[size - 1] == '.') size--;
+    buf_append(in->out, text, (size_t)size);
+}
+
+static void write_latencystats(struct info *in)
+{
+    const struct router *router = &in->srv->router;
+    struct histogram_sum sum;
+    if (!in->config->latency_tracking) return;
+    for (uint32_t id = 0; id < router->route_count; id++) {
+        if (!stats_read_histogram(in->srv, id, &sum)) continue;
+        buf_printf(in->out, "latency_percentiles_usec_%s:", router->routes[id].full_name);
+        for (uint32_t i = 0; i < in->config->latency_percentile_count; i++) {
+            double percent = in->config->latency_percentiles[i];
+            buf_append_text(in->out, i ? ",p" : "p");
+            write_percentile(in, percent);
+            buf_printf(in->out, "=%.3f", (double)histogram_sum_percentile(&sum, percent) / 1000);
+        }
+        buf_append_text(in->out, "\r\n");
     }
 }
 
@@ -632,7 +660,7 @@ static const struct section {
     {"Modules", write_nothing, true},
     {"Commandstats", write_commandstats, false},
     {"Errorstats", write_errorstats, true},
-    {"Latencystats", write_nothing, false},
+    {"Latencystats", write_latencystats, false},
     {"Cluster", write_cluster, true},
     {"Keyspace", write_keyspace, true},
     {"Shards", write_shards, false},

@@ -13,3 +13,5 @@ extern const struct command_family info_family;         /* cmd_info.c */
 extern const struct command_family function_family;     /* cmd_function.c */
 extern const struct command_family script_family;       /* cmd_script.c */
 extern const struct command_family pubsub_family;       /* cmd_pubsub.c */
+extern const struct command_family slowlog_family;      /* cmd_slowlog.c */
+extern const struct command_family latency_family;      /* cmd_latency.c */

@@ -2,6 +2,7 @@
 
 #include "base/log.h"
 #include "server/config_value.h"
+#include "server/redact.h"
 #include "server/server.h"
 #include "server/worker.h"
 
@@ -19,16 +20,6 @@ static bool append_argument(struct buf *line, struct bytes arg)
     return true;
 }
 
-/* Passwords: all of AUTH; of other sensitive commands the two words behind AUTH. */
-static bool is_secret(const struct command *c, const struct bytes *argv, uint32_t index)
-{
-    if (!(c->flags & CMD_SENSITIVE) || index == 0) return false;
-    if (strcmp(c->name, "auth") == 0) return true;
-    for (uint32_t back = 1; back <= 2 && back < index; back++)
-        if (bytes_equal_nocase(argv[index - back], "auth")) return true;
-    return false;
-}
-
 /* Of commands for servers and their keepers nothing is shown. */
 static bool append_text(struct buf *line, const struct command *c, const struct bytes *argv,
                         uint32_t argc)
@@ -37,7 +28,7 @@ static bool append_text(struct buf *line, const struct command *c, const struct 
     bool fits = true;
     if (c->flags & CMD_ADMIN) return true;
     for (uint32_t i = 0; i < argc && fits; i++)
-        fits = append_argument(line, is_secret(c, argv, i) ? BYTES_LITERAL("(redacted)") : argv[i]);
+        fits = append_argument(line, redact_hides(c, argv, i) ? BYTES_LITERAL(REDACTED) : argv[i]);
     if (fits && buf_try_reserve(line, 2)) {
         buf_append_text(line, "\r\n");
         return true;

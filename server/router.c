@@ -41,6 +41,8 @@ static const struct command_family *const families[] = {
     &zset_blocking_family,
     &script_family,
     &function_family,
+    &slowlog_family,
+    &latency_family,
 };
 /* clang-format on */
 

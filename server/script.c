@@ -5,6 +5,7 @@
 #include "server/lua_vm.h"
 #include "server/script_call.h"
 #include "server/server.h"
+#include "server/slow_client.h"
 #include "server/worker.h"
 
 #define FIRST_KEY 3 /* EVAL script numkeys key … */
@@ -264,10 +265,23 @@ static void on_ended(struct held *h)
     script_hold(op, true);
 }
 
+/* From its first step to its end, with the way to the shards and back for what it calls. */
+static void note_time(struct script_op *op)
+{
+    struct worker *w = op->worker;
+    struct conn *c = netloop_conn(&w->net, op->gather.conn_index, op->gather.conn_generation);
+    struct request rq = {.command = op->route->command,
+                         .argv = op->argv,
+                         .argc = op->argc,
+                         .command_id = op->route->id};
+    slow_check(w, c, &rq, env_now_ns() - op->started_ns);
+}
+
 /* The script is done; what it wrote is there, as every reply has come. With a log, it will survive
  * when the holding has ended. */
 static void held_done(struct script_op *op)
 {
+    if (op->has_begun) note_time(op);
     script_tell_lines(op);
     if (op->stage_of_exec) {
         struct held_stage *s = op->stage_of_exec;
@@ -489,12 +503,18 @@ static void in_place_done(struct gather *g)
     script_hold(op, true);
 }
 
-enum err cmd_script_in_place(struct shard *sh, struct request *rq, struct reply *out)
+struct script_op *script_op_of(const struct request *rq)
 {
-    struct worker *w = container_of(sh, struct worker, shard);
     struct script_op *op;
     CHECK(rq->argv[1].size == sizeof op);
     memcpy(&op, rq->argv[1].data, sizeof op);
+    return op;
+}
+
+enum err cmd_script_in_place(struct shard *sh, struct request *rq, struct reply *out)
+{
+    struct worker *w = container_of(sh, struct worker, shard);
+    struct script_op *op = script_op_of(rq);
     static const struct command probe = {.name = "script", .flags = CMD_DENY_OOM};
     op->shard = sh;
     op->shard_out = out;

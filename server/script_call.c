@@ -418,10 +418,11 @@ static void run_on_shard(struct script_op *op, struct lua_call *call, struct rep
     if (rq.hashed_index)
         router_shard(&op->worker->server->router, call->argv[rq.hashed_index], &rq.hash);
     out->mem = &sh->mem;
+    const struct slow_entry *noted = *sh->slow_to;
+    uint64_t started = env_ticks();
     shard_run_request(sh, &rq, out);
-    struct shard_command_counters *counters = &sh->per_command[route->id];
-    counter_add(&counters->calls, 1);
-    if (rq.error_count) counter_add(&counters->failed, 1);
+    span_note(sh, &rq, started);
+    if (unlikely(*sh->slow_to != noted)) (*sh->slow_to)->has_no_client = true;
     if (op->tracked && route->command->flags & CMD_READ) tracking_remember_in_block(sh, &rq);
 }
 

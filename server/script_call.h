@@ -66,6 +66,8 @@ struct script_op {
 
 extern const struct lua_host script_shard_host, script_held_host;
 
+/* Of a request of cmd_script_in_place. */
+struct script_op *script_op_of(const struct request *rq);
 /* Fills op->run. */
 void script_prepare_run(struct script_op *op, struct lua_vm *vm, const struct lua_host *host);
 /* What its run tells about the script. */

@@ -12,6 +12,7 @@
 #include "server/defragmenter.h"
 #include "server/descriptors.h"
 #include "server/lending.h"
+#include "server/slow_client.h"
 #include "server/stats.h"
 #include "server/worker.h"
 
@@ -39,7 +40,7 @@ uint64_t server_live_bytes(const struct server *srv)
     for (uint16_t i = 0; i < srv->worker_count; i++)
         n += counter_read(&srv->workers[i].vm.used_bytes);
     return n + mem_live_bytes(&srv->scripts.cache.mem) +
-           mem_live_bytes(&srv->scripts.functions.mem);
+           mem_live_bytes(&srv->scripts.functions.mem) + mem_live_bytes(&srv->slowlog.mem);
 }
 
 /* ---- accepting ---- */
@@ -240,6 +241,8 @@ static void reply_arrives(struct thread *at, struct call *c)
         counter_add(&w->routes[m->route->id].failed, 1);
         worker_count_error(w, bytes_make(m->chain->data + 1, m->chain->size - 1));
     }
+    slow_check(w, netloop_conn(&w->net, m->from.index, m->from.generation), &m->request,
+               slow_ns(m->ticks));
     /* Only the end of the server has no reply: its connection waits until it is closed. */
     if (m->chain) session_answer(&w->net, m->from, &out);
     netloop_reply_drop(&w->net, &out);
@@ -275,7 +278,8 @@ static void request_run(struct server *srv, struct main_request *m)
     uint64_t started = env_ticks();
     enum err e = m->request.command->on_main(srv, &m->request, &m->reply);
     if (e != OK) reply_err(&m->reply, e);
-    counter_add(&srv->route_ticks[m->route->id], env_ticks() - started);
+    m->ticks = env_ticks() - started;
+    counter_add(&srv->route_ticks[m->route->id], m->ticks);
 }
 
 /* What comes after the end was decided goes home without a reply: its connection is about to be
@@ -405,6 +409,7 @@ bool server_apply_config(struct server *srv, const struct config *changed, uint3
         }
     }
     if (areas & CONFIG_AREA_MEMORY) lending_update(srv, changed);
+    if (areas & CONFIG_AREA_OBSERVE) slowlog_set_max(&srv->slowlog, changed->slowlog_entries_max);
     if (areas & CONFIG_AREA_PERSIST) rewriter_apply_config(srv, changed);
     if (areas & CONFIG_AREA_LOG) {
         if (config_differs(srv->config, changed, "logfile") && !log_open(changed->logfile)) {
@@ -510,6 +515,8 @@ bool server_init(struct server *srv, struct config *config, char *why)
     if (!durable_open(srv, why)) return false;
     if (!router_init(&srv->router, &srv->mem, config, t.shards, srv->hash_seed, why)) return false;
     scripts_init(&srv->scripts);
+    slowlog_init(&srv->slowlog, config->slowlog_entries_max);
+    latency_init(&srv->latency);
     srv->route_ticks =
         mem_alloc_zeroed(&srv->mem, srv->router.route_count * sizeof *srv->route_ticks);
     workers_init(srv, &t);
@@ -704,6 +711,8 @@ void server_deinit(struct server *srv)
     mem_free(&srv->mem, srv->all_shards, srv->mesh.shard_count * sizeof *srv->all_shards);
     mem_free(&srv->mem, srv->route_ticks, srv->router.route_count * sizeof *srv->route_ticks);
     scripts_deinit(&srv->scripts);
+    slowlog_deinit(&srv->slowlog);
+    latency_deinit(&srv->latency);
     router_deinit(&srv->router);
     mesh_deinit(&srv->mesh);
 }

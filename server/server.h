@@ -21,6 +21,7 @@
 #include "server/config.h"
 #include "server/durable.h"
 #include "server/import.h"
+#include "server/latency.h"
 #include "server/loader.h"
 #include "server/obstacles.h"
 #include "server/replay.h"
@@ -30,6 +31,7 @@
 #include "server/script.h"
 #include "server/session.h"
 #include "server/shutdown.h"
+#include "server/slowlog.h"
 
 #define SERVER_LISTENERS_MAX (CONFIG_BIND_MAX + 1)
 #define SERVER_VERSION "0.1.0"
@@ -118,6 +120,8 @@ struct server {
     /* ---- any thread reads ---- */
     struct server_samples samples;
     struct server_defrag defrag;
+    struct slowlog slowlog;
+    struct latency latency;
     struct counter rejected_connections;
     _Atomic uint64_t message_places; /* of the last message of any channel: shard/channels.h */
     _Atomic int64_t monitor_count;   /* connections that watch; written by net threads */
@@ -132,6 +136,7 @@ struct main_request {
     const struct route *route;
     bool client_is_local;   /* by its address: for what only such clients may do */
     struct request request; /* argv copied behind this struct */
+    uint64_t ticks;         /* that its handler took */
     struct reply reply; /* of the server's memory; freed when the call is back on the main thread */
     struct chunk *chain;
     struct main_request *next;

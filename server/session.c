@@ -10,6 +10,7 @@
 #include "server/script.h"
 #include "server/server.h"
 #include "server/session_wait.h"
+#include "server/slow_client.h"
 #include "server/worker.h"
 #include "shard/cmd/families.h"
 
@@ -348,7 +349,9 @@ static void run_handler(struct session *s, const struct batch_command *c, struct
     uint64_t started = env_ticks();
     enum err e = c->route->command->on_net(s, &rq, out);
     if (e != OK) reply_err(out, e);
-    counter_add(&w->routes[id].ticks, env_ticks() - started);
+    uint64_t ticks = env_ticks() - started;
+    counter_add(&w->routes[id].ticks, ticks);
+    if (likely(!s->must_stall)) slow_check(w, &s->conn, &rq, slow_ns(ticks));
     if (likely(out->error_count == 0)) return;
     counter_add(&w->routes[id].failed, 1);
     if (out->first == out->last && out->first->data[0] == '-')

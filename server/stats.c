@@ -133,6 +133,26 @@ void stats_read_command(const struct server *srv, uint32_t route_id, struct stat
     out->usec = (uint64_t)((double)ticks / env_ticks_per_us());
 }
 
+/* The sum is cleared when the first one comes: it is large, and most commands are never called. */
+static void add_histogram(const histogram_slot *slot, bool *is_first, struct histogram_sum *out)
+{
+    if (!atomic_load_explicit(slot, memory_order_relaxed)) return;
+    if (*is_first) memset(out, 0, sizeof *out);
+    *is_first = false;
+    histogram_sum_add_slot(out, slot);
+}
+
+bool stats_read_histogram(const struct server *srv, uint32_t route_id, struct histogram_sum *out)
+{
+    bool is_first = true;
+    for (uint16_t i = 0; i < srv->mesh.net_count; i++)
+        add_histogram(&srv->net_workers[i]->routes[route_id].histogram, &is_first, out);
+    for (uint16_t i = 0; i < srv->mesh.shard_count; i++)
+        add_histogram(&srv->shard_workers[i]->shard.per_command[route_id].histogram, &is_first,
+                      out);
+    return !is_first && out->total > 0;
+}
+
 static int by_name(const void *a, const void *b)
 {
     const struct stats_error *left = a, *right = b;
@@ -318,6 +338,7 @@ static void reset_net(struct worker *w)
         counter_set(&r->rejected, 0);
         counter_set(&r->failed, 0);
         counter_set(&r->ticks, 0);
+        histogram_slot_reset(&r->histogram);
     }
     /* The names stay: another thread may be reading them, and one without a count is not shown. */
     for (unsigned i = 0; i < ERROR_KINDS_MAX; i++) counter_set(&w->error_kinds[i].count, 0);
@@ -349,6 +370,7 @@ static void reset_shard(struct shard *sh)
         counter_set(&sh->per_command[i].calls, 0);
         counter_set(&sh->per_command[i].ticks, 0);
         counter_set(&sh->per_command[i].failed, 0);
+        histogram_slot_reset(&sh->per_command[i].histogram);
     }
     sh->slowest_ticks = 0;
     sh->keys.sweep.total_ns = 0;

@@ -47,6 +47,10 @@ struct stats_command {
 };
 void stats_read_command(const struct server *srv, uint32_t route_id, struct stats_command *out);
 
+/* How long calls took, in ns. False: there was none. */
+MUST_USE bool stats_read_histogram(const struct server *srv, uint32_t route_id,
+                                   struct histogram_sum *out);
+
 struct stats_error {
     char name[sizeof((struct error_kind *)0)->name];
     uint64_t count;

@@ -5,6 +5,7 @@
 #include "base/late.h"
 #include "base/log.h"
 #include "server/server.h"
+#include "server/slow_client.h"
 #include "server/stuck.h"
 #include "shard/notify.h"
 
@@ -74,6 +75,9 @@ static void shard_config_fill(struct shard_config *out, const struct config *c)
                                  .list_max_listpack_size = c->list_max_listpack_size,
                                  .hash_max_listpack_entries = c->hash_max_listpack_entries,
                                  .hash_max_listpack_value_bytes = c->hash_max_listpack_value_bytes,
+                                 .slowlog_us = c->slowlog_slower_than_us,
+                                 .latency_ms = c->latency_monitor_threshold_ms,
+                                 .latency_tracking = c->latency_tracking,
                                  .lfu_decay_minutes = (uint32_t)c->lfu_decay_time_min};
 }
 
@@ -99,6 +103,7 @@ void worker_apply_config(struct worker *w, const struct config *config)
                                old->evict_policy != new->evict_policy ||
                                old->evict_volatile != new->evict_volatile);
     w->shard.config = new;
+    span_apply_config(&w->shard);
     durable_apply_config(w);
     if (cap_changed) evict_apply_config(&w->shard);
 }
@@ -186,7 +191,9 @@ static const struct netloop_hooks hooks = {.conn_bytes = sizeof(struct session),
                                            .on_close = session_on_close,
                                            .run_in_place = run_in_place,
                                            .free_chunks = free_chunks,
-                                           .on_error = on_error};
+                                           .on_error = on_error,
+                                           .on_slow = slow_in_parcel,
+                                           .on_slow_parts = slow_of_gather};
 static const struct netloop_hooks recording_hooks = {.conn_bytes = sizeof(struct session),
                                                      .on_open = session_on_open,
                                                      .on_input = session_on_input,
@@ -194,7 +201,9 @@ static const struct netloop_hooks recording_hooks = {.conn_bytes = sizeof(struct
                                                      .run_in_place = run_in_place,
                                                      .on_publish = on_publish,
                                                      .free_chunks = free_chunks,
-                                                     .on_error = on_error};
+                                                     .on_error = on_error,
+                                                     .on_slow = slow_in_parcel,
+                                                     .on_slow_parts = slow_of_gather};
 
 /* A late reply goes to its net thread, is copied there, and comes back to be freed. */
 static void late_is_back(struct thread *at, struct call *c)
@@ -208,6 +217,8 @@ static void late_arrives(struct thread *at, struct call *c)
     struct worker *w = at->owner;
     struct late_reply *late = container_of(c, struct late_reply, call);
     uint16_t back_to = c->from;
+    slow_in_run(&w->net, late->slow, &late->run);
+    late->slow = NULL;
     turn_deliver_late(&w->net, late);
     w->should_resume = true;
     c->run = late_is_back;
@@ -229,8 +240,18 @@ static void send_chunk(struct shard *sh, struct snapshot_chunk *chunk)
         saver_send_chunk(sh, chunk);
 }
 
-static const struct shard_hooks shard_hooks = {
-    .send_late = send_late, .send_chunk = send_chunk, .notify = notify_publish};
+static void note_latency(struct shard *sh, const char *event, uint64_t ms)
+{
+    latency_add(&container_of(sh, struct worker, shard)->server->latency, event, ms);
+}
+
+static const struct shard_hooks shard_hooks = {.send_late = send_late,
+                                               .send_chunk = send_chunk,
+                                               .notify = notify_publish,
+                                               .note_slow = slow_note,
+                                               .pass_slow = slow_pass,
+                                               .drop_slow = slow_drop,
+                                               .note_latency = note_latency};
 
 /* ---- errorstats ---- */
 
@@ -347,6 +368,8 @@ void worker_deinit(struct worker *w)
     buf_clear(&w->placement);
     mem_free(mem, w->part_argv, srv->mesh.shard_count * sizeof(struct bytes *));
     mem_free(mem, w->part_argc, srv->mesh.shard_count * sizeof *w->part_argc);
+    for (uint32_t i = 0; i < srv->router.route_count; i++)
+        histogram_slot_deinit(&w->routes[i].histogram, mem);
     mem_free(mem, w->routes, srv->router.route_count * sizeof *w->routes);
     mem_free(mem, w->error_kinds, ERROR_KINDS_MAX * sizeof *w->error_kinds);
     netloop_deinit(&w->net);

@@ -25,6 +25,7 @@ struct server;
 /* Commands as the net thread saw them; by route id. */
 struct route_counters {
     struct counter calls, rejected, failed, ticks;
+    histogram_slot histogram; /* ns, of what ran outside of shards */
 };
 
 /* Error replies by their first word ("ERR", "WRONGTYPE" …): errorstats. */

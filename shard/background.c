@@ -28,14 +28,20 @@ static bool run_job(struct shard *sh, enum job job)
     case JOB_FREE:
         return free_list_step(sh);
     case JOB_EXPIRE: {
+        uint64_t started = span_event_start(sh);
         bool more = expire_step(sh);
+        span_event_end(sh, "expire-cycle", started);
         publish_index_bytes(sh);
         return more;
     }
     case JOB_EVICT:
         return evict_step(sh);
-    case JOB_DEFRAG:
-        return defrag_step(sh);
+    case JOB_DEFRAG: {
+        uint64_t started = span_event_start(sh);
+        bool more = defrag_step(sh);
+        span_event_end(sh, "active-defrag-cycle", started);
+        return more;
+    }
     case JOB_SNAPSHOT:
         return snapshot_step(sh);
     case JOB_COUNT:

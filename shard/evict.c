@@ -107,7 +107,9 @@ static enum evicted evict_one(struct shard *sh)
     while (evict_pool_pop(&sh->evict.pool, &c)) {
         struct entry *e = evict_candidate_entry(sh, &c);
         if (!e || score_of(sh, e) < c.score) continue; /* gone, or used again */
+        uint64_t started = span_event_start(sh);
         keyspace_drop_evicted(sh, c.db, c.hash, e);
+        span_event_end(sh, "eviction-del", started);
         return EVICTED;
     }
     return EVICTED_NOTHING_YET;
@@ -166,7 +168,7 @@ static uint64_t time_limit_ns(uint32_t tenacity)
 
 static enum room make_room(struct shard *sh, uint64_t limit_ns)
 {
-    uint64_t started_ns = env_now_ns();
+    uint64_t started_ns = env_now_ns(), started = span_event_start(sh);
     enum room room = ROOM_LATER;
     for (unsigned i = 0; i < ROUNDS_MAX; i++) {
         room = make_some_room(sh);
@@ -177,6 +179,7 @@ static enum room make_room(struct shard *sh, uint64_t limit_ns)
     }
     counter_set(&sh->evict.is_full, room == ROOM_NONE);
     note_exceeding(sh, room != ROOM_MADE);
+    span_event_end(sh, "eviction-cycle", started);
     return room;
 }
 

@@ -1,5 +1,6 @@
 #include "shard/parked.h"
 
+#include "base/env.h"
 #include "base/late.h"
 #include "shard/shard.h"
 
@@ -102,14 +103,19 @@ void parked_run(struct shard *sh, struct parked *p, struct reply *out)
     sh->tracking.running = NULL; /* that is the parcel of whoever released this one */
     sh->tracking.parked = &who;
     out->resp = p->request.resp;
+    struct slow_entry **slow_to = sh->slow_to;
+    sh->slow_to = &p->slow;
+    uint64_t started = env_ticks();
     shard_run_request(sh, &p->request, out);
     sh->tracking.parked = parked;
     sh->tracking.running = running;
     bool has_run = p->copy; /* else it waits again, and its arguments have been taken over */
+    if (has_run) span_note(sh, &p->request, started);
+    sh->slow_to = slow_to;
     if (has_run && p->request.flags & REQUEST_TRACKED) tracking_remember(sh, &p->request, &who);
 }
 
-void parked_answer(struct shard *sh, const struct parked *p, struct reply *out)
+void parked_answer(struct shard *sh, struct parked *p, struct reply *out)
 {
     struct late_reply *late = mem_alloc(&sh->mem, sizeof *late);
     *late = (struct late_reply){.run = p->run,
@@ -117,7 +123,9 @@ void parked_answer(struct shard *sh, const struct parked *p, struct reply *out)
                                 .net_id = p->net_id,
                                 .shard_id = sh->id,
                                 .command_id = p->request.command_id,
-                                .chain = reply_take(out)};
+                                .chain = reply_take(out),
+                                .slow = p->slow};
+    p->slow = NULL;
     late->has_error = late->chain && late->chain->size > 0 && late->chain->data[0] == '-';
     sh->late_count++;
     dlist_push_back(&sh->late, &late->link);
@@ -127,4 +135,6 @@ void parked_free(struct shard *sh, struct parked *p)
 {
     if (p->copy) mem_free(&sh->mem, p->copy, p->copy_bytes);
     p->copy = NULL;
+    if (p->slow) sh->hooks->pass_slow(sh, p->slow); /* its reply was not a late one */
+    p->slow = NULL;
 }

@@ -18,7 +18,8 @@ struct parked {
     struct turn_point point; /* the request's place in the turn order */
     uint16_t index, net_id;  /* index: within the run */
     size_t copy_bytes;
-    char *copy; /* argv and the bytes of the arguments */
+    char *copy;              /* argv and the bytes of the arguments */
+    struct slow_entry *slow; /* for the slow log: it has run */
 };
 
 /* The request that runs right now leaves its parcel, or what it was parked for before; its handler
@@ -31,7 +32,7 @@ MUST_USE bool parked_init(struct shard *sh, struct parked *p, struct parcel *pc,
 /* Runs it on behalf of the connection that waits for it. */
 void parked_run(struct shard *sh, struct parked *p, struct reply *out);
 /* Sends what was written; nothing at all is an answer, too. */
-void parked_answer(struct shard *sh, const struct parked *p, struct reply *out);
+void parked_answer(struct shard *sh, struct parked *p, struct reply *out);
 void parked_free(struct shard *sh, struct parked *p);
 
 /* The place of the request that runs right now. */

@@ -176,7 +176,9 @@ enum evicted s3fifo_evict_one(struct shard *sh)
         if (!e || is_in_main(e) != from_main || age_of(sh, e) < c.score) continue;
         if (goes_on(sh, e, from_main)) continue;
         if (!from_main) note_down(sh, c.hash);
+        uint64_t started = span_event_start(sh);
         keyspace_drop_evicted(sh, c.db, c.hash, e);
+        span_event_end(sh, "eviction-del", started);
         return EVICTED;
     }
     return EVICTED_NOTHING_YET;

@@ -52,6 +52,8 @@ void shard_init(struct shard *sh, const struct shard_options *options)
     sh->free_list = free_list_create(&sh->mem);
     sh->per_command =
         mem_alloc_zeroed(&sh->mem, (options->command_count + 1u) * sizeof *sh->per_command);
+    sh->slow_to = &sh->slow;
+    span_apply_config(sh);
 }
 
 void shard_deinit(struct shard *sh)
@@ -67,6 +69,7 @@ void shard_deinit(struct shard *sh)
     buf_clear(&sh->guest_events);
     keyspace_deinit(&sh->keys);
     free_list_destroy(sh->free_list);
+    span_deinit(sh);
     mem_free(&sh->mem, sh->per_command, (sh->command_count + 1u) * sizeof *sh->per_command);
     mem_deinit(&sh->mem);
 }
@@ -116,67 +119,61 @@ void shard_run_request(struct shard *sh, struct request *rq, struct reply *out)
     run_request(sh, rq, out);
 }
 
-/* Time is read when the command changes, not for each request: the sums per command are exact, and
- * a pipeline of one command pays for two readings. */
-struct span {
-    const struct request *first;
-    uint64_t started;
-    uint32_t count, failed;
-};
-
-static void note_slowest(struct shard *sh, const struct span *span, uint64_t ticks)
+static inline void begin_run(struct shard *sh, struct span *span, const struct request *last,
+                             const struct request *rq)
 {
-    ticks /= MAX(span->count, 1u);
-    if (ticks <= sh->slowest_ticks) return;
-    sh->slowest_ticks = ticks;
-    counter_set(&sh->counters.slowest_us, (uint64_t)((double)ticks / env_ticks_per_us()));
-    counter_set(&sh->counters.slowest_command, span->first->command_id + 1u);
+    span_turn(sh, span, last, rq);
+    check_context_here()->command = rq->command->name;
 }
 
-static void span_end(struct shard *sh, struct span *span)
+/* Whoever waited for what the command has changed: their time is not the command's. */
+static void serve_waiting(struct shard *sh, struct span *span, const struct request *rq)
 {
-    uint64_t now = env_ticks();
-    if (span->first) {
-        struct shard_command_counters *c = &sh->per_command[span->first->command_id];
-        counter_add(&c->calls, span->count);
-        counter_add(&c->ticks, now - span->started);
-        if (span->failed) counter_add(&c->failed, span->failed);
-        if (unlikely(now - span->started > sh->slowest_ticks))
-            note_slowest(sh, span, now - span->started);
+    span_cut(sh, span, rq, false);
+    wait_serve_slow(sh, parked_point(sh, rq));
+    span->started = env_ticks();
+}
+
+/* What runs now, and what ran before it. */
+static void run_in_window(struct shard *sh, struct parcel *pc, uint32_t i, struct span *span)
+{
+    struct request *rq = &pc->requests[i];
+    enum parking parking = likely(sh->locks.busy == 0) ? PARKING_NOT_NEEDED : locks_park(sh, pc, i);
+    if (likely(parking == PARKING_NOT_NEEDED)) {
+        run_request(sh, rq, &pc->out);
+        if (unlikely(rq->flags & REQUEST_TRACKED)) tracking_remember_in_parcel(sh, pc, i);
+        span->count++;
+        span->failed += rq->error_count;
+        if (wait_is_due(sh)) serve_waiting(sh, span, rq);
+        if (unlikely(sh->journal.effects.payload.size > JOURNAL_RECORD_BYTES)) journal_break(sh);
+    } else if (parking == PARKING_REFUSED) {
+        pc->out.resp = rq->resp;
+        reply_err(&pc->out, ERR_ALLOC);
+        rq->error_count = 1;
     }
-    *span = (struct span){.started = now};
 }
 
 static void run_window(struct shard *sh, struct parcel *pc, uint32_t first, uint32_t count)
 {
     struct span span = {0};
+    const struct request *last = NULL;
+    uint64_t reply_at = reply_size(&pc->out);
+    span_begin_window(sh);
     for (uint32_t i = first; i < first + count; i++) {
         struct request *rq = &pc->requests[i];
-        if (!span.first || span.first->command_id != rq->command_id) {
-            span_end(sh, &span);
-            span.first = rq;
-            check_context_here()->command = rq->command->name;
-        }
+        if (span.command != rq->command) begin_run(sh, &span, last, rq);
+        bool is_alone = span_is_alone(&span, rq);
+        if (is_alone && span.count > 0) span_cut(sh, &span, last, false);
         sh->tracking.running_index = i;
         sh->request_index = i;
-        enum parking parking =
-            likely(sh->locks.busy == 0) ? PARKING_NOT_NEEDED : locks_park(sh, pc, i);
-        if (likely(parking == PARKING_NOT_NEEDED)) {
-            run_request(sh, rq, &pc->out);
-            if (unlikely(rq->flags & REQUEST_TRACKED)) tracking_remember_in_parcel(sh, pc, i);
-            span.count++;
-            span.failed += rq->error_count;
-            if (wait_is_due(sh)) wait_serve_slow(sh, parked_point(sh, rq));
-            if (unlikely(sh->journal.effects.payload.size > JOURNAL_RECORD_BYTES))
-                journal_break(sh);
-        } else if (parking == PARKING_REFUSED) {
-            pc->out.resp = rq->resp;
-            reply_err(&pc->out, ERR_ALLOC);
-            rq->error_count = 1;
-        }
+        run_in_window(sh, pc, i, &span);
         rq->reply_end = reply_size(&pc->out);
+        bool is_long = rq->reply_end - reply_at > SPAN_REPLY_BYTES;
+        if (unlikely(is_alone | is_long) && span.count > 0) span_cut(sh, &span, rq, is_long);
+        reply_at = rq->reply_end;
+        last = rq;
     }
-    span_end(sh, &span);
+    span_turn(sh, &span, last, NULL);
 }
 
 /* A block has a span of its own: the parcel's must not count what is counted here. */
@@ -184,21 +181,26 @@ static void run_block_window(struct shard *sh, struct request *requests, uint32_
                              struct reply *out, uint64_t start)
 {
     struct span span = {0};
+    const struct request *last = NULL;
+    uint64_t reply_at = reply_size(out) - start;
+    span_begin_window(sh);
     prefetch_window(sh, requests, count);
     for (uint32_t i = 0; i < count; i++) {
         struct request *rq = &requests[i];
-        if (!span.first || span.first->command_id != rq->command_id) {
-            span_end(sh, &span);
-            span.first = rq;
-            check_context_here()->command = rq->command->name;
-        }
+        if (span.command != rq->command) begin_run(sh, &span, last, rq);
+        bool is_alone = span_is_alone(&span, rq);
+        if (is_alone && span.count > 0) span_cut(sh, &span, last, false);
         run_request(sh, rq, out);
         if (unlikely(rq->flags & REQUEST_TRACKED)) tracking_remember_in_block(sh, rq);
         span.count++;
         span.failed += rq->error_count;
         rq->reply_end = reply_size(out) - start;
+        bool is_long = rq->reply_end - reply_at > SPAN_REPLY_BYTES;
+        if (unlikely(is_alone | is_long)) span_cut(sh, &span, rq, is_long);
+        reply_at = rq->reply_end;
+        last = rq;
     }
-    span_end(sh, &span);
+    span_turn(sh, &span, last, NULL);
 }
 
 void shard_run_block(struct shard *sh, struct block *b, struct reply *out)
@@ -232,6 +234,8 @@ void shard_run_parcel(struct shard *sh, struct parcel *pc)
     sh->tracking.running = NULL;
     sh->parcel = NULL;
     pc->out.last->size = (uint32_t)(pc->out.cursor - pc->out.last->data);
+    pc->slow = sh->slow;
+    sh->slow = NULL;
     counter_add(&sh->counters.requests, pc->request_count);
     counter_add(&sh->counters.parcels, 1);
     counter_add(&sh->counters.busy_ticks, env_ticks() - started);
@@ -248,6 +252,7 @@ void shard_send_late(struct shard *sh)
 void shard_free_late(struct shard *sh, struct late_reply *late)
 {
     chunk_free_chain(&sh->mem, late->chain);
+    CHECK(!late->slow);
     mem_free(&sh->mem, late, sizeof *late);
     sh->late_count--;
 }

@@ -18,6 +18,7 @@
 #include "shard/keyspace.h"
 #include "shard/locks.h"
 #include "shard/snapshot.h"
+#include "shard/span.h"
 #include "shard/tracking.h"
 #include "shard/wait.h"
 #include "shard/watch.h"
@@ -53,6 +54,9 @@ struct shard_config {
     uint64_t zset_max_listpack_entries, zset_max_listpack_value_bytes;
     uint64_t hll_sparse_bytes_max; /* of a sparse HyperLogLog, with its header */
     uint64_t stream_node_max_bytes, stream_node_max_entries; /* 0: no limit */
+    int64_t slowlog_us;                                      /* < 0: no slow log */
+    uint64_t latency_ms; /* from which an event is noted; 0: none is */
+    bool latency_tracking;
 };
 
 /* One writer (the shard), any reader. */
@@ -76,10 +80,6 @@ struct shard_counters {
      * command_id + 1. */
     struct counter slowest_us, slowest_command;
     struct counter slowest_slice_us; /* of the background, in CPU time */
-};
-
-struct shard_command_counters {
-    struct counter calls, ticks, failed;
 };
 
 struct free_list; /* values being freed in slices: shard/lazyfree.h */
@@ -115,9 +115,12 @@ struct shard {
     struct shard_command_counters *per_command; /* by command_id */
     uint32_t command_count;
     uint64_t slowest_ticks;
-    uint32_t background_next; /* which job comes first: background.c */
-    struct dlist late;        /* late replies that wait until the parcel that runs has gone home */
-    uint32_t late_count;      /* late replies that have not come back */
+    struct span_settings spans;
+    struct slow_entry *slow;     /* of the parcel that runs: what is to be logged */
+    struct slow_entry **slow_to; /* of whoever runs now: `slow`, or a parked request's */
+    uint32_t background_next;    /* which job comes first: background.c */
+    struct dlist late;   /* late replies that wait until the parcel that runs has gone home */
+    uint32_t late_count; /* late replies that have not come back */
     uint64_t expire_next_ns;
     uint32_t expire_db;
     const struct shard_hooks *hooks;
@@ -133,6 +136,16 @@ struct shard_hooks {
     void (*send_chunk)(struct shard *sh, struct snapshot_chunk *chunk);
     /* A keyspace event of a class that is asked for (shard/notify.h); NULL: nobody can be. */
     void (*notify)(struct shard *sh, uint32_t class, const char *event, const struct key *k);
+    /* A request took longer than slowlog_us: an entry for it, in front of the list. NULL: there is
+     * no slow log. */
+    void (*note_slow)(struct shard *sh, const struct request *rq, uint64_t us,
+                      struct slow_entry **list);
+    /* These go with what runs now. */
+    void (*pass_slow)(struct shard *sh, struct slow_entry *list);
+    /* Nobody will ask for these any more. */
+    void (*drop_slow)(struct shard *sh, struct slow_entry *list);
+    /* Something that has a name took at least latency_ms; NULL: nobody can ask. */
+    void (*note_latency)(struct shard *sh, const char *event, uint64_t ms);
 };
 
 struct shard_options {

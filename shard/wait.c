@@ -274,7 +274,7 @@ static void waiter_free(struct shard *sh, struct waiter *w)
     mem_free(&sh->mem, w, sizeof *w);
 }
 
-static void answer_nothing(struct shard *sh, const struct parked *p)
+static void answer_nothing(struct shard *sh, struct parked *p)
 {
     struct reply out;
     reply_init(&out, NULL, &sh->mem);
