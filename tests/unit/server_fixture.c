@@ -68,10 +68,11 @@ static struct server_fixture make(uint32_t threads, const char *log_directory)
     if (log_directory) log_wanted(config, log_directory);
     log_set_level(config->loglevel);
     cr_assert(server_init(srv, config, why), "%s", why);
+    uint64_t now_ns = env_now_ns();
     for (uint16_t i = 0; i < srv->worker_count; i++) {
         struct worker *w = &srv->workers[i];
         cr_assert(worker_open(w, why), "%s", why);
-        set_clock(&w->thread, w->thread.now_ns, SERVER_FIXTURE_START_MS);
+        set_clock(&w->thread, now_ns, SERVER_FIXTURE_START_MS);
     }
     return (struct server_fixture){
         .server = srv, .input = {.refs = UINT32_MAX / 2}, .sent = {.mem = &srv->mem}};
