@@ -17,9 +17,8 @@ static uint32_t now_s(void)
 
 /* ---- events ---- */
 
-static enum err cmd_latency_latest(struct session *s, struct request *rq, struct reply *out)
+static enum err cmd_latency_latest(struct session *s, UNUSED struct request *rq, struct reply *out)
 {
-    UNUSED struct request *any = rq;
     struct latency_event e;
     uint32_t count = 0;
     while (latency_read(latency_of(s), count, &e)) count++;
@@ -125,9 +124,8 @@ static void advise(struct latency *l, struct buf *text)
     }
 }
 
-static enum err cmd_latency_doctor(struct session *s, struct request *rq, struct reply *out)
+static enum err cmd_latency_doctor(struct session *s, UNUSED struct request *rq, struct reply *out)
 {
-    UNUSED struct request *any = rq;
     struct worker *w = session_worker(s);
     struct latency *l = latency_of(s);
     struct buf text = {.mem = &w->net.mem};

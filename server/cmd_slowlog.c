@@ -29,16 +29,14 @@ static enum err cmd_slowlog_get(struct session *s, struct request *rq, struct re
     return OK;
 }
 
-static enum err cmd_slowlog_len(struct session *s, struct request *rq, struct reply *out)
+static enum err cmd_slowlog_len(struct session *s, UNUSED struct request *rq, struct reply *out)
 {
-    UNUSED struct request *any = rq;
     reply_i64(out, (int64_t)slowlog_count(log_of(s)));
     return OK;
 }
 
-static enum err cmd_slowlog_reset(struct session *s, struct request *rq, struct reply *out)
+static enum err cmd_slowlog_reset(struct session *s, UNUSED struct request *rq, struct reply *out)
 {
-    UNUSED struct request *any = rq;
     slowlog_reset(log_of(s));
     reply_ok(out);
     return OK;

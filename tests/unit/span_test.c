@@ -44,9 +44,8 @@ static void spin_us(uint64_t us)
 }
 
 /* argv[1]: how long; argv[2]: bytes of the reply. */
-static enum err on_spin(struct shard *sh, struct request *rq, struct reply *out)
+static enum err on_spin(UNUSED struct shard *sh, struct request *rq, struct reply *out)
 {
-    UNUSED struct shard *any = sh;
     static char filler[64 * 1024];
     spin_us(strtoul(rq->argv[1].data, NULL, 10));
     reply_bulk(out, bytes_make(filler, rq->argc > 2 ? strtoul(rq->argv[2].data, NULL, 10) : 1));
