@@ -17,6 +17,8 @@ static uint32_t now_s(void)
 
 /* ---- events ---- */
 
+#define EVENT_SHOWN_BYTES (64 * 1024) /* of a name that there is not */
+
 static enum err cmd_latency_latest(struct session *s, UNUSED struct request *rq, struct reply *out)
 {
     struct latency_event e;
@@ -67,7 +69,7 @@ static enum err cmd_latency_graph(struct session *s, struct request *rq, struct 
     struct bytes name = rq->argv[2];
     if (!latency_find(latency_of(s), name, &e)) {
         reply_error(out, "ERR No samples available for event '%.*s'",
-                    (int)MIN(name.size, (size_t)128), name.data);
+                    (int)MIN(name.size, (size_t)EVENT_SHOWN_BYTES), name.data);
         return OK;
     }
     struct buf text = {.mem = &session_worker(s)->net.mem};

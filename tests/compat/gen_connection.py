@@ -49,6 +49,12 @@ COMMANDS = [
     "1 CONFIG HELP",
     "1 CONFIG RESETSTAT",
     "1 CONFIG {junk|word}*",
+    "1 SLOWLOG {GET [slowcount]|GET slowcount slowcount|LEN|LEN junk|RESET}",
+    "1 SLOWLOG HELP",
+    "1 SLOWLOG {junk|word}*",
+    "1 LATENCY {LATEST|DOCTOR|RESET word*|HISTORY word*|GRAPH word*|HISTOGRAM junk*}",
+    "1 LATENCY HELP",
+    "1 LATENCY {junk|word}*",
 ]
 # fmt: on
 
@@ -63,9 +69,12 @@ ARGUMENTS = {
     "badtime": lambda rng: rng.choice((b"x", b"-1", b"", b"9223372036854775808", b"0")),
     "protocol": lambda rng: rng.choice((b"2", b"3", b"2", b"3", b"1", b"4", b"0", b"-1", b"x", b"", b"3.0")),
     "nonsense": lambda rng: rng.choice((b"NOSUCH", b"nosuch", b"", b"G E T", b"\x00", b"get\r\n", b"'quoted'", b"n" * 300, b"\xff\xfe", b"foo|bar", b"client|list")),
-    "knowncommand": lambda rng: rng.choice((b"get", b"SET", b"mget", b"nosuch", b"", b"echo", b"del", b"getrange", b"incrby", b"dbsize")),
+    "knowncommand": lambda rng: rng.choice((b"get", b"SET", b"mget", b"nosuch", b"", b"echo", b"del", b"getrange", b"incrby", b"dbsize", b"slowlog", b"slowlog|get",
+                                             b"slowlog|len", b"SLOWLOG|RESET", b"slowlog|help", b"latency", b"latency|doctor", b"latency|graph", b"latency|histogram",
+                                             b"latency|history", b"latency|latest", b"latency|reset", b"latency|help")),
     "knownconfig": lambda rng: rng.choice((b"databases", b"maxmemory", b"maxmemory-policy", b"TIMEOUT", b"maxclients", b"tcp-keepalive", b"nosuch", b"", b"maxmemory-samples",
                                            b"save", b"appendonly", b"proto-max-bulk-len", b"lfu-log-factor", b"hash-max-listpack-entries", b"maxmemor?")),
+    "slowcount": lambda rng: rng.choice((b"0", b"3", b"-2", b"x", b"", b"9223372036854775808", b"-0", b"1.5")),
     "badconfig": lambda rng: rng.choice((b"nosuch", b"", b"port-x", b"databases")),
 }
 # fmt: on
@@ -94,6 +103,14 @@ SCRIPTS = [
     (2, ["DEBUG PROTOCOL", "DEBUG PROTOCOL push", "DEBUG ERROR FOO", "DEBUG ERROR", "DEBUG LOG word", "DEBUG POPULATE", "DEBUG POPULATE x",
          "DEBUG POPULATE -1", "DEBUG POPULATE 3 populated 9", "GET populated:2", "OBJECT ENCODING populated:0", "DEBUG POPULATE 1 populated x",
          "DEL populated:0 populated:1 populated:2"]),
+    *((resp, ["CONFIG SET slowlog-log-slower-than 0 slowlog-max-len 1000", "SLOWLOG RESET", "CLIENT SETNAME me", "SET k v", "GET k", "GET", "NOSUCH", "LPUSH k v",
+              "CONFIG GET hz", "MULTI", "SET k 1", "INCR k", "LPUSH k v", "EXEC", "CONFIG GET hz", "MULTI", "GET k", "DISCARD", "RPUSH many" + " a" * 29, "RPUSH many" + " a" * 30, "RPUSH many" + " a" * 31,
+              "SET long " + "z" * 128, "SET long " + "z" * 129, "SET " + "k" * 1000 + " v", "config get hz", "AUTH word", "AUTH me word", "HELLO 2 AUTH me word",
+              f"HELLO {resp} SETNAME other", "ECHO AUTH", "CONFIG SET masterauth word hz 10 masteruser AUTH", "CONFIG SET masterauth", "EVAL 'return 1' 0", "BLPOP many 0",
+              "BLPOP none 0.01", "WAIT 0 1", "SLOWLOG GET -1", "CONFIG SET slowlog-max-len 2", "SLOWLOG GET -1", "CONFIG SET slowlog-max-len 128 slowlog-log-slower-than 10000 masterauth '' masteruser ''",
+              "DEL k many long " + "k" * 1000]) for resp in (2, 3)),
+    (2, ["CONFIG SET slowlog-log-slower-than -2", "CONFIG SET slowlog-max-len -1", "CONFIG SET latency-monitor-threshold -1",
+         "CONFIG SET latency-tracking-info-percentiles 101", "CONFIG SET latency-tracking-info-percentiles x"]),
     (2, ["SELECT 1", "SET a 1", "SWAPDB 0 1", "GET a", "SELECT 0", "GET a", "SWAPDB 0 99", "SWAPDB x 0", "SWAPDB 0 x", "FLUSHALL"]),
 ]
 # fmt: on

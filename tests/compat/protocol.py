@@ -12,6 +12,9 @@ QUIET_SECONDS = 0.12   # a reference that says nothing for so long waits for mor
 PATIENCE_SECONDS = 3.0  # how long ours may take to say the same
 # The rule "hello": server, version and id in its replies are the server's identity.
 HELLO_OWN = re.compile(rb"(\$6\r\nserver\r\n)\$\d+\r\n[^\r]*(\r\n\$7\r\nversion\r\n)\$\d+\r\n[^\r]*(\r\n\$5\r\nproto\r\n:\d\r\n\$2\r\nid\r\n):\d+")
+# The rule "slow-entries": id, time and duration of an entry of the slow log, and the client's address.
+SLOW_OWN = re.compile(rb"(\*6\r\n):\d+\r\n:\d{10}\r\n:\d+\r\n(\*\d+\r\n)")
+ADDRESS_OWN = re.compile(rb"\$\d+\r\n127\.0\.0\.1:\d+\r\n")
 
 
 class Talk:
@@ -47,7 +50,8 @@ class Talk:
         self.closed = self.closed or not more
 
     def outcome(self):
-        return HELLO_OWN.sub(rb"\1own\2own\3own", self.received), self.closed
+        told = HELLO_OWN.sub(rb"\1own\2own\3own", self.received)
+        return ADDRESS_OWN.sub(b"own", SLOW_OWN.sub(rb"\1own\2", told)), self.closed
 
 
 def listen(talks, quiet_seconds):

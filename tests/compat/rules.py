@@ -285,6 +285,7 @@ RULES = {
     "consumers": (consumers, "consumers that have something pending: names and counts", "from Redis 7.2 on a consumer is made that gets nothing, too, and there is the field inactive"),
     "own-number": (same_type, "the type", "ids, clocks, ages, counts of commands and which small integers share an object are the server's own"),
     "own-text": (same_type, "the type", "art and reports of the server about itself"),
+    "slow-entries": (same_type, "the type; in fixed conversations the arguments and the client's name of each entry", "ids, times and addresses are the server's own, and so is what was slow by chance"),
     "help": (help_text, "the type and the first line", "a newer Redis lists more subcommands than the reference"),
 }
 # fmt: on
@@ -351,6 +352,15 @@ BY_COMMAND = {
     (b"COMMAND", b""): "catalogue",
     (b"COMMAND", b"INFO"): "command-rows",
     (b"CONFIG", b"GET"): "config",
+    (b"SLOWLOG", b"GET"): "slow-entries",
+    (b"SLOWLOG", b"LEN"): "own-number",
+    (b"SLOWLOG", b"HELP"): "help",
+    (b"LATENCY", b"HELP"): "help",
+    (b"LATENCY", b"DOCTOR"): "own-text",
+    (b"LATENCY", b"LATEST"): "own-text",
+    (b"LATENCY", b"HISTORY"): "own-text",
+    (b"LATENCY", b"RESET"): "own-number",
+    (b"LATENCY", b"HISTOGRAM"): "own-text",
 }
 
 
