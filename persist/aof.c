@@ -40,6 +40,7 @@ struct aof {
     uint64_t uncovered_lsn; /* of aof_abandon: nothing behind it is stable; UINT64_MAX: no such */
     uint64_t resolved_txid;
     uint64_t retry_ns, sync_ns;
+    uint64_t always_ns; /* that the last commit of AOF_ALWAYS took; 0: it has been told */
 
     struct {
         uint64_t until_ns;            /* those who were answered last may come back until then */
@@ -298,6 +299,8 @@ static void gather_on_start(struct aof *a, uint64_t now_ns)
 
 static void finish_commit(struct aof *a, uint64_t now_ns)
 {
+    if (a->policy == AOF_ALWAYS && a->commit != COMMIT_ROTATE)
+        a->always_ns = now_ns - a->gather.started_ns;
     gather_on_commit(a, now_ns);
     if (a->request.status == OK)
         on_committed(a);
@@ -524,6 +527,13 @@ uint64_t aof_stable_lsn(const struct aof *a)
 uint64_t aof_last_lsn(const struct aof *a)
 {
     return a->next_lsn - 1;
+}
+
+uint64_t aof_take_always_ns(struct aof *a)
+{
+    uint64_t ns = a->always_ns;
+    a->always_ns = 0;
+    return ns;
 }
 
 uint64_t aof_durable_lsn(const struct aof *a)

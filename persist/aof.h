@@ -88,6 +88,8 @@ const char *aof_why(const struct aof *a);
 bool aof_is_full(const struct aof *a);
 /* The environment works on a request of this log. */
 bool aof_is_busy(const struct aof *a);
+/* How long the last commit of AOF_ALWAYS took, once; 0: there has been none since. */
+uint64_t aof_take_always_ns(struct aof *a);
 /* Bytes of the file that hold records, and of the buffers. */
 uint64_t aof_size(const struct aof *a);
 size_t aof_buffered(const struct aof *a);

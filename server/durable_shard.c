@@ -280,6 +280,21 @@ void durable_flush(struct worker *w)
     if (w->durable.log) journal_flush(&w->shard);
 }
 
+/* What a step may wait for is one write; syncs of `always` go through the loop, and replies wait.
+ */
+static void step_log(struct worker *w)
+{
+    struct aof *log = w->durable.log;
+    bool is_syncing = aof_is_busy(log);
+    uint64_t started = span_event_start(&w->shard);
+    aof_step(log, w->thread.now_ns);
+    uint64_t always_ns = aof_take_always_ns(log);
+    if (likely(started == 0)) return;
+    span_event_end(&w->shard, "aof-write", started);
+    span_event_end(&w->shard, is_syncing ? "aof-write-pending-fsync" : "aof-write-alone", started);
+    span_event_took(&w->shard, "aof-fsync-always", always_ns);
+}
+
 bool durable_step(struct worker *w)
 {
     struct durable_shard *d = &w->durable;
@@ -287,7 +302,7 @@ bool durable_step(struct worker *w)
     journal_flush(&w->shard);
     aof_set_resolved(d->log,
                      atomic_load_explicit(&w->server->durable.resolved_txid, memory_order_relaxed));
-    aof_step(d->log, w->thread.now_ns);
+    step_log(w);
     look_at_state(w);
     publish(d);
     count_parts(w);

@@ -159,10 +159,15 @@ uint64_t span_event_start(const struct shard *sh)
     return unlikely(sh->config->latency_ms > 0) ? env_ticks() : 0;
 }
 
+void span_event_took(struct shard *sh, const char *event, uint64_t ns)
+{
+    uint64_t ms = ns / 1000000, least_ms = sh->config->latency_ms;
+    if (least_ms > 0 && ms >= least_ms && sh->hooks && sh->hooks->note_latency)
+        sh->hooks->note_latency(sh, event, ms);
+}
+
 void span_event_end(struct shard *sh, const char *event, uint64_t started)
 {
     if (likely(started == 0)) return;
-    uint64_t ms = ticks_to_ns(sh, env_ticks() - started) / 1000000;
-    if (ms >= sh->config->latency_ms && sh->hooks && sh->hooks->note_latency)
-        sh->hooks->note_latency(sh, event, ms);
+    span_event_took(sh, event, ticks_to_ns(sh, env_ticks() - started));
 }

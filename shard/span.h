@@ -74,3 +74,4 @@ void span_note(struct shard *sh, const struct request *rq, uint64_t started);
 uint64_t span_event_start(const struct shard *sh);
 /* `started`: of span_event_start. */
 void span_event_end(struct shard *sh, const char *event, uint64_t started);
+void span_event_took(struct shard *sh, const char *event, uint64_t ns);

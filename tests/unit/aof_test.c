@@ -59,6 +59,21 @@ Test(aof, with_always_a_record_is_stable_when_its_batch_is_synced_and_the_next_b
     fixture_free(f);
 }
 
+Test(aof, with_always_the_time_of_a_commit_is_told_once)
+{
+    struct fixture *f = fixture_make();
+    f->aof = open_log(f, 0, AOF_ALWAYS);
+    append(f->aof, "a");
+    aof_step(f->aof, f->now_ns);
+    cr_assert_eq(aof_take_always_ns(f->aof), 0);
+    f->now_ns += 7000000;
+    complete(f);
+    aof_step(f->aof, f->now_ns);
+    cr_assert_eq(aof_take_always_ns(f->aof), 7000000);
+    cr_assert_eq(aof_take_always_ns(f->aof), 0);
+    fixture_free(f);
+}
+
 Test(aof, with_always_a_large_batch_is_written_by_the_environment)
 {
     static char large[70000];

@@ -99,9 +99,9 @@ Test(latency, measures_mean_deviation_and_period)
     struct latency_extent x = latency_measure(&e, 1020);
     cr_assert_eq(x.ms_min, 10);
     cr_assert_eq(x.ms_max, 40);
-    cr_assert_float_eq(x.ms_mean, 25, 1e-9);
-    cr_assert_float_eq(x.ms_deviation, 10, 1e-9);
-    cr_assert_float_eq(x.period_s, 5, 1e-9);
+    cr_assert_eq((int64_t)(x.ms_mean * 1000 + 0.5), 25000);
+    cr_assert_eq((int64_t)(x.ms_deviation * 1000 + 0.5), 10000);
+    cr_assert_eq((int64_t)(x.period_s * 1000 + 0.5), 5000);
 }
 
 /* The same samples as a Redis server was seen to draw. */
