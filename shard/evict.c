@@ -187,7 +187,10 @@ bool evict_admit(struct shard *sh, const struct request *rq)
 {
     /* A transaction was admitted as a whole, and nothing is evicted in its middle. */
     if (rq->flags & (REQUEST_COMMIT | REQUEST_IN_EXEC) || sh->is_replaying) return true;
-    if (make_room(sh, time_limit_ns(sh->config->evict_tenacity)) != ROOM_NONE) return true;
+    uint64_t started = env_ticks();
+    enum room room = make_room(sh, time_limit_ns(sh->config->evict_tenacity));
+    sh->spans.apart_ticks += env_ticks() - started;
+    if (room != ROOM_NONE) return true;
     /* Of a split command all parts run or none: the net thread has looked before it sent them. */
     return !(rq->command->flags & CMD_DENY_OOM) || rq->flags & REQUEST_PART;
 }

@@ -37,6 +37,7 @@ struct span_settings {
     uint64_t slow_ticks;    /* from which somebody wants to know; UINT64_MAX: nobody does */
     uint32_t close_windows; /* in which every request is measured for itself */
     bool is_close;          /* all are */
+    uint64_t apart_ticks;   /* since the last reading: not to be charged to the request */
     double ns_per_tick;
 };
 

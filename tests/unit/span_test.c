@@ -180,6 +180,25 @@ Test(span, errands_and_what_is_hidden_are_not_logged)
     parcel_fixture_free(&p);
 }
 
+static enum err on_room(struct shard *sh, struct request *rq, struct reply *out)
+{
+    uint64_t started = env_ticks();
+    enum err e = on_spin(sh, rq, out);
+    sh->spans.apart_ticks += env_ticks() - started;
+    return e;
+}
+
+Test(span, making_room_is_not_charged_to_the_command)
+{
+    static const struct command room = {.name = "room", .on_shard = on_room};
+    start(50000);
+    add(&room, "60000", "1");
+    parcel_fixture_run(&p);
+    cr_assert_eq(slow_count, 0);
+    cr_assert_eq(p.f.shard->spans.apart_ticks, 0);
+    parcel_fixture_free(&p);
+}
+
 Test(span, minus_one_logs_nothing)
 {
     start(-1);
