@@ -36,6 +36,7 @@ struct batch_key {
     uint16_t shard;
 };
 
+struct acl_user;
 struct batch_part;
 struct worker;
 struct batch_piece;
@@ -52,6 +53,7 @@ struct batch {
     uint16_t command_id;                  /* that the time of the whole is counted for */
     uint32_t conn_index, conn_generation; /* whose commands they are; set before batch_send */
     uint8_t flags;                        /* enum request_flags of the blocks */
+    struct acl_user *user;                /* who scripts run for; NULL: one who may do everything */
     void (*on_complete)(struct batch *b);
     /* ---- private ---- */
     struct buf pieces, slices, key_parts;

@@ -462,6 +462,9 @@ static void finish(struct blocking *op)
             reply_raw(&out, op->reply.data, op->reply.size);
         else if (op->end == SESSION_WAIT_ERROR)
             session_wait_reply_error(&out);
+        else if (op->end == SESSION_WAIT_DENIED)
+            reply_error(&out, "NOPERM this user has no permissions to access one of the keys used "
+                              "as arguments");
         else
             reply_null_array(&out);
         op->wait.was_served = op->has_reply;
@@ -684,6 +687,17 @@ static void on_end(struct session_wait *w, enum session_wait_end why)
     op->has_end = true;
     op->end = why;
     advance(op);
+}
+
+bool blocking_command(struct session_wait *w, const struct route **route, const struct bytes **argv,
+                      uint32_t *argc)
+{
+    if (w->on_end != on_end) return false;
+    const struct blocking *op = container_of(w, struct blocking, wait);
+    *route = op->route;
+    *argv = op->argv;
+    *argc = op->argc;
+    return true;
 }
 
 /* ---- beginning ---- */

@@ -27,5 +27,8 @@
 
 /* Whether it is for blocking_dispatch: if it finds nothing, it waits. */
 bool blocking_may_wait(const struct command *c, const struct bytes *argv, uint32_t argc);
+/* What a wait is of. False: it is none of ours. */
+bool blocking_command(struct session_wait *w, const struct route **route, const struct bytes **argv,
+                      uint32_t *argc);
 /* False: no credit; the connection should stall. */
 MUST_USE bool blocking_dispatch(struct session *s, const struct route *route);

@@ -3,6 +3,7 @@
 
 #include <stdlib.h>
 
+#include "server/acl.h"
 #include "server/clients.h"
 #include "server/exec.h"
 #include "server/router.h"
@@ -93,10 +94,10 @@ void client_line(struct session *s, struct buf *out)
                counts[CHANNEL_PLAIN], counts[CHANNEL_PATTERN], counts[CHANNEL_SHARDED],
                (long long)queued(s), s->tx.watched_count);
     append_buffers(s, out);
-    buf_printf(out, " events=%s%s cmd=%s user=default redir=%lld resp=%u",
-               c->is_receiving ? "r" : "", c->is_sending ? "w" : "",
-               s->last_route ? s->last_route->full_name : "NULL", (long long)tracking_redirect(s),
-               s->resp);
+    buf_printf(out, " events=%s%s cmd=%s", c->is_receiving ? "r" : "", c->is_sending ? "w" : "",
+               s->last_route ? s->last_route->full_name : "NULL");
+    append_name(out, " user=", &s->user->name);
+    buf_printf(out, " redir=%lld resp=%u", (long long)tracking_redirect(s), s->resp);
     append_name(out, " lib-name=", &s->lib_name);
     append_name(out, " lib-ver=", &s->lib_version);
     buf_append_text(out, "\n");

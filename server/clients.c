@@ -67,6 +67,7 @@ bool client_filter_fits(const struct clients_walk *walk, struct session *s)
         return false; /* there are no others */
     if (f->age_s > 0 && (int64_t)(age_ms / 1000) < f->age_s) return false;
     if (f->skip_asker && s->conn.id == walk->asker_id) return false;
+    if (f->user && !bytes_equal(buf_view(&f->user->name), buf_view(&s->user->name))) return false;
     return addresses_fit(f, s);
 }
 
@@ -91,6 +92,7 @@ static void walk_end(struct clients_walk *walk)
     if (walk->ids.asked) mem_free(&nl->mem, walk->ids.asked, ids_bytes);
     if (walk->ids.sorted) mem_free(&nl->mem, walk->ids.sorted, ids_bytes);
     mem_free(&nl->mem, walk->parts, parts_bytes(walk));
+    if (walk->filter.user) acl_user_unref(walk->filter.user);
     mem_free(&nl->mem, walk, sizeof *walk);
     nl->errands--;
 }

@@ -37,7 +37,8 @@ struct client_filter {
     bool has_id, has_addr, has_laddr, has_type, skip_asker;
     enum client_type { CLIENT_NORMAL, CLIENT_REPLICA, CLIENT_PUBSUB, CLIENT_MASTER } type;
     uint64_t id;
-    int64_t age_s; /* as old or older */
+    int64_t age_s;         /* as old or older */
+    struct acl_user *user; /* counted */
     char addr[ENV_NAME_BYTES_MAX], laddr[ENV_NAME_BYTES_MAX];
 };
 

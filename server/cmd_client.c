@@ -220,9 +220,24 @@ static bool positive_read(struct bytes text, int64_t *value, const char *error, 
     return false;
 }
 
+static void user_read(struct session *s, struct client_filter *f, struct bytes name,
+                      struct reply *out)
+{
+    struct worker *w = session_worker(s);
+    acl_refresh(&w->server->acl, &w->users, &w->users_version);
+    struct acl_user *u = acl_set_find(w->users, name);
+    if (f->user) acl_user_unref(f->user);
+    f->user = u;
+    if (u)
+        acl_user_ref(u);
+    else
+        reply_error(out, "ERR No such user '%.*s'", (int)MIN(name.size, (size_t)INT32_MAX),
+                    name.data);
+}
+
 /* One pair of CLIENT KILL. ERR_SYNTAX, or OK with an error in `out`, or OK. */
-static enum err kill_option_read(struct client_filter *f, const struct bytes *pair,
-                                 struct reply *out)
+static enum err kill_option_read(struct session *s, struct client_filter *f,
+                                 const struct bytes *pair, struct reply *out)
 {
     int64_t id;
     if (bytes_equal_nocase(pair[0], "id")) {
@@ -236,8 +251,7 @@ static enum err kill_option_read(struct client_filter *f, const struct bytes *pa
     } else if (bytes_equal_nocase(pair[0], "laddr")) {
         client_filter_set_laddr(f, pair[1]);
     } else if (bytes_equal_nocase(pair[0], "user")) {
-        if (!bytes_equal(pair[1], BYTES_LITERAL("default")))
-            reply_error(out, "ERR No such user '%.*s'", (int)pair[1].size, pair[1].data);
+        user_read(s, f, pair[1], out);
     } else if (bytes_equal_nocase(pair[0], "maxage")) {
         if (!text_to_i64(pair[1], &f->age_s))
             reply_error(out, "ERR maxage is not an integer or out of range");
@@ -265,9 +279,11 @@ static enum err cmd_client_kill(struct session *s, struct request *rq, struct re
     walk.argument = KILL_BY_FILTER;
     walk.filter.skip_asker = true;
     for (uint32_t i = 2; i < rq->argc; i += 2) {
-        if (i + 1 == rq->argc) return ERR_SYNTAX;
-        enum err e = kill_option_read(&walk.filter, &rq->argv[i], out);
-        if (e != OK || out->error_count) return e;
+        bool is_pair = i + 1 < rq->argc;
+        enum err e = is_pair ? kill_option_read(s, &walk.filter, &rq->argv[i], out) : ERR_SYNTAX;
+        if (e == OK && !out->error_count) continue;
+        if (walk.filter.user) acl_user_unref(walk.filter.user);
+        return e;
     }
     clients_ask(s, &walk);
     return OK;

@@ -1,6 +1,7 @@
 /* cmd_config.c: CONFIG GET, SET, REWRITE, RESETSTAT. */
 
 #include "base/log.h"
+#include "server/acl_file.h"
 #include "server/broadcast.h"
 #include "server/cmd_admin.h"
 #include "server/server.h"
@@ -51,7 +52,11 @@ static bool config_change_is_applied(struct server *srv, struct request *rq, str
     if (config_set(srv->config, rq->argv + 2, rq->argc - 2, m->client_is_local, changed, error) !=
         OK)
         return false;
-    if (server_apply_config(srv, changed, config_diff(srv->config, changed), error)) return true;
+    uint32_t areas = config_diff(srv->config, changed);
+    /* Even the same value: ACL SETUSER may have changed the default user since. */
+    for (uint32_t i = 2; i < rq->argc; i += 2)
+        if (bytes_equal_nocase(rq->argv[i], "requirepass")) areas |= CONFIG_AREA_PASSWORD;
+    if (server_apply_config(srv, changed, areas, error)) return true;
     config_deinit(changed);
     return false;
 }
@@ -72,10 +77,21 @@ static enum err cmd_config_set(struct server *srv, struct request *rq, struct re
     return OK;
 }
 
+/* With the present users in place of those that it began with. */
+static enum err rewrite(struct server *srv, struct buf *error)
+{
+    struct config view;
+    config_copy(srv->config, &view);
+    enum err e = acl_config_lines(&srv->acl, &view) ? config_rewrite(&view, error) : ERR_ALLOC;
+    if (e == ERR_ALLOC) buf_append_text(error, err_text(e));
+    config_deinit(&view);
+    return e;
+}
+
 static enum err cmd_config_rewrite(struct server *srv, UNUSED struct request *rq, struct reply *out)
 {
     struct buf error = {.mem = &srv->mem};
-    if (config_rewrite(srv->config, &error) != OK) {
+    if (rewrite(srv, &error) != OK) {
         log_warning("CONFIG REWRITE failed: %.*s", (int)error.size, error.data);
         reply_text(out, &error);
         return OK;

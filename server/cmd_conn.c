@@ -6,7 +6,7 @@
 #include "base/text.h"
 #include "server/families.h"
 #include "server/server.h"
-#include "server/session.h"
+#include "server/session_acl.h"
 #include "server/worker.h"
 
 static enum err cmd_ping(struct session *s, struct request *rq, struct reply *out)
@@ -36,36 +36,17 @@ static enum err cmd_echo(UNUSED struct session *s, struct request *rq, struct re
 
 /* ---- who ---- */
 
-/* Time does not tell how much of a guess was right. */
-static bool secret_equals(struct bytes given, struct bytes secret)
-{
-    unsigned char difference = given.size != secret.size;
-    for (size_t i = 0; i < given.size; i++)
-        difference |=
-            (unsigned char)(given.data[i] ^ (secret.size ? secret.data[i % secret.size] : 0));
-    return difference == 0;
-}
-
-static bool authenticate(struct session *s, struct bytes user, struct bytes password)
-{
-    struct bytes secret = bytes_of(session_worker(s)->config->requirepass);
-    bool ok = bytes_equal(user, BYTES_LITERAL("default")) &&
-              (secret.size == 0 || secret_equals(password, secret));
-    if (ok) s->is_authenticated = true;
-    return ok;
-}
-
 static enum err cmd_auth(struct session *s, struct request *rq, struct reply *out)
 {
     if (rq->argc > 3) return ERR_SYNTAX;
-    if (rq->argc == 2 && session_worker(s)->config->requirepass[0] == '\0') {
+    struct bytes user = rq->argc == 3 ? rq->argv[1] : BYTES_LITERAL(ACL_DEFAULT_USER);
+    if (rq->argc == 2 && !session_acl_default_has_password(s)) {
         reply_error(
             out, "ERR AUTH <password> called without any password configured for the default user. "
                  "Are you sure your configuration is correct?");
         return OK;
     }
-    struct bytes user = rq->argc == 3 ? rq->argv[1] : BYTES_LITERAL("default");
-    if (!authenticate(s, user, rq->argv[rq->argc - 1])) return ERR_WRONG_PASS;
+    if (!session_acl_login(s, rq->argv[0], user, rq->argv[rq->argc - 1])) return ERR_WRONG_PASS;
     reply_ok(out);
     return OK;
 }
@@ -111,7 +92,7 @@ static bool hello_options_read(struct session *s, const struct request *rq, stru
     for (uint32_t i = 2; i < rq->argc; i++) {
         uint32_t left = rq->argc - 1 - i;
         if (bytes_equal_nocase(rq->argv[i], "auth") && left >= 2) {
-            if (!authenticate(s, rq->argv[i + 1], rq->argv[i + 2])) {
+            if (!session_acl_login(s, rq->argv[0], rq->argv[i + 1], rq->argv[i + 2])) {
                 reply_err(out, ERR_WRONG_PASS);
                 return false;
             }
@@ -147,7 +128,7 @@ static enum err cmd_hello(struct session *s, struct request *rq, struct reply *o
         return OK;
     }
     if (!hello_options_read(s, rq, out)) return OK;
-    if (!s->is_authenticated) {
+    if (s->must_login) {
         reply_error(out, "NOAUTH HELLO must be called with the client already authenticated, "
                          "otherwise the HELLO <proto> AUTH "
                          "<user> <pass> option can be used to authenticate the client and select "

@@ -406,14 +406,16 @@ static void write_error_totals(struct info *in)
 {
     struct stats_error errors[STATS_ERRORS_MAX];
     uint32_t count = stats_read_errors(in->srv, errors);
-    uint64_t total = 0, wrong_password = 0;
-    for (uint32_t i = 0; i < count; i++) {
-        total += errors[i].count;
-        if (strcmp(errors[i].name, "WRONGPASS") == 0) wrong_password = errors[i].count;
-    }
+    const struct acl *acl = &in->srv->acl;
+    uint64_t total = 0, denials[ACL_REASONS];
+    for (uint32_t i = 0; i < count; i++) total += errors[i].count;
+    for (unsigned i = 0; i < ACL_REASONS; i++)
+        denials[i] = atomic_load_explicit(&acl->denials[i], memory_order_relaxed);
     NUMBERS(in, {"unexpected_error_replies", 0}, {"total_error_replies", total},
-            {"acl_access_denied_auth", wrong_password}, {"acl_access_denied_cmd", 0},
-            {"acl_access_denied_key", 0}, {"acl_access_denied_channel", 0});
+            {"acl_access_denied_auth", denials[ACL_DENIED_AUTH]},
+            {"acl_access_denied_cmd", denials[ACL_DENIED_COMMAND]},
+            {"acl_access_denied_key", denials[ACL_DENIED_KEY]},
+            {"acl_access_denied_channel", denials[ACL_DENIED_CHANNEL]});
 }
 
 static void write_stats(struct info *in)

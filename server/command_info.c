@@ -45,6 +45,11 @@ void command_key_flags_reply(uint32_t flags, struct reply *out)
     reply_flags(out, flags, key_flag_names, ARRAY_LEN(key_flag_names));
 }
 
+const char *acl_category_name(unsigned i)
+{
+    return i < ARRAY_LEN(acl_names) ? acl_names[i].name + 1 : NULL;
+}
+
 uint32_t acl_category_of_name(struct bytes name)
 {
     for (unsigned i = 0; i < ARRAY_LEN(acl_names); i++)
@@ -274,8 +279,8 @@ static const struct {
     uint32_t (*flags)(const struct bytes *argv, uint32_t argc);
 } variable_flags[] = {{"set", set_key_flags}, {"bitfield", bitfield_key_flags}};
 
-static uint32_t key_flags_of_call(const struct command *c, const struct bytes *argv, uint32_t argc,
-                                  uint32_t flags)
+uint32_t command_key_flags(const struct command *c, const struct bytes *argv, uint32_t argc,
+                           uint32_t flags)
 {
     if (!(flags & KEY_VARIABLE_FLAGS)) return flags;
     for (unsigned i = 0; i < ARRAY_LEN(variable_flags); i++)
@@ -314,7 +319,7 @@ enum command_keys_result command_keys_find(const struct router *r, const struct 
     if (!is_valid) keys->count = 0;
     if (keys->count == 0 && !(c->flags & CMD_NO_MANDATORY_KEYS)) return KEYS_INVALID;
     for (uint32_t i = 0; i < keys->count; i++)
-        keys->flags[i] = key_flags_of_call(c, argv, argc, keys->flags[i]);
+        keys->flags[i] = command_key_flags(c, argv, argc, keys->flags[i]);
     return KEYS_FOUND;
 }
 

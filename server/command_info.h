@@ -20,6 +20,8 @@ void command_key_flags_reply(uint32_t flags, struct reply *out);
 uint32_t command_acl(const struct command *c);
 /* 0: there is no such category. */
 uint32_t acl_category_of_name(struct bytes name);
+/* The i-th; NULL: there are not so many. */
+const char *acl_category_name(unsigned i);
 
 /* First and last key and the step between keys, as far as specifications by index tell; all 0
  * without keys. */
@@ -35,6 +37,10 @@ struct command_keys {
     uint32_t count, capacity;
     struct mem *mem;
 };
+/* What a call does to a key whose specification has these flags: KEY_VARIABLE_FLAGS depends on the
+ * arguments. */
+uint32_t command_key_flags(const struct command *c, const struct bytes *argv, uint32_t argc,
+                           uint32_t flags);
 enum command_keys_result {
     KEYS_FOUND,
     KEYS_NO_COMMAND,

@@ -259,10 +259,6 @@ bool config_differs(const struct config *a, const struct config *b, const char *
 static const struct {
     const char *name, *harmless, *line;
 } betrayals[] = {
-    {"aclfile", "",
-     "aclfile is set, but this version has no ACL users: only requirepass guards the server"},
-    {"user", NULL,
-     "user is set, but this version has no ACL users: only requirepass guards the server"},
     {"tls-port", "0",
      "tls-port is set, but this version does not speak TLS: nothing listens there"},
     {"replicaof", "",

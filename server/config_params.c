@@ -168,10 +168,10 @@ const struct config_param config_params[] = {
     /* ---- security ---- */
     TEXT("requirepass", NULL, requirepass, SECRET, AREA(PASSWORD), ""),
     SPECIAL("rename-command", NULL, rename_commands, FILE_ONLY | MULTI, 0, rename, NULL),
-    SPECIAL("user", NULL, users, FILE_ONLY | MULTI | SECRET | UNUSED_HERE, 0, users, NULL),
-    TEXT("aclfile", NULL, aclfile, IMMUTABLE | UNUSED_HERE, 0, ""),
-    WORD("acl-pubsub-default", NULL, acl_pubsub_default, UNUSED_HERE, 0, words_channels, "resetchannels"),
-    NUMBER("acllog-max-len", NULL, acllog_entries_max, UNUSED_HERE, AREA(OBSERVE), 0, INT64_MAX, "128"),
+    SPECIAL("user", NULL, users, FILE_ONLY | MULTI | SECRET, 0, users, NULL),
+    TEXT("aclfile", NULL, aclfile, IMMUTABLE, 0, ""),
+    WORD("acl-pubsub-default", NULL, acl_pubsub_default, 0, 0, words_channels, "resetchannels"),
+    NUMBER("acllog-max-len", NULL, acllog_entries_max, 0, AREA(OBSERVE), 0, INT64_MAX, "128"),
 
     /* ---- scripts, modules, included files ---- */
     NUMBER("busy-reply-threshold", "lua-time-limit", busy_reply_threshold_ms, 0, AREA(SHARDS), 0, INT64_MAX, "5000"),

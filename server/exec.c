@@ -5,7 +5,7 @@
 #include "server/held.h"
 #include "server/script_call.h"
 #include "server/server.h"
-#include "server/session.h"
+#include "server/session_acl.h"
 #include "server/worker.h"
 #include "shard/cmd/sort_args.h"
 
@@ -32,6 +32,7 @@ struct exec {
     struct tx tx; /* taken over */
     uint16_t command_id;
     uint16_t db;
+    struct acl_user *user;    /* counted; NULL: one who may do everything */
     uint8_t resp, first_resp; /* now, and of the reply itself */
     bool is_attached;         /* the connection waits until the end */
     bool is_awaiting;         /* a command of the net thread has deferred its answer */
@@ -124,6 +125,7 @@ static void exec_free(struct exec *x)
         if (x->stages[i].held.batch.worker) stage_free(&x->stages[i].held);
     if (x->stages) mem_free(x->mem, x->stages, x->stage_count * sizeof *x->stages);
     if (x->held.worker) held_free(&x->held);
+    if (x->user) acl_user_unref(x->user);
     if (x->keys) mem_free(x->mem, x->keys, x->key_count * sizeof *x->keys);
     if (x->net_replies) mem_free(x->mem, x->net_replies, x->tx.count * sizeof *x->net_replies);
     buf_clear(&x->replies);
@@ -151,6 +153,10 @@ static void exec_commit(struct exec *x, struct session *s)
     x->resp = x->first_resp = s->resp;
     s->is_deferred = true;
     w->net.errands++;
+    if (unlikely(s->is_restricted)) {
+        x->user = s->user;
+        acl_user_ref(x->user);
+    }
     monitor_notes_take(&x->notes, s);
     if (unlikely(x->notes.who.size)) x->is_attached = s->is_waiting = true;
     for (uint32_t i = 0; i < x->tx.count; i++) {
@@ -557,6 +563,7 @@ static void stages_go_on(struct exec *x)
             }
             stage->held.batch.conn_index = x->conn_index;
             stage->held.batch.conn_generation = x->conn_generation;
+            stage->held.batch.user = x->user;
             stage_run(&stage->held);
             return;
         }
@@ -683,6 +690,7 @@ enum err cmd_exec(struct session *s, struct request *rq, struct reply *out)
         reply_error(out, "EXECABORT Transaction discarded because of: %s", err_text(ERR_NO_MEM));
         return OK;
     }
+    if (unlikely(s->is_restricted)) session_acl_filter_queued(s);
     struct needs n = needs_of(session_worker(s), &s->tx);
     if (n.publishes && publishers_must_wait(session_worker(s), &s->tx)) {
         session_stall(s);

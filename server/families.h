@@ -7,6 +7,7 @@ extern const struct command_family connection_family;   /* cmd_conn.c */
 extern const struct command_family client_family;       /* cmd_client.c */
 extern const struct command_family command_info_family; /* cmd_command.c */
 extern const struct command_family admin_family;        /* cmd_admin.c */
+extern const struct command_family acl_family;          /* cmd_acl.c */
 extern const struct command_family transaction_family;  /* tx.c */
 extern const struct command_family save_family;         /* cmd_save.c */
 extern const struct command_family info_family;         /* cmd_info.c */

@@ -5,6 +5,7 @@
 #include "base/log.h"
 #include "persist/file.h"
 #include "server/server.h"
+#include "server/session_acl.h"
 #include "server/stats.h"
 #include "server/worker.h"
 
@@ -173,7 +174,8 @@ static void adopt(struct thread *at, struct call *c)
     struct worker *w = at->owner;
     int fd = container_of(c, struct import_adopting, call)->fd;
     struct session *s = session_of(netloop_adopt(&w->net, fd));
-    s->is_import = s->is_authenticated = s->is_no_evict = true;
+    session_acl_trust(s);
+    s->is_no_evict = true;
     c->run = adopted;
     thread_call(at, w->server->thread.id, c);
 }

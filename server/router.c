@@ -15,6 +15,7 @@ static const struct command_family *const families[] = {
     &client_family,
     &command_info_family,
     &admin_family,
+    &acl_family,
     &save_family,
     &info_family,
     &string_family,
@@ -115,6 +116,37 @@ static void routes_make(struct router *r)
     }
 }
 
+/* ---- what may not run ---- */
+
+static enum err cmd_refused(struct session *s, struct request *rq, struct reply *out)
+{
+    UNUSED struct session *any = s;
+    reply_error(out, "%.*s", (int)rq->argv[0].size, rq->argv[0].data);
+    return OK;
+}
+
+/* MONITOR does not show it, and nobody asks whether it is allowed. */
+static const struct command refused_row = {.name = "refused",
+                                           .on_net = cmd_refused,
+                                           .arity = 1,
+                                           .plan = PLAN_NET,
+                                           .flags = CMD_ADMIN | CMD_NO_AUTH};
+
+static void refused_make(struct router *r)
+{
+    r->refused = mem_alloc(r->mem, r->route_count * sizeof *r->refused);
+    memcpy(r->refused, r->routes, r->route_count * sizeof *r->refused);
+    for (uint32_t i = 0; i < r->route_count; i++) {
+        r->refused[i].command = &refused_row;
+        r->refused[i].has_first_key = r->refused[i].is_single_key = false;
+    }
+}
+
+const struct route *router_refused(const struct router *r, const struct route *route)
+{
+    return &r->refused[route->id];
+}
+
 static void table_insert(struct router *r, const struct route *route)
 {
     uint32_t i = (uint32_t)name_hash(bytes_of(route->name)) & r->slot_mask;
@@ -165,6 +197,7 @@ bool router_init(struct router *r, struct mem *mem, const struct config *config,
     *r = (struct router){.mem = mem, .hash_seed = hash_seed, .shard_count = shard_count};
     routes_make(r);
     if (!renames_apply(r, config, why)) return false;
+    refused_make(r);
     uint32_t capacity = 64;
     while (capacity < 4 * r->top_count) capacity *= 2;
     r->slot_mask = capacity - 1;
@@ -189,6 +222,7 @@ void router_deinit(struct router *r)
         mem_free(r->mem, full_name, strlen(full_name) + 1);
         if (new_name) mem_free(r->mem, new_name, strlen(new_name) + 1);
     }
+    if (r->refused) mem_free(r->mem, r->refused, r->route_count * sizeof *r->refused);
     if (r->routes) mem_free(r->mem, r->routes, r->route_count * sizeof *r->routes);
     if (r->slots) mem_free(r->mem, r->slots, (r->slot_mask + 1) * sizeof *r->slots);
 }

@@ -27,6 +27,8 @@ struct route {
 
 struct router {
     struct route *routes; /* by id */
+    struct route
+        *refused; /* the same, with a row that answers with its first argument as an error */
     uint32_t route_count;
     uint32_t top_count; /* routes of top level commands come first */
     uint16_t *slots;    /* hash table of top level names: id + 1 */
@@ -48,6 +50,8 @@ void router_deinit(struct router *r);
  * is set to the container when only the subcommand is unknown. */
 const struct route *router_find(const struct router *r, const struct bytes *argv, uint32_t argc,
                                 const struct route **parent);
+/* What stands for a queued command that may not run: counted as that command. */
+const struct route *router_refused(const struct router *r, const struct route *route);
 /* By name alone: "get", "config|get". Case is ignored. */
 const struct route *router_find_name(const struct router *r, struct bytes name);
 

@@ -139,6 +139,7 @@ static void op_free(struct script_op *op)
     if (op->stage.batch.worker) stage_free(&op->stage);
     if (op->shard_argv) mem_free(mem, op->shard_argv, (2 + op->key_count) * sizeof *op->shard_argv);
     if (op->input) payload_unref(op->input);
+    script_acl_free(op->acl);
     buf_clear(&op->call_copy);
     buf_clear(&op->reply);
     buf_clear(&op->lines);
@@ -223,6 +224,7 @@ static void answer(struct script_op *op, struct bytes reply)
                               .generation = op->gather.conn_generation};
     struct session *s = session_find(nl, ref);
     if (!s) return;
+    script_acl_tell(op->acl, s);
     if (reply.size && reply.data[0] == '-')
         nl->hooks->on_error(nl, op->route->id, bytes_make(reply.data + 1, reply.size - 1));
     struct reply out = netloop_reply(nl, op->resp);
@@ -286,6 +288,9 @@ static void held_done(struct script_op *op)
     if (op->stage_of_exec) {
         struct held_stage *s = op->stage_of_exec;
         struct buf reply = op->reply;
+        struct session_ref ref = {.index = op->gather.conn_index,
+                                  .generation = op->gather.conn_generation};
+        script_acl_tell(op->acl, session_find(&op->worker->net, ref));
         op->reply = s->reply;
         s->reply = reply;
         op_finish(op);
@@ -652,6 +657,7 @@ bool coord_script(struct session *s, const struct route *route)
     op->db = (uint16_t)s->db;
     op->resp = s->resp;
     op->tracked = s->tracking.is_on ? script_tracked_flag(s) : 0;
+    op->acl = s->is_restricted ? script_acl_make(s->user, &w->net.mem) : NULL;
     op->sequence = s->requests;
     op->client_id = s->conn.id;
     if (!prepare(op, &out)) {
@@ -680,6 +686,7 @@ void script_run_stage(struct held_stage *stage)
     op->resp = c->resp;
     op->gather.conn_index = stage->batch.conn_index;
     op->gather.conn_generation = stage->batch.conn_generation;
+    op->acl = script_acl_make(stage->batch.user, &w->net.mem);
     op->holds_all = true;
     bool ok = prepare(op, &out);
     if (!ok) {

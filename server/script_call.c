@@ -277,6 +277,11 @@ static enum call_state check_call(struct script_op *op, struct lua_call *call)
         return refuse(call, "ERR This Redis command is not allowed from script");
     if (c->merge == MERGE_FOUND && blocking_may_wait(c, call->argv, call->argc))
         return refuse(call, c->flags & CMD_WRITE ? XREADGROUP_WAITS : XREAD_WAITS);
+    const char *refusal =
+        likely(!op->acl)
+            ? NULL
+            : script_acl_refuses(op->acl, &(struct acl_call){call->route, call->argv, call->argc});
+    if (unlikely(refusal)) return refuse(call, refusal);
     enum call_state state = check_write(op, call);
     op->has_published |= (c->flags & CMD_PUBSUB) != 0;
     return state == CALL_DONE ? check_memory(op, call) : state;
@@ -286,8 +291,14 @@ int lua_check_command(lua_State *L, const struct lua_call *call)
 {
     struct lua_vm *vm = lua_vm_of(L);
     const struct route *parent;
-    if (router_find(&vm->worker->server->router, call->argv, call->argc, &parent)) {
-        lua_pushboolean(L, 1);
+    const struct route *route =
+        router_find(&vm->worker->server->router, call->argv, call->argc, &parent);
+    if (route) {
+        const struct script_op *op = op_of(vm->current);
+        uint32_t index;
+        struct acl_call asked = {route, call->argv, call->argc};
+        bool is_allowed = !op->acl || acl_check(op->acl->user, &asked, &index) == ACL_ALLOWED;
+        lua_pushboolean(L, is_allowed);
         return 1;
     }
     lua_createtable(L, 0, 1);

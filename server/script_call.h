@@ -8,6 +8,7 @@
 #include "server/held.h"
 #include "server/lua_vm.h"
 #include "server/script.h"
+#include "server/script_acl.h"
 
 #define SCRIPT_PIPELINED_TEXT                                                                      \
     "ERR The script needs keys that it does not declare, and commands that follow it on this "     \
@@ -19,6 +20,7 @@ struct script_op {
     struct stuck stuck;
     struct worker *worker;
     struct script *script;
+    struct script_acl *acl; /* NULL: the user may do everything */
     const struct route *route;
     struct payload *input; /* NULL: a transaction's */
     struct bytes *argv;

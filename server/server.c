@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "base/log.h"
+#include "server/acl_file.h"
 #include "server/batch.h"
 #include "server/boot.h"
 #include "server/cgroup.h"
@@ -97,6 +98,14 @@ static const char protected_text[] =
     "switch protected "
     "mode off with 'CONFIG SET protected-mode no' from the loopback interface.\r\n";
 
+static bool users_are_open(struct server *srv)
+{
+    struct acl_set *set = acl_take(&srv->acl);
+    bool is_open = acl_is_open(set);
+    acl_set_unref(&srv->acl, set);
+    return is_open;
+}
+
 static void on_accept(struct server *srv, int fd)
 {
     const struct config *c = srv->config;
@@ -105,7 +114,7 @@ static void on_accept(struct server *srv, int fd)
         env_refuse(fd, BYTES_LITERAL("-ERR max number of clients reached\r\n"));
         return;
     }
-    if (c->protected_mode && c->requirepass[0] == '\0' && !env_peer_is_local(fd)) {
+    if (c->protected_mode && !env_peer_is_local(fd) && users_are_open(srv)) {
         counter_add(&srv->rejected_connections, 1);
         env_refuse(fd, bytes_of(protected_text));
         return;
@@ -408,6 +417,12 @@ bool server_apply_config(struct server *srv, const struct config *changed, uint3
             return false;
         }
     }
+    if (areas & CONFIG_AREA_PASSWORD &&
+        !acl_set_password(&srv->acl, bytes_of(changed->requirepass))) {
+        config_set_failure(error, "requirepass", "Out of memory");
+        return false;
+    }
+    acl_set_channels_default(&srv->acl, changed->acl_pubsub_default == CONFIG_CHANNELS_ALL);
     if (areas & CONFIG_AREA_MEMORY) lending_update(srv, changed);
     if (areas & CONFIG_AREA_OBSERVE) slowlog_set_max(&srv->slowlog, changed->slowlog_entries_max);
     if (areas & CONFIG_AREA_PERSIST) rewriter_apply_config(srv, changed);
@@ -497,6 +512,16 @@ static void workers_init(struct server *srv, const struct topology *t)
     }
 }
 
+/* False: the configuration's users cannot be. */
+static bool read_users(struct server *srv, char *why)
+{
+    struct buf error = {.mem = &srv->mem};
+    bool ok = acl_boot(&srv->acl, srv->config, &error);
+    if (!ok) snprintf(why, SERVER_WHY_BYTES, "%.*s", (int)error.size, error.data);
+    buf_clear(&error);
+    return ok;
+}
+
 bool server_init(struct server *srv, struct config *config, char *why)
 {
     srv->config = config;
@@ -517,6 +542,8 @@ bool server_init(struct server *srv, struct config *config, char *why)
     scripts_init(&srv->scripts);
     slowlog_init(&srv->slowlog, config->slowlog_entries_max);
     latency_init(&srv->latency);
+    acl_init(&srv->acl, &srv->router);
+    if (!read_users(srv, why)) return false;
     srv->route_ticks =
         mem_alloc_zeroed(&srv->mem, srv->router.route_count * sizeof *srv->route_ticks);
     workers_init(srv, &t);
@@ -658,7 +685,7 @@ static void log_is_sealed(UNUSED struct server *srv, bool ok)
 /* Nothing of the main thread's is at a worker. */
 static bool main_is_drained(const struct server *srv)
 {
-    return srv->accepted_count == 0 && !srv->change && !srv->queue_first &&
+    return srv->accepted_count == 0 && srv->acl_sweeps == 0 && !srv->change && !srv->queue_first &&
            srv->client_eviction.waiting == 0 && srv->obstacle_changes == 0 &&
            saver_is_idle(&srv->saver) && loader_is_idle(&srv->loader) &&
            replay_is_idle(&srv->replay) && import_is_idle(&srv->import) && !srv->durable.round &&
@@ -713,6 +740,7 @@ void server_deinit(struct server *srv)
     scripts_deinit(&srv->scripts);
     slowlog_deinit(&srv->slowlog);
     latency_deinit(&srv->latency);
+    acl_deinit(&srv->acl);
     router_deinit(&srv->router);
     mesh_deinit(&srv->mesh);
 }

@@ -17,6 +17,7 @@
 #include "base/budget.h"
 #include "base/mem.h"
 #include "base/thread.h"
+#include "server/acl.h"
 #include "server/client_eviction.h"
 #include "server/config.h"
 #include "server/durable.h"
@@ -92,6 +93,7 @@ struct server {
     struct budget budget;                      /* of maxmemory; shards borrow from it */
     struct counter fragmentation_charge_bytes; /* what fragmentation takes from it: lending.h */
     struct scripts scripts;
+    struct acl acl;
     bool is_recording;
 
     /* ---- main thread ---- */
@@ -100,6 +102,7 @@ struct server {
     struct listener listeners[SERVER_LISTENERS_MAX];
     uint32_t listener_count;
     uint64_t cron_next_ns;
+    uint32_t acl_sweeps;     /* under way */
     uint32_t accepted_count; /* sockets on their way to a net thread, until the call is back */
     bool should_stop;
     bool is_loaded; /* the data of an earlier run is there: clients are served */

@@ -9,6 +9,7 @@
 #include "server/obstacles.h"
 #include "server/script.h"
 #include "server/server.h"
+#include "server/session_acl.h"
 #include "server/session_wait.h"
 #include "server/slow_client.h"
 #include "server/worker.h"
@@ -23,10 +24,9 @@ struct worker *session_worker(const struct session *s)
 
 void session_reset(struct session *s)
 {
-    const struct config *config = session_worker(s)->config;
     s->db = 0;
     s->resp = 2;
-    s->is_authenticated = config->requirepass[0] == '\0';
+    session_acl_open(s);
     s->is_no_evict = s->is_no_touch = false;
     s->reply_skip_next = false;
     s->conn.is_reply_off = s->conn.is_reply_skip = false;
@@ -54,6 +54,7 @@ void session_on_close(struct conn *c)
     monitor_stop(s);
     tracking_stop(s);
     session_wait_close(s);
+    session_acl_close(s);
     buf_clear(&s->name);
     buf_clear(&s->lib_name);
     buf_clear(&s->lib_version);
@@ -320,10 +321,7 @@ static inline bool check_allowed(struct session *s, const struct route *route)
         return false;
     }
     if (unlikely(route->command->flags & CMD_PROTECTED && !check_protected(s, route))) return false;
-    if (unlikely(!s->is_authenticated && !(route->command->flags & CMD_NO_AUTH))) {
-        session_reject(s, route, ERR_NO_AUTH);
-        return false;
-    }
+    if (unlikely(s->is_restricted) && !session_acl_allows(s, route)) return false;
     if (unlikely(session_is_in_subscribe_mode(s)) && !check_subscriber(s, route)) return false;
     if (unlikely(s->is_monitor) &&
         route->command->flags & (CMD_READ | CMD_WRITE | CMD_MAY_REPLICATE)) {
@@ -587,7 +585,7 @@ static void run_input(struct session *s)
     struct worker *w = session_worker(s);
     struct resp_limits limits = {.bulk_bytes_max = w->config->proto_bulk_bytes_max,
                                  .args_max = RESP_ARGS_MAX,
-                                 .authenticated = s->is_authenticated};
+                                 .authenticated = !s->must_login};
     for (uint32_t budget = c->command_budget; budget > 0; budget--) {
         if (c->is_closing || c->close_after_reply) return;
         if (unlikely(s->is_waiting)) {
@@ -615,7 +613,7 @@ static void run_input(struct session *s)
         s->requests++;
         reply_mode_advance(s);
         if (unlikely(s->tracking.caching)) caching_advance(s);
-        limits.authenticated = s->is_authenticated;
+        limits.authenticated = !s->must_login;
     }
     conn_input_done(c, true);
 }
@@ -625,6 +623,10 @@ void session_on_input(struct conn *c)
     struct session *s = session_of(c);
     struct worker *w = session_worker(s);
     uint64_t before = s->requests;
+    if (unlikely(session_acl_is_old(s)) && !session_acl_refresh(s)) {
+        conn_close(c);
+        return;
+    }
     if (unlikely(!conn_adapt_budget(c))) {
         conn_wait(c);
         return;

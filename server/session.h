@@ -18,6 +18,7 @@
 #include "server/tracking.h"
 #include "server/tx.h"
 
+struct acl_user;
 struct exec;
 struct session_wait;
 struct worker;
@@ -31,15 +32,19 @@ struct session {
     struct conn conn; /* first: the netloop makes and frees it */
     uint32_t db;
     uint8_t resp;
-    bool is_authenticated;
+    bool is_authenticated; /* it has logged in, or needed not to when it came */
+    bool must_login;       /* it has not, and the default user needs a password */
+    bool is_restricted;    /* what it sends must be checked: session_acl.h */
     bool is_no_evict, is_no_touch;
     bool reply_skip_next; /* CLIENT REPLY SKIP has just been given */
     bool is_deferred;     /* the command that runs now will be answered later */
     bool is_waiting;      /* a deferred command has not been answered: nothing else may run */
     bool is_unix_socket;
-    bool is_import;  /* of this server itself: what it sends runs while others wait */
-    bool is_resumed; /* a deferred command goes on */
-    bool must_stall; /* the command that runs now could not begin */
+    bool is_import;        /* of this server itself: what it sends runs while others wait */
+    bool is_resumed;       /* a deferred command goes on */
+    bool must_stall;       /* the command that runs now could not begin */
+    struct acl_user *user; /* counted */
+    uint64_t acl_version;  /* of the users that it has seen */
     struct tx tx;
     struct exec *exec;     /* a transaction that runs commands of this thread; NULL: none does */
     uint32_t resumed_slot; /* where its reply goes */

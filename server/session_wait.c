@@ -72,6 +72,12 @@ bool session_wait_unblock(struct session *s, bool with_error, struct session_wai
     return true;
 }
 
+void session_wait_deny(struct session *s)
+{
+    struct session_wait *w = s->wait;
+    if (w && !w->is_ending) end(w, SESSION_WAIT_DENIED);
+}
+
 void session_wait_close(struct session *s)
 {
     struct session_wait *w = s->wait;

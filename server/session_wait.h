@@ -13,6 +13,7 @@
 enum session_wait_end {
     SESSION_WAIT_TIMEOUT, /* the time is over, or CLIENT UNBLOCK says so */
     SESSION_WAIT_ERROR,   /* CLIENT UNBLOCK … ERROR */
+    SESSION_WAIT_DENIED,  /* its user may not touch the keys any more */
     SESSION_WAIT_CLOSED,  /* nobody waits any more: there must be no answer */
 };
 
@@ -44,5 +45,7 @@ void session_wait_reply_error(struct reply *out);
 /* CLIENT UNBLOCK. False if the session does not wait, or its end is under way. Else the asker, who
  * may be NULL, hears of the outcome, maybe at once. */
 bool session_wait_unblock(struct session *s, bool with_error, struct session_wait_asker *asker);
+/* It may not go on. */
+void session_wait_deny(struct session *s);
 /* The connection closes. */
 void session_wait_close(struct session *s);

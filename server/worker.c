@@ -350,6 +350,7 @@ void worker_init(struct worker *w, const struct worker_options *o)
 void worker_deinit(struct worker *w)
 {
     struct server *srv = w->server;
+    if (w->users) acl_set_unref(&w->server->acl, w->users);
     script_worker_deinit(w);
     if (w->has_shard) {
         durable_shard_deinit(w);

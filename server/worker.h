@@ -78,7 +78,9 @@ struct worker {
     struct recorder *recorder;         /* NULL: the order is not recorded */
     struct lua_vm vm;                  /* L is NULL until the first script runs here */
     struct script_table *script_table; /* NULL until then */
-    struct library_set *libraries;     /* NULL until the first FCALL */
+    struct acl_set *users;             /* NULL until a connection comes */
+    uint64_t users_version;
+    struct library_set *libraries; /* NULL until the first FCALL */
     uint64_t libraries_version;
     struct script_counters scripts;
     struct buf scratch;       /* of whoever runs now, not across calls */

@@ -1,0 +1,105 @@
+#include "base/sha256.h"
+
+#define BLOCK_BYTES 64
+#define LENGTH_BYTES 8
+#define ROUNDS 64
+
+/* clang-format off */
+static const uint32_t constants[ROUNDS] = {
+    0x428a2f98, 0x71374491, 0xb5c0fbcf, 0xe9b5dba5, 0x3956c25b, 0x59f111f1, 0x923f82a4, 0xab1c5ed5,
+    0xd807aa98, 0x12835b01, 0x243185be, 0x550c7dc3, 0x72be5d74, 0x80deb1fe, 0x9bdc06a7, 0xc19bf174,
+    0xe49b69c1, 0xefbe4786, 0x0fc19dc6, 0x240ca1cc, 0x2de92c6f, 0x4a7484aa, 0x5cb0a9dc, 0x76f988da,
+    0x983e5152, 0xa831c66d, 0xb00327c8, 0xbf597fc7, 0xc6e00bf3, 0xd5a79147, 0x06ca6351, 0x14292967,
+    0x27b70a85, 0x2e1b2138, 0x4d2c6dfc, 0x53380d13, 0x650a7354, 0x766a0abb, 0x81c2c92e, 0x92722c85,
+    0xa2bfe8a1, 0xa81a664b, 0xc24b8b70, 0xc76c51a3, 0xd192e819, 0xd6990624, 0xf40e3585, 0x106aa070,
+    0x19a4c116, 0x1e376c08, 0x2748774c, 0x34b0bcb5, 0x391c0cb3, 0x4ed8aa4a, 0x5b9cca4f, 0x682e6ff3,
+    0x748f82ee, 0x78a5636f, 0x84c87814, 0x8cc70208, 0x90befffa, 0xa4506ceb, 0xbef9a3f7, 0xc67178f2};
+/* clang-format on */
+
+static uint32_t rotate(uint32_t x, unsigned by)
+{
+    return x >> by | x << (32 - by);
+}
+
+static void expand(uint32_t w[ROUNDS], const uint8_t *block)
+{
+    for (unsigned i = 0; i < 16; i++) {
+        uint32_t word;
+        memcpy(&word, block + 4 * i, sizeof word);
+        w[i] = __builtin_bswap32(word);
+    }
+    for (unsigned i = 16; i < ROUNDS; i++) {
+        uint32_t a = rotate(w[i - 15], 7) ^ rotate(w[i - 15], 18) ^ w[i - 15] >> 3;
+        uint32_t b = rotate(w[i - 2], 17) ^ rotate(w[i - 2], 19) ^ w[i - 2] >> 10;
+        w[i] = w[i - 16] + a + w[i - 7] + b;
+    }
+}
+
+static void add_block(uint32_t state[8], const uint8_t *block)
+{
+    uint32_t w[ROUNDS], v[8];
+    expand(w, block);
+    memcpy(v, state, sizeof v);
+    for (unsigned i = 0; i < ROUNDS; i++) {
+        uint32_t from_e = rotate(v[4], 6) ^ rotate(v[4], 11) ^ rotate(v[4], 25);
+        uint32_t choice = (v[4] & v[5]) ^ (~v[4] & v[6]);
+        uint32_t one = v[7] + from_e + choice + constants[i] + w[i];
+        uint32_t from_a = rotate(v[0], 2) ^ rotate(v[0], 13) ^ rotate(v[0], 22);
+        uint32_t majority = (v[0] & v[1]) ^ (v[0] & v[2]) ^ (v[1] & v[2]);
+        memmove(v + 1, v, 7 * sizeof *v);
+        v[4] += one;
+        v[0] = one + from_a + majority;
+    }
+    for (unsigned i = 0; i < 8; i++) state[i] += v[i];
+}
+
+void sha256(struct bytes text, uint8_t out[SHA256_BYTES])
+{
+    uint32_t state[8] = {0x6a09e667, 0xbb67ae85, 0x3c6ef372, 0xa54ff53a,
+                         0x510e527f, 0x9b05688c, 0x1f83d9ab, 0x5be0cd19};
+    const uint8_t *p = (const uint8_t *)text.data;
+    size_t left = text.size;
+    for (; left >= BLOCK_BYTES; left -= BLOCK_BYTES, p += BLOCK_BYTES) add_block(state, p);
+
+    /* The rest, a one bit, zeros, and the count of bits at the end of a block. */
+    uint8_t tail[2 * BLOCK_BYTES] = {0};
+    if (left) memcpy(tail, p, left);
+    tail[left] = 0x80;
+    size_t tail_bytes = left + 1 + LENGTH_BYTES <= BLOCK_BYTES ? BLOCK_BYTES : 2 * BLOCK_BYTES;
+    uint64_t bits = __builtin_bswap64((uint64_t)text.size * 8);
+    memcpy(tail + tail_bytes - LENGTH_BYTES, &bits, LENGTH_BYTES);
+    for (size_t at = 0; at < tail_bytes; at += BLOCK_BYTES) add_block(state, tail + at);
+
+    for (unsigned i = 0; i < 8; i++) {
+        uint32_t word = __builtin_bswap32(state[i]);
+        memcpy(out + 4 * i, &word, sizeof word);
+    }
+}
+_Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "words are swapped");
+
+void sha256_to_hex(const uint8_t digest[SHA256_BYTES], char *out)
+{
+    for (unsigned i = 0; i < SHA256_BYTES; i++) {
+        out[2 * i] = "0123456789abcdef"[digest[i] >> 4];
+        out[2 * i + 1] = "0123456789abcdef"[digest[i] & 15];
+    }
+}
+
+static int digit_of(char c)
+{
+    if (c >= '0' && c <= '9') return c - '0';
+    return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+}
+
+bool sha256_from_hex(struct bytes hex, uint8_t out[SHA256_BYTES])
+{
+    uint8_t digest[SHA256_BYTES];
+    if (hex.size != 2 * SHA256_BYTES) return false;
+    for (unsigned i = 0; i < SHA256_BYTES; i++) {
+        int high = digit_of(hex.data[2 * i]), low = digit_of(hex.data[2 * i + 1]);
+        if (high < 0 || low < 0) return false;
+        digest[i] = (uint8_t)(high << 4 | low);
+    }
+    memcpy(out, digest, sizeof digest);
+    return true;
+}
