@@ -282,7 +282,7 @@ bool acl_change_user(struct acl *a, struct bytes name, const struct bytes *rules
                      struct buf *error)
 {
     if (!acl_name_is_valid(name)) {
-        buf_append_text(error, "ERR Usernames can't contain spaces or null characters");
+        buf_append_text(error, ACL_NAME_TEXT);
         return false;
     }
     pthread_mutex_lock(&a->mutex);

@@ -1,7 +1,5 @@
 #include "server/acl_log.h"
 
-#include "base/env.h"
-
 #define ENTRY_BYTES_MAX (3 * (ACL_LOG_TEXT_BYTES_MAX + 16) + 512) /* as a reply */
 
 struct entry {
@@ -14,11 +12,6 @@ struct entry {
     size_t texts_bytes;
     int64_t created_ms, updated_ms;
 };
-
-static int64_t now_ms(void)
-{
-    return env_wall_us() / 1000;
-}
 
 static struct bytes cut(struct bytes text)
 {
@@ -113,7 +106,7 @@ void acl_log_add(struct acl *a, const struct acl_event *given, uint64_t max)
     event.object = cut(event.object);
     event.username = cut(event.username);
     event.client = cut(event.client);
-    int64_t now = now_ms();
+    int64_t now = event.now_ms;
     atomic_fetch_add_explicit(&a->denials[event.reason], 1, memory_order_relaxed);
     pthread_mutex_lock(&a->mutex);
     struct entry *e = find_like(a, &event, now);
@@ -159,9 +152,8 @@ static void reply_entry(const struct entry *e, int64_t now, struct reply *out)
     reply_i64(out, e->updated_ms);
 }
 
-void acl_log_reply(struct acl *a, uint64_t max, struct reply *out)
+void acl_log_reply(struct acl *a, uint64_t max, int64_t now_ms, struct reply *out)
 {
-    int64_t now = now_ms();
     pthread_mutex_lock(&a->mutex);
     uint64_t left = MIN(max, a->log_count);
     if (!reply_try_reserve(out, left * ENTRY_BYTES_MAX + 1)) {
@@ -172,7 +164,7 @@ void acl_log_reply(struct acl *a, uint64_t max, struct reply *out)
     }
     dlist_each (link, &a->log) {
         if (left-- == 0) break;
-        reply_entry(container_of(link, struct entry, link), now, out);
+        reply_entry(container_of(link, struct entry, link), now_ms, out);
     }
     pthread_mutex_unlock(&a->mutex);
 }

@@ -22,10 +22,11 @@ struct acl_event {
     struct bytes object; /* the command, key or channel; for AUTH the word that asked */
     struct bytes username;
     struct bytes client; /* its line of CLIENT LIST */
+    int64_t now_ms;      /* on the wall clock */
 };
 
 /* `max`: acllog-max-len. Also counts it for INFO. */
 void acl_log_add(struct acl *a, const struct acl_event *e, uint64_t max);
 void acl_log_clear(struct acl *a);
 /* At most `max` entries. Writes the reply. */
-void acl_log_reply(struct acl *a, uint64_t max, struct reply *out);
+void acl_log_reply(struct acl *a, uint64_t max, int64_t now_ms, struct reply *out);

@@ -86,6 +86,7 @@ static enum acl_rule_result set_all_keys(struct acl_selector *s)
 static enum acl_rule_result apply_key(struct acl_selector *s, struct bytes rule)
 {
     if (bytes_equal(rule, BYTES_LITERAL("~*"))) return set_all_keys(s);
+    if (s->all_keys) return ACL_RULE_ALL_KEYS;
     uint8_t access = rule.data[0] == '~' ? ACL_KEY_ALL : 0;
     size_t at = 1;
     for (; rule.data[0] == '%' && at < rule.size && rule.data[at] != '~'; at++) {
@@ -95,7 +96,6 @@ static enum acl_rule_result apply_key(struct acl_selector *s, struct bytes rule)
     }
     if (rule.data[0] == '%' && at < rule.size) at++;
     if (!access) return ACL_RULE_SYNTAX;
-    if (s->all_keys) return ACL_RULE_ALL_KEYS;
     return add_key(s, from(rule, at), access);
 }
 
@@ -349,7 +349,8 @@ static enum acl_rule_result apply_to_selector(struct acl *a, struct acl_selector
         s->all_channels = false;
         return ACL_RULE_OK;
     }
-    switch (rule.size ? rule.data[0] : '\0') {
+    if (rule.size == 0) return ACL_RULE_OK; /* as in Redis */
+    switch (rule.data[0]) {
     case '~':
     case '%':
         return apply_key(s, rule);
@@ -550,29 +551,30 @@ static bool ends_selector(struct bytes rule)
     return rule.size && rule.data[rule.size - 1] == ')';
 }
 
+/* As Redis does it: another parenthesis that opens drops what the first one has collected. */
 int64_t acl_join_selectors(const struct bytes *rules, uint32_t count, struct buf *storage,
                            struct bytes *joined, uint32_t *open)
 {
-    size_t bytes = 0;
+    size_t bytes = 0, start = 0;
     for (uint32_t i = 0; i < count; i++) bytes += rules[i].size + 1;
     if (count && !buf_try_reserve(storage, bytes)) return -2;
     int64_t made = 0;
+    bool is_open = false;
     for (uint32_t i = 0; i < count; i++) {
-        bool is_open = rules[i].size && rules[i].data[0] == '(' && !ends_selector(rules[i]);
-        *open = i;
-        if (!is_open) {
+        bool opens = rules[i].size && rules[i].data[0] == '(' && !ends_selector(rules[i]);
+        if (!opens && !is_open) {
             joined[made++] = rules[i];
             continue;
         }
-        size_t start = storage->size;
-        buf_append(storage, rules[i].data, rules[i].size);
-        while (is_open && ++i < count) {
+        if (opens) {
+            *open = i;
+            start = storage->size;
+        } else {
             buf_append_text(storage, " ");
-            if (rules[i].size) buf_append(storage, rules[i].data, rules[i].size);
-            is_open = !ends_selector(rules[i]);
         }
-        if (is_open) return -1;
-        joined[made++] = bytes_make(storage->data + start, storage->size - start);
+        if (rules[i].size) buf_append(storage, rules[i].data, rules[i].size);
+        is_open = !ends_selector(rules[i]);
+        if (!is_open) joined[made++] = bytes_make(storage->data + start, storage->size - start);
     }
-    return made;
+    return is_open ? -1 : made;
 }

@@ -33,6 +33,7 @@ MUST_USE enum acl_rule_result acl_apply(struct acl_user *u, struct bytes rule);
 const char *acl_rule_text(enum acl_rule_result result);
 
 /* Without spaces and zero bytes. */
+#define ACL_NAME_TEXT "ERR Usernames can't contain spaces or null characters"
 bool acl_name_is_valid(struct bytes name);
 
 /* A selector that allows nothing, at the end. False: no memory. */

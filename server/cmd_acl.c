@@ -168,6 +168,10 @@ static bool change_user(struct server *srv, struct request *rq, struct reply *ou
 {
     struct buf storage = {.mem = &srv->mem}, error = {.mem = &srv->mem};
     uint32_t count = rq->argc - 3, open = 0;
+    if (!acl_name_is_valid(rq->argv[2])) {
+        reply_error(out, ACL_NAME_TEXT);
+        return false;
+    }
     size_t bytes = (count + 1) * sizeof(struct bytes);
     struct bytes *rules = mem_try_alloc(&srv->mem, bytes);
     int64_t made = rules ? acl_join_selectors(rq->argv + 3, count, &storage, rules, &open) : -2;
@@ -278,8 +282,8 @@ static enum err cmd_acl_cat(struct session *s, struct request *rq, struct reply 
         if (category)
             reply_commands(&session_worker(s)->server->router, category, out);
         else
-            reply_error(out, "ERR Unknown category '%.*s'",
-                        (int)MIN(rq->argv[2].size, (size_t)ACL_QUOTED_BYTES_MAX), rq->argv[2].data);
+            reply_error(out, "ERR Unknown category '%.*s'", (int)MIN(rq->argv[2].size, (size_t)128),
+                        rq->argv[2].data);
         return OK;
     }
     unsigned count = 0;
@@ -332,7 +336,7 @@ static enum err cmd_acl_log(struct session *s, struct request *rq, struct reply 
         return OK;
     }
     if (rq->argc == 3 && !text_to_i64(rq->argv[2], &count)) return ERR_NOT_INT;
-    acl_log_reply(a, count < 0 ? 0 : (uint64_t)count, out);
+    acl_log_reply(a, count < 0 ? 0 : (uint64_t)count, session_worker(s)->thread.wall_ms, out);
     return OK;
 }
 

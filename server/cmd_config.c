@@ -53,9 +53,6 @@ static bool config_change_is_applied(struct server *srv, struct request *rq, str
         OK)
         return false;
     uint32_t areas = config_diff(srv->config, changed);
-    /* Even the same value: ACL SETUSER may have changed the default user since. */
-    for (uint32_t i = 2; i < rq->argc; i += 2)
-        if (bytes_equal_nocase(rq->argv[i], "requirepass")) areas |= CONFIG_AREA_PASSWORD;
     if (server_apply_config(srv, changed, areas, error)) return true;
     config_deinit(changed);
     return false;

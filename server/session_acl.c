@@ -97,7 +97,8 @@ void session_acl_log(struct session *s, const struct acl_user *u, unsigned reaso
                                     .context = context,
                                     .object = object,
                                     .username = buf_view(&u->name),
-                                    .client = buf_view(&line)},
+                                    .client = buf_view(&line),
+                                    .now_ms = w->thread.wall_ms},
                 (uint64_t)w->config->acllog_entries_max);
     buf_clear(&line);
 }

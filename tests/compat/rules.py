@@ -286,6 +286,7 @@ RULES = {
     "own-number": (same_type, "the type", "ids, clocks, ages, counts of commands and which small integers share an object are the server's own"),
     "own-text": (same_type, "the type", "art and reports of the server about itself"),
     "slow-entries": (same_type, "the type; in fixed conversations the arguments and the client's name of each entry", "ids, times and addresses are the server's own, and so is what was slow by chance"),
+    "users": (same_type, "the type; conversations that are compared as bytes look at them, too", "rules on commands are shown as they were given, as from 7.2 on; entries of the log have more fields; Redis has more commands"),
     "help": (help_text, "the type and the first line", "a newer Redis lists more subcommands than the reference"),
 }
 # fmt: on
@@ -339,6 +340,12 @@ BY_COMMAND = {
     (b"CLIENT", b"LIST"): "client-line",
     (b"CLIENT", b"INFO"): "client-line",
     (b"CLIENT", b"ID"): "own-number",
+    (b"ACL", b"HELP"): "help",
+    (b"ACL", b"LIST"): "users",
+    (b"ACL", b"GETUSER"): "users",
+    (b"ACL", b"LOG"): "users",
+    (b"ACL", b"CAT"): "users",
+    (b"ACL", b"GENPASS"): "own-text",
     (b"CLIENT", b"HELP"): "help",
     (b"COMMAND", b"HELP"): "help",
     (b"CONFIG", b"HELP"): "help",
