@@ -3,6 +3,7 @@
 
 #include "base/log.h"
 #include "base/text.h"
+#include "persist/file.h"
 #include "server/acl_file.h"
 #include "server/acl_rules.h"
 #include "server/command_info.h"
@@ -34,25 +35,22 @@ static void reply_wrong_arity(const struct request *rq, struct reply *out)
 
 /* ---- who ---- */
 
-static enum err cmd_acl_whoami(struct session *s, struct request *rq, struct reply *out)
+static enum err cmd_acl_whoami(struct session *s, UNUSED struct request *rq, struct reply *out)
 {
-    UNUSED struct request *any = rq;
     reply_bulk(out, buf_view(&s->user->name));
     return OK;
 }
 
-static enum err cmd_acl_users(struct session *s, struct request *rq, struct reply *out)
+static enum err cmd_acl_users(struct session *s, UNUSED struct request *rq, struct reply *out)
 {
-    UNUSED struct request *any = rq;
     const struct acl_set *set = users_of(s);
     reply_array(out, set->count);
     for (uint32_t i = 0; i < set->count; i++) reply_bulk(out, buf_view(&set->users[i]->name));
     return OK;
 }
 
-static enum err cmd_acl_list(struct session *s, struct request *rq, struct reply *out)
+static enum err cmd_acl_list(struct session *s, UNUSED struct request *rq, struct reply *out)
 {
-    UNUSED struct request *any = rq;
     const struct acl_set *set = users_of(s);
     struct buf text = {.mem = &s->conn.netloop->mem};
     bool fits = acl_write_text(set, &text) && reply_try_reserve(out, text.size + set->count * 32);
@@ -213,9 +211,8 @@ static enum err cmd_acl_deluser(struct server *srv, struct request *rq, struct r
 
 /* ---- LOAD, SAVE ---- */
 
-static enum err cmd_acl_load(struct server *srv, struct request *rq, struct reply *out)
+static enum err cmd_acl_load(struct server *srv, UNUSED struct request *rq, struct reply *out)
 {
-    UNUSED struct request *any = rq;
     struct buf error = {.mem = &srv->mem};
     if (srv->config->aclfile[0] == '\0') {
         reply_error(out, NO_FILE_TEXT);
@@ -231,18 +228,17 @@ static enum err cmd_acl_load(struct server *srv, struct request *rq, struct repl
     return OK;
 }
 
-static enum err cmd_acl_save(struct server *srv, struct request *rq, struct reply *out)
+static enum err cmd_acl_save(struct server *srv, UNUSED struct request *rq, struct reply *out)
 {
-    UNUSED struct request *any = rq;
     if (srv->config->aclfile[0] == '\0') {
         reply_error(out, NO_FILE_TEXT);
         return OK;
     }
-    char why[2 * ENV_NAME_BYTES_MAX] = "out of memory";
+    char why[FILE_WHY_BYTES] = "out of memory";
     struct buf text = {.mem = &srv->mem};
     struct acl_set *set = acl_take(&srv->acl);
     bool ok = acl_write_text(set, &text) &&
-              env_replace_file(srv->config->aclfile, buf_view(&text), why) == OK;
+              file_replace(srv->config->aclfile, buf_view(&text), why) == OK;
     acl_set_unref(&srv->acl, set);
     buf_clear(&text);
     if (ok) {
@@ -295,9 +291,8 @@ static enum err cmd_acl_cat(struct session *s, struct request *rq, struct reply 
 
 /* ---- GENPASS ---- */
 
-static enum err cmd_acl_genpass(struct session *s, struct request *rq, struct reply *out)
+static enum err cmd_acl_genpass(UNUSED struct session *s, struct request *rq, struct reply *out)
 {
-    UNUSED struct session *any = s;
     int64_t bits = 256;
     if (rq->argc > 3) {
         reply_wrong_arity(rq, out);

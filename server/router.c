@@ -118,9 +118,8 @@ static void routes_make(struct router *r)
 
 /* ---- what may not run ---- */
 
-static enum err cmd_refused(struct session *s, struct request *rq, struct reply *out)
+static enum err cmd_refused(UNUSED struct session *s, struct request *rq, struct reply *out)
 {
-    UNUSED struct session *any = s;
     reply_error(out, "%.*s", (int)rq->argv[0].size, rq->argv[0].data);
     return OK;
 }
