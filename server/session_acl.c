@@ -18,7 +18,6 @@ static const struct acl_set *users_of(struct session *s)
 {
     struct worker *w = session_worker(s);
     acl_refresh(&w->server->acl, &w->users, &w->users_version);
-    s->acl_version = w->users_version;
     return w->users;
 }
 
@@ -30,8 +29,10 @@ static void become(struct session *s, struct acl_user *u)
     s->user = u;
 }
 
+/* What the present users mean for it: it has seen them now. */
 static void judge(struct session *s, const struct acl_set *users)
 {
+    s->acl_version = session_worker(s)->users_version;
     s->must_login = !s->is_authenticated && !acl_is_open(users);
     s->is_restricted = s->must_login || !s->user->is_unlimited;
 }
@@ -46,7 +47,7 @@ void session_acl_open(struct session *s)
 
 void session_acl_close(struct session *s)
 {
-    acl_user_unref(s->user);
+    if (s->user) acl_user_unref(s->user);
     s->user = NULL;
 }
 
@@ -227,7 +228,10 @@ static void end_waiting(struct session *s)
 bool session_acl_refresh(struct session *s)
 {
     const struct acl_set *users = users_of(s);
-    if (s->is_import) return true;
+    if (s->is_import) {
+        s->acl_version = session_worker(s)->users_version;
+        return true;
+    }
     struct acl_user *now = acl_set_find(users, buf_view(&s->user->name));
     bool is_changed = now != s->user;
     if (!now || now->identity != s->user->identity) return false;
