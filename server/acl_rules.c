@@ -263,23 +263,35 @@ static bool is_overruled(struct bytes earlier, struct bytes name)
     return earlier.size == name.size || earlier.data[name.size] == '|';
 }
 
-/* What the rules that are left allow. */
+/* False: the rule changes nothing. */
+static bool apply_again(const struct router *r, struct acl_selector *s, const struct subject *about,
+                        bool allow, enum acl_rule_result *result)
+{
+    size_t before = s->first_args.items.size;
+    if (!about->first_arg.data) return set_subject(r, s, about, allow);
+    *result = add_first_arg(s, about);
+    return s->first_args.items.size != before;
+}
+
+/* What the rules that are left allow; those that have lost their effect go, so that the text is
+ * what it would be if it was read back. */
 static enum acl_rule_result replay(const struct router *r, struct acl_selector *s)
 {
     struct acl_item item;
     struct bytes text;
+    enum acl_rule_result result = ACL_RULE_OK;
     begin_commands(s, s->begins_with_all);
-    for (size_t at = 0; acl_list_next(&s->rules, &at, &item, &text);) {
+    for (size_t at = 0, start = 0;
+         result == ACL_RULE_OK && acl_list_next(&s->rules, &at, &item, &text);) {
         struct subject about;
         CHECK(read_subject(r, text, item.flags, &about) == ACL_RULE_OK);
-        if (!about.first_arg.data) {
-            set_subject(r, s, &about, item.flags);
-            continue;
+        if (!apply_again(r, s, &about, item.flags, &result)) {
+            list_remove(&s->rules, start);
+            at = start;
         }
-        enum acl_rule_result result = add_first_arg(s, &about);
-        if (result != ACL_RULE_OK) return result;
+        start = at;
     }
-    return ACL_RULE_OK;
+    return result;
 }
 
 static enum acl_rule_result forget_overruled(const struct router *r, struct acl_selector *s,
