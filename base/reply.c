@@ -211,16 +211,21 @@ void reply_bulk_i64(struct reply *r, int64_t value)
 
 /* ---- lines ---- */
 
-/* One line: what would end it early becomes a space. */
-static void put_line(struct reply *r, char type, struct bytes text)
+/* What would end a line early becomes a space. */
+static char *put_clean(char *p, struct bytes text)
 {
-    char *p = reply_reserve(r, text.size + 3);
-    *p++ = type;
     for (size_t i = 0; i < text.size; i++) {
         char c = text.data[i];
         *p++ = c == '\r' || c == '\n' ? ' ' : c;
     }
-    r->cursor = put_line_end(p);
+    return put_line_end(p);
+}
+
+static void put_line(struct reply *r, char type, struct bytes text)
+{
+    char *p = reply_reserve(r, text.size + 3);
+    *p++ = type;
+    r->cursor = put_clean(p, text);
 }
 
 void reply_status(struct reply *r, const char *text)
@@ -309,10 +314,12 @@ void reply_bool(struct reply *r, bool value)
     }
 }
 
+/* Of RESP3; else a bulk string of the same bytes. */
 static void put_typed_line(struct reply *r, char type, struct bytes text)
 {
     if (r->resp == 2) {
-        reply_bulk(r, text);
+        reply_head(r, '$', text.size);
+        r->cursor = put_clean(reply_reserve(r, text.size + 2), text);
         return;
     }
     put_line(r, type, text);

@@ -86,23 +86,21 @@ static void write_set(lua_State *L, struct reply *out)
     lua_pop(L, 1);
 }
 
-static void write_verbatim(lua_State *L, struct reply *out)
+/* Three letters: what is missing is a space. False: one of its fields is missing. */
+static bool write_verbatim(lua_State *L, struct reply *out)
 {
-    size_t size = 0, format_size = 0;
-    const char *text = NULL, *format = NULL;
-    if (push_field(L, "string", LUA_TSTRING)) {
-        text = lua_tolstring(L, -1, &size);
-        lua_pop(L, 1); /* the table keeps it */
-    }
-    if (push_field(L, "format", LUA_TSTRING)) {
-        format = lua_tolstring(L, -1, &format_size);
-        lua_pop(L, 1);
-    }
-    char three[3] = {'t', 'x', 't'};
-    memcpy(three, format ? format : three, format ? MIN(format_size, sizeof three) : 0);
-    if (!reply_try_reserve(out, REPLY_STRING_BYTES(size))) luaL_error(L, "not enough memory");
-    reply_verbatim(out, three, bytes_make(text ? text : "", size));
+    size_t size, format_size;
+    if (!push_field(L, "format", LUA_TSTRING)) return false;
+    const char *format = lua_tolstring(L, -1, &format_size);
+    lua_pop(L, 1); /* the table keeps it */
+    if (!push_field(L, "string", LUA_TSTRING)) return false;
+    const char *text = lua_tolstring(L, -1, &size);
     lua_pop(L, 1);
+    char three[3] = {' ', ' ', ' '};
+    memcpy(three, format, MIN(format_size, sizeof three));
+    if (!reply_try_reserve(out, REPLY_STRING_BYTES(size))) luaL_error(L, "not enough memory");
+    reply_verbatim(out, three, bytes_make(text, size));
+    return true;
 }
 
 static void write_array(lua_State *L, struct reply *out)
@@ -142,8 +140,9 @@ static bool write_typed(lua_State *L, struct reply *out)
         if (!reply_try_reserve(out, REPLY_STRING_BYTES(size))) luaL_error(L, "not enough memory");
         reply_big_number(out, bytes_make(digits, size));
     } else if (push_field(L, "verbatim_string", LUA_TTABLE)) {
-        write_verbatim(L, out);
-        return true;
+        bool is_whole = write_verbatim(L, out);
+        lua_pop(L, 1);
+        return is_whole;
     } else {
         return false;
     }

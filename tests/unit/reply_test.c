@@ -134,6 +134,11 @@ static void make_big_number(struct reply *r)
     reply_big_number(r, BYTES_LITERAL("1234567999999999999999999999999999999"));
 }
 
+static void make_broken_number(struct reply *r)
+{
+    reply_big_number(r, BYTES_LITERAL("1\r\n2"));
+}
+
 static void make_ok(struct reply *r)
 {
     reply_ok(r);
@@ -172,6 +177,7 @@ static const struct {
     { make_push,       "*2\r\n$16\r\nserver-cpu-usage\r\n:42\r\n", ">2\r\n$16\r\nserver-cpu-usage\r\n:42\r\n" },
     { make_verbatim,   "$25\r\nThis is a verbatim\nstring\r\n", "=29\r\ntxt:This is a verbatim\nstring\r\n" },
     { make_big_number, "$37\r\n1234567999999999999999999999999999999\r\n", "(1234567999999999999999999999999999999\r\n" },
+    { make_broken_number, "$4\r\n1  2\r\n", "(1  2\r\n" },
     { make_ok,         "+OK\r\n+PONG\r\n+a b \r\n", "+OK\r\n+PONG\r\n+a b \r\n" },
     { make_error,      "-ERR syntax error\r\n-ERR ab  c 7\r\n", "-ERR syntax error\r\n-ERR ab  c 7\r\n" },
     { make_bulk_i64,   "$1\r\n7\r\n$20\r\n-9223372036854775808\r\n", "$1\r\n7\r\n$20\r\n-9223372036854775808\r\n" },
