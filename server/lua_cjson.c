@@ -1,6 +1,6 @@
 /* The table `cjson` of scripts: JSON as lua-cjson 2.1 reads and writes it, with the settings that
- * Redis gives it. Its functions that change settings report them only, because a setting of one
- * script would be felt by the others. */
+ * Redis gives it. What a script sets lasts until it ends, because others would feel it; what
+ * cjson.new() returns has settings of its own. */
 #include <lauxlib.h>
 #include <lua.h>
 #include <math.h>
@@ -10,16 +10,36 @@
 #include "base/text.h"
 #include "server/lua_vm.h"
 
-#define DEPTH_MAX 1000
-#define SPARSE_RATIO 2
-#define SPARSE_SAFE 10
-#define NUMBER_DIGITS 14
+#define NUMBER_DIGITS_MAX 14
+
+/* ---- settings ---- */
+
+enum invalid_numbers { INVALID_REFUSED, INVALID_WRITTEN, INVALID_AS_NULL };
+
+void lua_json_defaults(struct json_settings *s)
+{
+    *s = (struct json_settings){.encode_depth_max = 1000,
+                                .decode_depth_max = 1000,
+                                .digits = NUMBER_DIGITS_MAX,
+                                .sparse_ratio = 2,
+                                .sparse_safe = 10,
+                                .keeps_buffer = true,
+                                .decodes_invalid = true};
+}
+
+/* Those of the run, or of the instance whose function it is. */
+static struct json_settings *settings_of(lua_State *L)
+{
+    struct json_settings *own = lua_touserdata(L, lua_upvalueindex(1));
+    return own ? own : &lua_vm_of(L)->current->json;
+}
 
 /* ---- writing ---- */
 
 /* Pieces collect in a buffer of Lua's memory, so that an error loses nothing. */
 struct json_out {
     lua_State *L;
+    const struct json_settings *settings;
     char *data;
     size_t size, capacity;
     int slot; /* of the userdata that holds the bytes */
@@ -98,9 +118,15 @@ static int cannot(struct json_out *o, int index, const char *why)
 static void write_number(struct json_out *o, int index)
 {
     double value = lua_tonumber(o->L, index);
-    if (!isfinite(value)) cannot(o, index, "must not be NaN or Inf");
+    if (!isfinite(value) && o->settings->encode_invalid != INVALID_WRITTEN) {
+        if (o->settings->encode_invalid == INVALID_REFUSED)
+            cannot(o, index, "must not be NaN or Inf");
+        out_append(o, "null", 4);
+        return;
+    }
     char text[40];
-    int size = snprintf(text, sizeof text, "%.*g", NUMBER_DIGITS, value);
+    int size = isnan(value) ? snprintf(text, sizeof text, "nan")
+                            : snprintf(text, sizeof text, "%.*g", o->settings->digits, value);
     out_append(o, text, (size_t)size);
 }
 
@@ -122,8 +148,11 @@ static int array_length(struct json_out *o)
         longest = MAX(longest, at);
         items++;
     }
-    if (longest > SPARSE_SAFE && longest > items * SPARSE_RATIO)
+    const struct json_settings *s = o->settings;
+    if (s->sparse_ratio > 0 && longest > s->sparse_safe && longest > items * s->sparse_ratio) {
+        if (s->sparse_as_object) return -1;
         cannot(o, -1, "excessively sparse array");
+    }
     return (int)longest;
 }
 
@@ -167,7 +196,7 @@ static void write_object(struct json_out *o, int depth)
 
 static void write_table(struct json_out *o, int depth)
 {
-    if (depth > DEPTH_MAX || !lua_checkstack(o->L, 8))
+    if (depth > o->settings->encode_depth_max || !lua_checkstack(o->L, 8))
         luaL_error(o->L, "Cannot serialise, excessive nesting (%d)", depth);
     int length = array_length(o);
     if (length > 0)
@@ -210,7 +239,7 @@ static void write_value(struct json_out *o, int depth)
 static int json_encode(lua_State *L)
 {
     luaL_argcheck(L, lua_gettop(L) == 1, 1, "expected 1 argument");
-    struct json_out o = {.L = L, .slot = 1};
+    struct json_out o = {.L = L, .settings = settings_of(L), .slot = 1};
     lua_pushnil(L);
     lua_insert(L, 1);
     write_value(&o, 0);
@@ -241,6 +270,7 @@ static const char *const token_names[] = {"T_OBJ_BEGIN", "T_OBJ_END", "T_ARR_BEG
 
 struct json_in {
     lua_State *L;
+    const struct json_settings *settings;
     const char *start, *at, *end;
     int depth;
     /* ---- the last token ---- */
@@ -380,13 +410,23 @@ static bool take_word(struct json_in *in, const char *word)
     return true;
 }
 
+/* Begins as JSON wants it: no zero in front of other digits, and neither hexadecimal nor the name
+ * of a number. */
+static bool is_strict_number(const char *p)
+{
+    if (*p == '-') p++;
+    if (p[0] == '0') return (p[1] | 32) != 'x' && !(p[1] >= '0' && p[1] <= '9');
+    return *p >= '1' && *p <= '9';
+}
+
 /* As strtod reads, which takes hexadecimal numbers, infinities and NaN, too. The text of a Lua
  * string is terminated. */
 static void read_number(struct json_in *in)
 {
-    char *end;
-    in->number = strtod(in->at, &end);
-    if (end == in->at) {
+    char *end = NULL;
+    if (in->settings->decodes_invalid || is_strict_number(in->at))
+        in->number = strtod(in->at, &end);
+    if (!end || end == in->at) {
         token_error(in, in->at, "invalid number");
         return;
     }
@@ -398,7 +438,9 @@ static bool begins_number(const struct json_in *in)
 {
     char c = *in->at;
     size_t left = (size_t)(in->end - in->at);
-    if ((c >= '0' && c <= '9') || c == '-' || c == '+') return true;
+    if ((c >= '0' && c <= '9') || c == '-') return true;
+    if (!in->settings->decodes_invalid) return false;
+    if (c == '+') return true;
     return left >= 3 && (strncasecmp(in->at, "nan", 3) == 0 || strncasecmp(in->at, "inf", 3) == 0);
 }
 
@@ -445,7 +487,7 @@ static void read_value(struct json_in *in);
 static void descend(struct json_in *in)
 {
     in->depth++;
-    if (in->depth <= DEPTH_MAX && lua_checkstack(in->L, 4)) return;
+    if (in->depth <= in->settings->decode_depth_max && lua_checkstack(in->L, 4)) return;
     luaL_error(in->L, "Found too many nested data structures (%d) at character %d", in->depth,
                (int)(in->token_at - in->start) + 1);
 }
@@ -529,7 +571,8 @@ static int json_decode(lua_State *L)
     const char *text = luaL_checklstring(L, 1, &size);
     if (size >= 2 && (text[0] == '\0' || text[1] == '\0'))
         return luaL_error(L, "JSON parser does not support UTF-16 or UTF-32");
-    struct json_in in = {.L = L, .start = text, .at = text, .end = text + size};
+    struct json_in in = {
+        .L = L, .settings = settings_of(L), .start = text, .at = text, .end = text + size};
     next_token(&in);
     read_value(&in);
     next_token(&in);
@@ -539,65 +582,146 @@ static int json_decode(lua_State *L)
 
 /* ---- the table ---- */
 
-static int depth_setting(lua_State *L)
+/* Each function tells the setting; an argument that is not nil changes it first. */
+
+static void at_most_arguments(lua_State *L, int count)
 {
-    lua_pushinteger(L, DEPTH_MAX);
+    luaL_argcheck(L, lua_gettop(L) <= count, count + 1, "found too many arguments");
+    lua_settop(L, count);
+}
+
+static void set_integer(lua_State *L, int index, int *setting, int min, int max)
+{
+    char text[64];
+    if (lua_isnil(L, index)) return;
+    lua_Integer value = luaL_checkinteger(L, index);
+    snprintf(text, sizeof text, "expected integer between %d and %d", min, max);
+    luaL_argcheck(L, value >= min && value <= max, 1, text); /* whichever it is, as there */
+    *setting = (int)value;
+}
+
+/* A boolean, or a name: "off" and "on" stand for false and true. */
+static int read_choice(lua_State *L, int index, const char *const *names, int current)
+{
+    if (lua_isnil(L, index)) return current;
+    if (lua_type(L, index) == LUA_TBOOLEAN) return lua_toboolean(L, index);
+    return luaL_checkoption(L, index, NULL, names);
+}
+
+static void set_boolean(lua_State *L, int index, bool *setting)
+{
+    static const char *const names[] = {"off", "on", NULL};
+    *setting = read_choice(L, index, names, *setting) != 0;
+}
+
+static int tell_integer(lua_State *L, int *setting, int max)
+{
+    at_most_arguments(L, 1);
+    set_integer(L, 1, setting, 1, max);
+    lua_pushinteger(L, *setting);
     return 1;
 }
 
-static int digits_setting(lua_State *L)
+static int encode_max_depth(lua_State *L)
 {
-    lua_pushinteger(L, NUMBER_DIGITS);
-    return 1;
+    return tell_integer(L, &settings_of(L)->encode_depth_max, INT32_MAX);
 }
 
-static int sparse_setting(lua_State *L)
+static int decode_max_depth(lua_State *L)
 {
-    lua_pushboolean(L, 0);
-    lua_pushinteger(L, SPARSE_RATIO);
-    lua_pushinteger(L, SPARSE_SAFE);
+    return tell_integer(L, &settings_of(L)->decode_depth_max, INT32_MAX);
+}
+
+static int encode_number_precision(lua_State *L)
+{
+    return tell_integer(L, &settings_of(L)->digits, NUMBER_DIGITS_MAX);
+}
+
+static int encode_sparse_array(lua_State *L)
+{
+    struct json_settings *s = settings_of(L);
+    at_most_arguments(L, 3);
+    set_boolean(L, 1, &s->sparse_as_object);
+    set_integer(L, 2, &s->sparse_ratio, 0, INT32_MAX);
+    set_integer(L, 3, &s->sparse_safe, 0, INT32_MAX);
+    lua_pushboolean(L, s->sparse_as_object);
+    lua_pushinteger(L, s->sparse_ratio);
+    lua_pushinteger(L, s->sparse_safe);
     return 3;
 }
 
-static int true_setting(lua_State *L)
+static int tell_boolean(lua_State *L, bool *setting)
 {
-    lua_pushboolean(L, 1);
+    at_most_arguments(L, 1);
+    set_boolean(L, 1, setting);
+    lua_pushboolean(L, *setting);
     return 1;
 }
 
-static int false_setting(lua_State *L)
+/* Of no consequence: each text is written into memory of its own. */
+static int encode_keep_buffer(lua_State *L)
 {
-    lua_pushboolean(L, 0);
+    return tell_boolean(L, &settings_of(L)->keeps_buffer);
+}
+
+static int decode_invalid_numbers(lua_State *L)
+{
+    return tell_boolean(L, &settings_of(L)->decodes_invalid);
+}
+
+static int encode_invalid_numbers(lua_State *L)
+{
+    static const char *const names[] = {"off", "on", "null", NULL};
+    struct json_settings *s = settings_of(L);
+    at_most_arguments(L, 1);
+    s->encode_invalid = read_choice(L, 1, names, s->encode_invalid);
+    if (s->encode_invalid == INVALID_AS_NULL)
+        lua_pushliteral(L, "null");
+    else
+        lua_pushboolean(L, s->encode_invalid == INVALID_WRITTEN);
     return 1;
 }
 
-static int json_new(lua_State *L)
-{
-    lua_open_cjson(L);
-    return 1;
-}
+static int json_new(lua_State *L);
 
-void lua_open_cjson(lua_State *L)
+/* Makes the table; its functions use the settings on top, which are taken, or, if that is nil,
+ * those of the run. */
+static void push_functions(lua_State *L)
 {
     static const luaL_Reg functions[] = {{"encode", json_encode},
                                          {"decode", json_decode},
-                                         {"encode_max_depth", depth_setting},
-                                         {"decode_max_depth", depth_setting},
-                                         {"encode_number_precision", digits_setting},
-                                         {"encode_sparse_array", sparse_setting},
-                                         {"encode_keep_buffer", true_setting},
-                                         {"encode_invalid_numbers", false_setting},
-                                         {"decode_invalid_numbers", true_setting},
+                                         {"encode_max_depth", encode_max_depth},
+                                         {"decode_max_depth", decode_max_depth},
+                                         {"encode_number_precision", encode_number_precision},
+                                         {"encode_sparse_array", encode_sparse_array},
+                                         {"encode_keep_buffer", encode_keep_buffer},
+                                         {"encode_invalid_numbers", encode_invalid_numbers},
+                                         {"decode_invalid_numbers", decode_invalid_numbers},
                                          {"new", json_new}};
     lua_newtable(L);
     for (unsigned i = 0; i < ARRAY_LEN(functions); i++) {
-        lua_pushcfunction(L, functions[i].func);
+        lua_pushvalue(L, -2);
+        lua_pushcclosure(L, functions[i].func, 1);
         lua_setfield(L, -2, functions[i].name);
     }
+    lua_remove(L, -2);
     lua_pushlightuserdata(L, NULL);
     lua_setfield(L, -2, "null");
     lua_pushliteral(L, "cjson");
     lua_setfield(L, -2, "_NAME");
     lua_pushliteral(L, "2.1.0");
     lua_setfield(L, -2, "_VERSION");
+}
+
+static int json_new(lua_State *L)
+{
+    lua_json_defaults(lua_newuserdata(L, sizeof(struct json_settings)));
+    push_functions(L);
+    return 1;
+}
+
+void lua_open_cjson(lua_State *L)
+{
+    lua_pushnil(L);
+    push_functions(L);
 }

@@ -272,16 +272,20 @@ static int redis_debug(UNUSED lua_State *L)
     return 0;
 }
 
-/* ---- math.random: the same numbers in each run ---- */
+/* ---- math.random: as lrand48 of POSIX: a seed gives the numbers that it gives in Redis ---- */
 
-/* As splitmix64: every state is a good one, so a script may begin with 0. */
+#define RANDOM_MASK (((uint64_t)1 << 48) - 1)
+#define RANDOM_SEED_LOW 0x330E /* below the 32 bits of the seed */
+
+uint64_t lua_random_next(uint64_t state)
+{
+    return (state * 0x5DEECE66DULL + 0xB) & RANDOM_MASK;
+}
+
 static double random_unit(struct lua_run *run)
 {
-    uint64_t x = run->random_state += 0x9E3779B97F4A7C15ULL;
-    x = (x ^ x >> 30) * 0xBF58476D1CE4E5B9ULL;
-    x = (x ^ x >> 27) * 0x94D049BB133111EBULL;
-    x ^= x >> 31;
-    return (double)(x >> 11) * 0x1p-53;
+    run->random_state = lua_random_next(run->random_state);
+    return (double)((run->random_state >> 17) % INT32_MAX) / INT32_MAX;
 }
 
 static int math_random(lua_State *L)
@@ -310,7 +314,8 @@ static int math_random(lua_State *L)
 
 static int math_randomseed(lua_State *L)
 {
-    run_of(L)->random_state = (uint64_t)(int64_t)luaL_checkinteger(L, 1);
+    uint64_t seed = (uint64_t)(int64_t)luaL_checkinteger(L, 1);
+    run_of(L)->random_state = (seed << 16 | RANDOM_SEED_LOW) & RANDOM_MASK;
     return 0;
 }
 

@@ -154,12 +154,14 @@ void lua_vm_init(struct lua_vm *vm, struct worker *w)
 {
     vm->worker = w; /* The rest is zero, and other threads read the counter in it. */
     mem_init(&vm->mem, "lua");
+    env_random(&vm->random_state, sizeof vm->random_state);
     vm->text.mem = &vm->mem;
     vm->chunk = mem_alloc(&vm->mem, sizeof *vm->chunk + CHUNK_BYTES);
     *vm->chunk = (struct chunk){.capacity = CHUNK_BYTES, .home = CHUNK_LENT};
     vm->L = lua_newstate(allocate, vm);
     CHECK(vm->L);
     CHECK(lua_cpcall(vm->L, open_sandbox, NULL) == 0);
+    lua_gc(vm->L, LUA_GCCOLLECT, 0); /* What compiling has left. */
     lua_sethook(vm->L, hook, LUA_MASKCOUNT, LUA_HOOK_INSTRUCTIONS);
     counter_set(&vm->used_bytes, mem_live_bytes(&vm->mem));
 }
@@ -432,7 +434,8 @@ enum run_state lua_run_start(struct lua_run *run, struct reply *out)
     struct lua_vm *vm = run->vm;
     run->co = NULL;
     run->co_ref = run->keys_ref = run->args_ref = LUA_NOREF;
-    run->random_state = 0;
+    run->random_state = vm->random_state = lua_random_next(vm->random_state);
+    lua_json_defaults(&run->json);
     run->state = RUN_DONE;
     vm->runs++;
     vm->text.size = 0;

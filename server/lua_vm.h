@@ -68,6 +68,7 @@ struct lua_vm {
     uint64_t generation;     /* of the cache that its compiled scripts come from */
     uint64_t call_bytes;     /* size of call_argv */
     struct bytes *call_argv;
+    uint64_t random_state;       /* where the next run begins */
     struct buf text;             /* numbers among arguments, and replies in one piece */
     struct chunk *chunk;         /* where replies of commands begin */
     uint32_t runs;               /* under way */
@@ -76,6 +77,14 @@ struct lua_vm {
     bool is_patient;             /* it may take longer: it comes from a file of ours */
     bool is_yielding;            /* a yield of ours is on its way out */
     struct counter used_bytes;
+};
+
+/* Of the table `cjson`, as its functions tell them. */
+struct json_settings {
+    int encode_depth_max, decode_depth_max, digits;
+    int sparse_ratio, sparse_safe;
+    int encode_invalid; /* of lua_cjson.c */
+    bool sparse_as_object, keeps_buffer, decodes_invalid;
 };
 
 struct lua_run {
@@ -94,7 +103,8 @@ struct lua_run {
     enum run_state state;
     struct lua_State *co;
     int co_ref, keys_ref, args_ref;
-    uint64_t random_state;
+    uint64_t random_state; /* 48 bits, of math.random */
+    struct json_settings json;
     struct lua_call call; /* of RUN_CALLS */
     bool is_protected;    /* redis.pcall */
 };
@@ -127,6 +137,8 @@ void lua_run_end(struct lua_run *run);
 struct lua_vm *lua_vm_of(struct lua_State *L);
 /* Raises {err = text}; returns for the sake of `return lua_raise(…)` only. */
 int lua_raise(struct lua_State *L, const char *text);
+void lua_json_defaults(struct json_settings *s);
+uint64_t lua_random_next(uint64_t state);
 
 /* Keys of the registry: addresses that nobody else has. */
 extern const char lua_key_compiled, lua_key_library_view, lua_key_set_loading;

@@ -71,6 +71,13 @@ VALUES = [
     b"table.remove({1, 2, 3})", b"table.getn({1, 2})", b"table.maxn({1, 2})", b"(function(t) table.sort(t) return t end)({3, 1, 2})", b"(function(t) table.sort(t, function(a, b) return a > b end) return t end)({3, 1, 2, 2, 9, 4})",
     b"(function(t) table.insert(t, 1, 'x') return t end)({1})", b"(function() local s = 0 for i = 10, 1, -3 do s = s + i end return s end)()", b"rawequal('a', 'a')", b"rawget({a = 5}, 'a')", b"type(collectgarbage('count'))",
     b"redis.acl_check_cmd('get', 'x')", b"redis.set_repl(redis.REPL_ALL)", b"redis.log(redis.LOG_DEBUG, 'x')", b"type(redis.call)", b"redis.foo", b"getmetatable('').__index == string", b"getmetatable({})", b"math.random(1, 1)",
+    b"type(getmetatable(_G))", b"type(getmetatable(_G).__index)", b"getmetatable(redis)", b"(function() math.randomseed(77) return {math.random(1000), math.random(5, 9), tostring(math.random())} end)()", b"(function() math.randomseed(-1) return math.random(1000000) end)()",
+    b"(function(c) return {c.encode_max_depth(3), c.encode({{{}}}), {pcall(c.encode, {{{{}}}})}} end)(cjson.new())", b"(function(c) c.decode_max_depth(2) return {c.encode(c.decode('[[1]]')), {pcall(c.decode, '[[[1]]]')}} end)(cjson.new())",
+    b"(function(c) return {c.encode_number_precision(3), c.encode(1/3), {pcall(c.encode_number_precision, 15)}, {pcall(c.encode_number_precision, 'x')}} end)(cjson.new())",
+    b"(function(c) return {{c.encode_sparse_array(true, 3, 2)}, c.encode({[9] = 1}), c.encode({1, [3] = 2}), {pcall(c.encode_sparse_array, 'x')}, {pcall(c.encode_sparse_array, nil, -1)}, {pcall(c.encode_sparse_array, 1, 2, 3, 4)}} end)(cjson.new())",
+    b"(function(c) return {c.encode_invalid_numbers('null'), c.encode({0/0, 1/0}), c.encode_invalid_numbers(true), c.encode({0/0, -1/0}), c.encode_keep_buffer(false)} end)(cjson.new())",
+    b"(function(c) c.decode_invalid_numbers(false) return {{pcall(c.decode, '[nan]')}, {pcall(c.decode, '[0x1]')}, {pcall(c.decode, '[-01]')}, {pcall(c.decode, '[+1]')}, c.encode(c.decode('[-0.5,0,10e1]'))} end)(cjson.new())",
+    b"{big_number = '1\\r\\n2'}", b"{verbatim_string = {format = 'a', string = 'b'}}", b"{verbatim_string = {string = 'b'}}", b"{verbatim_string = {format = 'txt'}}",
 ]
 
 # Statements that go wrong.
