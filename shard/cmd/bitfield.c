@@ -171,19 +171,32 @@ static bool field_compute(const struct operation *op, int64_t old, int64_t *resu
     return true;
 }
 
-/* SET answers what was there, INCRBY what there is now. Returns whether the field is another. */
-static bool field_write(char *data, size_t size, const struct operation *op, bool *has_failed,
-                        struct reply *out)
+/* SET answers what was there, INCRBY what there is now. Returns whether the field becomes another,
+ * `result`. */
+static bool field_answer(struct bytes map, const struct operation *op, int64_t *result,
+                         bool *has_failed, struct reply *out)
 {
-    int64_t old = field_read(bytes_make(data, size), op), result;
-    *has_failed = !field_compute(op, old, &result);
+    int64_t old = field_read(map, op);
+    *has_failed = !field_compute(op, old, result);
     if (*has_failed) {
         reply_null(out);
         return false;
     }
-    bitmap_set_field(data, op->position, op->width, (uint64_t)result);
-    reply_i64(out, op->kind == OPERATION_SET ? old : result);
-    return result != old;
+    reply_i64(out, op->kind == OPERATION_SET ? old : *result);
+    return *result != old;
+}
+
+/* None of the operations: so each of them sees what there is before the first one. */
+static bool changes_nothing(struct bytes map, const struct operations *o)
+{
+    for (uint32_t i = 0; i < o->count; i++) {
+        const struct operation *op = &o->items[i];
+        int64_t result;
+        if (op->kind == OPERATION_GET) continue;
+        int64_t old = field_read(map, op);
+        if (field_compute(op, old, &result) && result != old) return false;
+    }
+    return true;
 }
 
 /* ---- commands ---- */
@@ -210,23 +223,35 @@ static enum err run_writes(struct shard *sh, struct request *rq, const struct op
     char scratch[TEXT_I64_BYTES_MAX];
     enum err e = keyspace_peek_typed(sh, &k, TYPE_STRING, &value);
     if (e != OK && e != ERR_NO_KEY) return e;
-    size_t old_size = e == OK ? entry_string(value, scratch).size : 0;
-    size_t size = MAX(old_size, o->size_needed);
-    char *data;
-    e = keyspace_edit_string(sh, &k, size, &data);
-    if (e != OK) return e;
+    struct bytes map = e == OK ? entry_string(value, scratch) : (struct bytes){0};
+    bool is_longer = o->size_needed > map.size;
+    /* Whoever watches the key is not told of what has not changed. */
+    bool is_idle = !is_longer && entry_encoding(value) == ENCODING_RAW && changes_nothing(map, o);
+    char *data = NULL;
+    if (is_idle) {
+        keyspace_touch(sh, value);
+    } else {
+        size_t size = MAX(map.size, o->size_needed);
+        e = keyspace_edit_string(sh, &k, size, &data);
+        if (e != OK) return e;
+        map = bytes_make(data, size);
+    }
 
     bool has_changed = false;
     reply_array(out, o->count);
     for (uint32_t i = 0; i < o->count; i++) {
         const struct operation *op = &o->items[i];
         bool has_failed = false;
+        int64_t result;
         if (op->kind == OPERATION_GET) {
-            reply_i64(out, field_read(bytes_make(data, size), op));
+            reply_i64(out, field_read(map, op));
             continue;
         }
-        has_changed |= field_write(data, size, op, &has_failed, out);
-        has_changed |= !has_failed && size != old_size;
+        if (field_answer(map, op, &result, &has_failed, out)) {
+            bitmap_set_field(data, op->position, op->width, (uint64_t)result);
+            has_changed = true;
+        }
+        has_changed |= !has_failed && is_longer;
     }
     if (has_changed) notify(sh, NOTIFY_STRING, "setbit", &k);
     return OK;

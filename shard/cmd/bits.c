@@ -40,14 +40,19 @@ static enum err cmd_setbit(struct shard *sh, struct request *rq, struct reply *o
     char scratch[TEXT_I64_BYTES_MAX];
     enum err e = keyspace_peek_typed(sh, &k, TYPE_STRING, &value);
     if (e != OK && e != ERR_NO_KEY) return e;
-    size_t old_size = e == OK ? entry_string(value, scratch).size : 0;
-    size_t size = MAX(old_size, position / 8 + 1);
+    struct bytes map = e == OK ? entry_string(value, scratch) : (struct bytes){0};
+    bool is_inside = position / 8 < map.size, old = is_inside && bitmap_get(map, position);
+    if (is_inside && old == bit && entry_encoding(value) == ENCODING_RAW) {
+        /* Whoever watches the key is not told of what has not changed. */
+        keyspace_touch(sh, value);
+        reply_i64(out, old);
+        return OK;
+    }
     char *data;
-    e = keyspace_edit_string(sh, &k, size, &data);
+    e = keyspace_edit_string(sh, &k, MAX(map.size, position / 8 + 1), &data);
     if (e != OK) return e;
-    bool old = bitmap_get(bytes_make(data, size), position);
     bitmap_set_field(data, position, 1, (uint64_t)bit);
-    if (size != old_size || old != bit) notify(sh, NOTIFY_STRING, "setbit", &k);
+    if (!is_inside || old != bit) notify(sh, NOTIFY_STRING, "setbit", &k);
     reply_i64(out, old);
     return OK;
 }

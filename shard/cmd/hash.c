@@ -290,13 +290,20 @@ static enum err cmd_hdel(struct shard *sh, struct request *rq, struct reply *out
     enum err err = unless_missing(hash_open_write(sh, rq, HASH_SWEEP_CHEAP, &t), &missing);
     if (err != OK) return err;
     int64_t deleted = 0;
+    bool has_changed = false;
     for (uint32_t i = 2; !missing && i < rq->argc; i++) {
         struct hash_field f;
         bool is_live =
             hash_volatile_count(&t.hash) == 0 || hash_find(&t.hash, rq->argv[i], sh->now_ms, &f);
-        deleted += hash_remove(&sh->mem, &t.hash, rq->argv[i]) && is_live;
+        bool is_removed = hash_remove(&sh->mem, &t.hash, rq->argv[i]);
+        has_changed |= is_removed;
+        deleted += is_removed && is_live;
     }
-    if (!missing) err = hash_commit(sh, &t, deleted > 0 ? "hdel" : NULL);
+    if (has_changed) {
+        err = hash_commit(sh, &t, deleted > 0 ? "hdel" : NULL);
+    } else if (!missing) {
+        hash_abandon(sh, &t);
+    }
     if (err == OK) reply_i64(out, deleted);
     return err;
 }

@@ -61,6 +61,24 @@ Test(cmd_bits, a_bit_that_does_not_change_is_no_event)
     expect_events("BITOP AND b none", "");
 }
 
+static uint64_t changes(void)
+{
+    return counter_read(&f.shard->counters.changes);
+}
+
+Test(cmd_bits, what_changes_no_bit_is_no_change_for_watchers_and_the_log)
+{
+    expect(&f, "SETBIT a 7 1", ":0\r\n");
+    uint64_t before = changes();
+    expect(&f, "SETBIT a 7 1", ":1\r\n");
+    expect(&f, "SETBIT a 0 0", ":0\r\n");
+    expect(&f, "BITFIELD a SET u8 0 1 GET u4 4 INCRBY u8 0 0", "*3\r\n:1\r\n:1\r\n:1\r\n");
+    expect(&f, "BITFIELD a OVERFLOW FAIL INCRBY u4 4 100 SET u1 0 0", "*2\r\n$-1\r\n:0\r\n");
+    cr_assert_eq(changes(), before);
+    expect(&f, "BITFIELD a SET u8 0 1 INCRBY u8 0 1 INCRBY u8 0 -1", "*3\r\n:1\r\n:2\r\n:1\r\n");
+    cr_assert_gt(changes(), before);
+}
+
 Test(cmd_bits, offsets_end_where_strings_end)
 {
     f.config->proto_max_bulk_bytes = 100;

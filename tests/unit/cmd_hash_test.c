@@ -49,6 +49,18 @@ Test(cmd_hash, fields_are_set_shown_and_removed)
     shard_fixture_free(&f);
 }
 
+Test(cmd_hash, hdel_of_fields_that_are_not_there_changes_nothing)
+{
+    struct shard_fixture f = make();
+    expect(&f, "HSET h a 1", ":1\r\n");
+    uint64_t before = counter_read(&f.shard->counters.changes);
+    expect(&f, "HDEL h x y", ":0\r\n");
+    cr_assert_eq(counter_read(&f.shard->counters.changes), before);
+    expect(&f, "HDEL h x a", ":1\r\n");
+    expect(&f, "EXISTS h", ":0\r\n");
+    shard_fixture_free(&f);
+}
+
 Test(cmd_hash, resp3_has_maps_and_pairs)
 {
     struct shard_fixture f = make();
