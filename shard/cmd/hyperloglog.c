@@ -1,5 +1,5 @@
-/* hyperloglog.c: PFADD, PFCOUNT and PFMERGE. A sketch is a string, which all string commands know
- * as well: shard/type/hll.h has its layout.
+/* hyperloglog.c: PFADD, PFCOUNT, PFMERGE, PFDEBUG and PFSELFTEST. A sketch is a string, which all
+ * string commands know as well: shard/type/hll.h has its layout.
  */
 #include "shard/cmd/args.h"
 #include "shard/cmd/families.h"
@@ -204,6 +204,166 @@ static enum err cmd_pfmerge(struct shard *sh, struct request *rq, struct reply *
     return e;
 }
 
+/* ---- PFDEBUG ---- */
+
+/* The sketch becomes a dense one; its count stays what it is. */
+static enum err make_dense(struct shard *sh, const struct key *k, struct bytes *sketch,
+                           struct reply *out, bool *is_corrupt)
+{
+    struct hll_draft d;
+    hll_draft_begin(&d, &sh->mem, *sketch, sh->config->hll_sparse_bytes_max);
+    enum hll_result result = hll_draft_make_dense(&d);
+    *is_corrupt = result == HLL_CORRUPT;
+    enum err e = result == HLL_NO_MEMORY ? ERR_ALLOC : OK;
+    if (*is_corrupt) {
+        reply_corrupt(out);
+    } else if (e == OK) {
+        e = keyspace_set_raw(sh, k, d.sketch, DEADLINE_KEEP);
+        struct entry *value = e == OK ? keyspace_peek(sh, k) : NULL;
+        char scratch[TEXT_I64_BYTES_MAX];
+        if (value) *sketch = entry_string(value, scratch); /* raw: in the entry */
+    }
+    hll_draft_free(&d);
+    return e;
+}
+
+static enum err debug_todense(struct shard *sh, const struct key *k, struct bytes sketch,
+                              struct reply *out)
+{
+    bool was_dense = hll_is_dense(sketch), is_corrupt = false;
+    enum err e = was_dense ? OK : make_dense(sh, k, &sketch, out, &is_corrupt);
+    if (e == OK && !is_corrupt) reply_i64(out, !was_dense);
+    return e;
+}
+
+/* All registers; as in Redis the sketch is dense from then on. */
+static enum err debug_getreg(struct shard *sh, const struct key *k, struct bytes sketch,
+                             struct reply *out)
+{
+    bool is_corrupt = false;
+    enum err e = hll_is_dense(sketch) ? OK : make_dense(sh, k, &sketch, out, &is_corrupt);
+    if (e != OK || is_corrupt) return e;
+    reply_array(out, HLL_REGISTERS);
+    for (uint32_t i = 0; i < HLL_REGISTERS; i++) reply_i64(out, hll_dense_rank(sketch, i));
+    return OK;
+}
+
+static enum err debug_decode(struct shard *sh, struct bytes sketch, struct reply *out)
+{
+    if (hll_is_dense(sketch)) {
+        reply_error(out, "ERR HLL encoding is not sparse");
+        return OK;
+    }
+    struct buf text = {.mem = &sh->mem};
+    bool done = hll_try_describe(sketch, &text);
+    if (done) reply_bulk(out, buf_view(&text));
+    buf_clear(&text);
+    return done ? OK : ERR_ALLOC;
+}
+
+static enum err cmd_pfdebug(struct shard *sh, struct request *rq, struct reply *out)
+{
+    struct key k = request_key(sh, rq, 2);
+    struct entry *value;
+    struct bytes sketch;
+    enum err e = keyspace_peek_typed(sh, &k, TYPE_STRING, &value);
+    if (e == ERR_NO_KEY) {
+        reply_error(out, "ERR The specified key does not exist");
+        return OK;
+    }
+    if (e != OK) return e;
+    if (!sketch_or_reply(value, out, &sketch)) return OK;
+    e = make_raw(sh, &k, value, &sketch);
+    if (e != OK) return e;
+    if (arg_is(rq, 1, "getreg")) return debug_getreg(sh, &k, sketch, out);
+    if (arg_is(rq, 1, "decode")) return debug_decode(sh, sketch, out);
+    if (arg_is(rq, 1, "todense")) return debug_todense(sh, &k, sketch, out);
+    if (arg_is(rq, 1, "encoding")) {
+        reply_status(out, hll_is_dense(sketch) ? "dense" : "sparse");
+    } else {
+        reply_error(out, "ERR Unknown PFDEBUG subcommand '%.*s'",
+                    (int)MIN(rq->argv[1].size, (size_t)128), rq->argv[1].data);
+    }
+    return OK;
+}
+
+/* ---- PFSELFTEST ---- */
+
+#define TEST_ROUNDS 16 /* of all registers */
+#define TEST_ELEMENTS 20000
+#define TEST_FIRST_CHECK 100
+#define TEST_ERROR_MAX 0.05 /* six times the standard error */
+
+/* What is written into a dense sketch is read again, whatever its neighbours are. */
+static bool test_registers(char *dense, uint64_t *random)
+{
+    struct hll_registers model = {0};
+    for (unsigned i = 0; i < TEST_ROUNDS * HLL_REGISTERS; i++) {
+        *random = *random * 6364136223846793005U + 1442695040888963407U;
+        struct hll_mark mark = {.index = (uint32_t)(*random >> 32) % HLL_REGISTERS,
+                                .rank = (uint8_t)(*random >> 58)};
+        hll_dense_set_rank(dense, mark);
+        model.ranks[mark.index] = mark.rank;
+    }
+    for (uint32_t i = 0; i < HLL_REGISTERS; i++)
+        if (hll_dense_rank(bytes_make(dense, HLL_DENSE_BYTES), i) != model.ranks[i]) return false;
+    return true;
+}
+
+static bool is_near(int64_t count, unsigned true_count)
+{
+    double error = (double)count - true_count;
+    return error <= TEST_ERROR_MAX * true_count && -error <= TEST_ERROR_MAX * true_count;
+}
+
+/* Counts are near the truth, and the same whatever form a sketch has. */
+static enum hll_result test_counts(struct hll_draft *sparse, struct hll_draft *dense, bool *ok)
+{
+    enum hll_result result = hll_draft_make_dense(dense);
+    unsigned check = TEST_FIRST_CHECK;
+    for (unsigned i = 1; i <= TEST_ELEMENTS && result <= HLL_CHANGED; i++) {
+        struct hll_mark mark = hll_mark_of(bytes_make(&i, sizeof i));
+        result = hll_draft_raise(sparse, mark);
+        if (result > HLL_CHANGED) break;
+        result = hll_draft_raise(dense, mark);
+        if (i != check) continue;
+        check *= 2;
+        int64_t one = 0, other = 0;
+        *ok = hll_estimate(sparse->sketch, &one) && hll_estimate(dense->sketch, &other) &&
+              one == other && is_near(one, i);
+        if (!*ok) break;
+    }
+    return result;
+}
+
+/* Every shard tests itself. */
+static enum err cmd_pfselftest(struct shard *sh, struct request *rq, struct reply *out)
+{
+    UNUSED struct request *none = rq;
+    struct hll_draft sparse, dense;
+    bool ok = true;
+    uint64_t random = sh->id;
+    hll_draft_begin(&sparse, &sh->mem, hll_empty(), sh->config->hll_sparse_bytes_max);
+    hll_draft_begin(&dense, &sh->mem, hll_empty(), sh->config->hll_sparse_bytes_max);
+    enum hll_result result = test_counts(&sparse, &dense, &ok);
+    char *registers = result <= HLL_CHANGED ? mem_try_alloc(&sh->mem, HLL_DENSE_BYTES) : NULL;
+    enum err e = registers ? OK : ERR_ALLOC;
+    if (result == HLL_CORRUPT || !ok) {
+        reply_error(out, "TESTFAILED counts are wrong");
+        e = OK;
+    } else if (registers) {
+        memset(registers, 0, HLL_DENSE_BYTES);
+        if (test_registers(registers, &random))
+            reply_ok(out);
+        else
+            reply_error(out, "TESTFAILED a register has another value than it was given");
+    }
+    if (registers) mem_free(&sh->mem, registers, HLL_DENSE_BYTES);
+    hll_draft_free(&sparse);
+    hll_draft_free(&dense);
+    return e;
+}
+
 /* clang-format off */
 static const struct command commands[] = {
     {.name = "pfadd", .on_shard = cmd_pfadd, .arity = -2, .plan = PLAN_ONE_SHARD, .flags = CMD_WRITE | CMD_EFFECT | CMD_DENY_OOM | CMD_FAST, .acl = ACL_HYPERLOGLOG, .keys = KEYS_FIRST(KEY_RW | KEY_INSERT),
@@ -216,6 +376,12 @@ static const struct command commands[] = {
      .keys = {{.flags = KEY_RW | KEY_ACCESS | KEY_INSERT, .begin = 1, .last = 0, .step = 1}, {.flags = KEY_RO | KEY_ACCESS, .begin = 2, .last = -1, .step = 1}},
      .since = "2.8.9", .group = "hyperloglog", .complexity = "O(n) for n keys of 16,384 registers",
      .summary = "Makes a HyperLogLog the union of several."},
+    {.name = "pfdebug", .on_shard = cmd_pfdebug, .arity = 3, .plan = PLAN_ONE_SHARD, .flags = CMD_WRITE | CMD_DENY_OOM | CMD_ADMIN, .acl = ACL_HYPERLOGLOG, .keys = {{.flags = KEY_RW | KEY_ACCESS, .begin = 2, .last = 0, .step = 1}},
+     .since = "2.8.9", .is_syscmd = true, .group = "hyperloglog", .complexity = "O(n) for n bytes of the sketch",
+     .summary = "Shows how a HyperLogLog is stored, for those who test the server."},
+    {.name = "pfselftest", .on_shard = cmd_pfselftest, .arity = 1, .plan = PLAN_ALL_SHARDS, .merge = MERGE_OK, .flags = CMD_ADMIN, .acl = ACL_HYPERLOGLOG, .keys = KEYS_NONE,
+     .since = "2.8.9", .is_syscmd = true, .group = "hyperloglog", .complexity = "O(1)",
+     .summary = "Lets every shard test its HyperLogLogs."},
 };
 /* clang-format on */
 const struct command_family hyperloglog_family = {"hyperloglog", commands, ARRAY_LEN(commands)};

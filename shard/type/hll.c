@@ -2,6 +2,7 @@
 
 #include <endian.h>
 #include <math.h>
+#include <stdio.h>
 
 #include "base/mem.h"
 
@@ -194,6 +195,23 @@ static bool sparse_each(struct bytes sketch, void (*fn)(void *context, const str
         has_run = run_next(sketch, &r);
     }
     return false;
+}
+
+bool hll_try_describe(struct bytes sketch, struct buf *out)
+{
+    struct run r;
+    size_t start = out->size;
+    bool has_run = run_read(sketch, HLL_HEADER_BYTES, 0, &r);
+    for (; has_run; has_run = run_next(sketch, &r)) {
+        char text[32];
+        const char *space = out->size > start ? " " : "";
+        int size = r.rank > 0 ? snprintf(text, sizeof text, "%sv:%u,%u", space, r.rank, r.count)
+                              : snprintf(text, sizeof text, "%s%c:%u", space,
+                                         r.bytes == 1 ? 'z' : 'Z', r.count);
+        if (!buf_try_reserve(out, (size_t)size)) return false;
+        buf_append(out, text, (size_t)size);
+    }
+    return true;
 }
 
 /* ---- counting ---- */

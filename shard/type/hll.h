@@ -63,6 +63,12 @@ MUST_USE bool hll_estimate(struct bytes sketch, int64_t *count);
 MUST_USE bool hll_merge_into(struct bytes sketch, struct hll_registers *registers);
 int64_t hll_estimate_registers(const struct hll_registers *registers);
 
+/* ---- for tests ---- */
+
+/* Appends the runs of a sparse sketch, as far as there are whole ones, and Redis's names for them:
+ * "Z:8436 v:1,1 z:3". False when there is no memory. */
+MUST_USE bool hll_try_describe(struct bytes sketch, struct buf *out);
+
 /* ---- changing ---- */
 
 enum hll_result { HLL_SAME, HLL_CHANGED, HLL_CORRUPT, HLL_NO_MEMORY };

@@ -26,6 +26,8 @@ COMMANDS = [
     "6 PFMERGE hll_key {key|hll_key|hll_bigkey}*",
     "2 PFMERGE key {hll_key|hll_bigkey}*",
     "3 PFMERGE hll_bigkey {hll_key|hll_bigkey}+",
+    "1 PFDEBUG {ENCODING|DECODE|TODENSE|GETREG|word} hll_key",
+    "1 PFDEBUG ENCODING key",
     "1 PFMERGE {key|hll_key} {hll_key|hll_badkey}+",
     "8 GET hll_key",
     "2 GET hll_bigkey",

@@ -147,3 +147,53 @@ Test(cmd_hyperloglog, registers_that_no_hash_fills_make_an_estimate_without_end)
     expect(&f, "PFCOUNT h", ":-9223372036854775808\r\n");
     expect(&f, "PFADD h a", ":0\r\n");
 }
+
+Test(cmd_hyperloglog, pfdebug_shows_how_a_sketch_is_stored)
+{
+    expect(&f, "PFADD h a b c", ":1\r\n");
+    expect(&f, "PFCOUNT h", ":3\r\n");
+    expect(&f, "PFDEBUG ENCODING h", "+sparse\r\n");
+    expect(&f, "PFDEBUG decode h", "$44\r\nZ:8436 v:1,1 Z:4274 v:2,1 Z:3068 v:1,1 Z:603\r\n");
+    expect(&f, "PFDEBUG TODENSE h", ":1\r\n");
+    expect(&f, "PFDEBUG TODENSE h", ":0\r\n");
+    expect(&f, "PFDEBUG ENCODING h", "+dense\r\n");
+    expect(&f, "PFDEBUG DECODE h", "-ERR HLL encoding is not sparse\r\n");
+    expect(&f, "PFCOUNT h", ":3\r\n");
+    expect(&f, "STRLEN h", ":12304\r\n");
+    expect(&f, "PFDEBUG FOO h", "-ERR Unknown PFDEBUG subcommand 'FOO'\r\n");
+    expect(&f, "PFDEBUG ENCODING none", "-ERR The specified key does not exist\r\n");
+}
+
+Test(cmd_hyperloglog, pfdebug_getreg_gives_all_registers_of_a_dense_sketch)
+{
+    expect(&f, "PFADD h a", ":1\r\n");
+    struct bytes reply = shard_fixture_run_line(&f, "PFDEBUG GETREG h");
+    static const char head[] = "*16384\r\n";
+    cr_assert_eq(reply.size, sizeof head - 1 + 4 * 16384);
+    cr_assert_eq(memcmp(reply.data, head, sizeof head - 1), 0);
+    unsigned set = 0;
+    for (size_t i = sizeof head - 1; i < reply.size; i += 4) set += reply.data[i + 1] != '0';
+    cr_assert_eq(set, 1);
+    expect(&f, "PFDEBUG ENCODING h", "+dense\r\n");
+}
+
+Test(cmd_hyperloglog, pfdebug_reads_no_farther_than_a_corrupt_sketch_goes)
+{
+    expect(&f, "SET h \"" HEADER "\\x05\\x80\\xff\\x41\\x00\\x7f\"", "+OK\r\n");
+    expect(&f, "PFDEBUG DECODE h", "$22\r\nz:6 v:1,1 v:32,4 Z:257\r\n");
+    expect(&f, "PFDEBUG TODENSE h", CORRUPT);
+    expect(&f, "PFDEBUG GETREG h", CORRUPT);
+    expect(&f, "SET h \"" HEADER "\"", "+OK\r\n");
+    expect(&f, "PFDEBUG DECODE h", "$0\r\n\r\n");
+    expect(&f, "SET h x", "+OK\r\n");
+    expect(&f, "PFDEBUG ENCODING h", NOT_VALID);
+    expect(&f, "RPUSH l x", ":1\r\n");
+    expect(&f, "PFDEBUG ENCODING l", WRONG_TYPE);
+}
+
+Test(cmd_hyperloglog, the_self_test_passes)
+{
+    expect(&f, "PFSELFTEST", "+OK\r\n");
+    f.config->hll_sparse_bytes_max = 100;
+    expect(&f, "PFSELFTEST", "+OK\r\n");
+}

@@ -103,6 +103,7 @@ static const char *const rare[] = {
     "XCLAIM y G C 0 1-2", "XAUTOCLAIM y G D 0 0", "XGROUP DELCONSUMER y G C",
     "XGROUP SETID y G 0", "XGROUP DESTROY y G", "XDEL y 1-1", "XTRIM y MAXLEN 0", "XSETID y 9-9",
     "SET y 1 EX 100", "PERSIST y", "EXPIREAT y 1700000999", "PEXPIREAT y 1999999999999", "FLUSHDB",
+    "PFADD y a", "PFDEBUG TODENSE y", "DEL y",
     "RPUSH y b c", "LINSERT y BEFORE b a", "LREM y 1 c", "DEL y", "SADD y a b", "SMOVE y w a",
     "DEL y", "ZADD y 1 a 1 b 1 c", "ZREMRANGEBYLEX y [b +", "ZPOPMIN y", "PFADD y a b", "PFCOUNT y",
     "DEL y", "HSET y f v", "HPEXPIREAT y 1999999999999 FIELDS 1 f", "HPERSIST y FIELDS 1 f", "FLUSHALL",
