@@ -150,20 +150,28 @@ static int64_t cell_of(double degrees, double max, double cells)
     return (int64_t)floor((degrees + max) / (2 * max) * cells);
 }
 
-static void area_add(struct geo_area *area, uint64_t first, uint64_t end)
+static void area_add(struct geo_area *area, struct geo_range range)
 {
     uint32_t at = area->count++;
-    while (at > 0 && area->ranges[at - 1].first > first) {
+    while (at > 0 && area->ranges[at - 1].first > range.first) {
         area->ranges[at] = area->ranges[at - 1];
         at--;
     }
-    area->ranges[at] = (struct geo_range){first, end};
+    area->ranges[at] = range;
+}
+
+static void area_put_first(struct geo_area *area, struct geo_range range)
+{
+    memmove(area->ranges + 1, area->ranges, area->count * sizeof range);
+    area->ranges[0] = range;
+    area->count++;
 }
 
 /* Ranges that meet or overlap become one. */
 static void area_join(struct geo_area *area)
 {
     uint32_t kept = 0;
+    if (area->count == 0) return;
     for (uint32_t i = 1; i < area->count; i++) {
         if (area->ranges[kept].end >= area->ranges[i].first) {
             area->ranges[kept].end = MAX(area->ranges[kept].end, area->ranges[i].end);
@@ -199,7 +207,7 @@ static struct side side_of(double center, double reach, double max, int64_t cell
                          .has_limit = center + reach >= max};
 }
 
-static void area_add_cell(struct geo_area *area, unsigned step, int64_t x, int64_t y)
+static struct geo_range range_of_cell(unsigned step, int64_t x, int64_t y)
 {
     unsigned shift = 2 * (GEO_STEPS_MAX - step);
     uint64_t hash = spread((uint32_t)y) | spread((uint32_t)x) << 1;
@@ -209,14 +217,14 @@ static void area_add_cell(struct geo_area *area, unsigned step, int64_t x, int64
         first &= ~(uint64_t)1;
         end += end & 1;
     }
-    area_add(area, first, end);
+    return (struct geo_range){first, end};
 }
 
 void geo_shape_area(const struct geo_shape *shape, struct geo_area *area)
 {
     struct reach r = shape->is_box ? box_reach(shape) : circle_reach(shape);
     r.north += SLACK_DEGREES;
-    r.east += SLACK_DEGREES;
+    r.east = fmin(r.east + SLACK_DEGREES, 180);
     unsigned step = step_for(&r);
     int64_t cells = (int64_t)1 << step;
     struct side rows = side_of(shape->center.latitude, r.north, GEO_LATITUDE_MAX, cells);
@@ -225,12 +233,18 @@ void geo_shape_area(const struct geo_shape *shape, struct geo_area *area)
     columns.last = MIN(columns.last, columns.first + cells - 1);
     rows.first = MAX(rows.first, 0);
     rows.last = rows.has_limit ? cells : MIN(rows.last, cells - 1);
+    int64_t center_x = cell_of(shape->center.longitude, GEO_LONGITUDE_MAX, (double)cells);
+    int64_t center_y = cell_of(shape->center.latitude, GEO_LATITUDE_MAX, (double)cells);
+    /* The cells at the limits may overlap with their neighbours before they are joined. */
+    bool puts_center_first = center_x < cells && center_y < cells;
     area->count = 0;
     for (int64_t y = rows.first; y <= rows.last; y++) {
         for (int64_t x = columns.first; x <= columns.last; x++) {
-            area_add_cell(area, step, x & (cells - 1), y);
+            bool is_center = (x & (cells - 1)) == center_x && y == center_y;
+            if (!is_center) area_add(area, range_of_cell(step, x & (cells - 1), y));
         }
-        if (columns.has_limit) area_add_cell(area, step, cells, y);
+        if (columns.has_limit) area_add(area, range_of_cell(step, cells, y));
     }
     area_join(area);
+    if (puts_center_first) area_put_first(area, range_of_cell(step, center_x, center_y));
 }

@@ -61,5 +61,5 @@ struct geo_area {
     struct geo_range ranges[GEO_RANGES_MAX];
     uint32_t count;
 };
-/* Ascending, without overlaps. */
+/* The cell of the center, then the others, ascending; without overlaps. */
 void geo_shape_area(const struct geo_shape *shape, struct geo_area *area);

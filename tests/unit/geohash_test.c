@@ -110,8 +110,10 @@ Test(geohash, an_area_misses_no_point_of_its_shape)
         geo_shape_area(&s, &area);
         cr_assert_leq(area.count, GEO_RANGES_MAX);
         for (uint32_t k = 0; k < area.count; k++) {
-            cr_assert_lt(area.ranges[k].first, area.ranges[k].end);
-            cr_assert(k == 0 || area.ranges[k].first > area.ranges[k - 1].end);
+            const struct geo_range *a = &area.ranges[k];
+            cr_assert_lt(a->first, a->end);
+            cr_assert(k < 2 || a->first > area.ranges[k - 1].end);
+            cr_assert(k == 0 || a->first >= area.ranges[0].end || a->end <= area.ranges[0].first);
         }
         for (int n = 0; n < 20; n++) {
             uint64_t hash = geohash_of_score((double)geohash_encode(near(&r, &s)));
@@ -126,6 +128,20 @@ Test(geohash, an_area_misses_no_point_of_its_shape)
         }
     }
     cr_assert_gt(inside, 20000);
+}
+
+Test(geohash, the_cell_of_the_center_comes_first)
+{
+    struct random r = random_make();
+    for (int i = 0; i < 2000; i++) {
+        struct geo_shape s = any_shape(&r);
+        struct geo_area area;
+        if (s.center.longitude == 180) continue; /* The limit has a cell of its own. */
+        geo_shape_area(&s, &area);
+        struct geo_range first = area.ranges[0];
+        area = (struct geo_area){.ranges = {first}, .count = 1};
+        cr_assert(area_has(&area, geohash_encode(s.center)));
+    }
 }
 
 Test(geohash, a_small_shape_has_a_small_area)
