@@ -250,7 +250,9 @@ static const char *const object_help[] = {
 enum err cmd_debug_object(struct shard *sh, struct request *rq, struct reply *out)
 {
     struct key k = request_key(sh, rq, 2);
-    struct entry *e = keyspace_peek(sh, &k);
+    /* Also one that has expired and is still there. */
+    const struct database *db = sh->keys.databases[k.db];
+    const struct entry *e = db ? dict_find(&db->keys, k.hash, k.name) : NULL;
     if (e == NULL) return ERR_NO_KEY;
     struct buf frozen = {.mem = &sh->mem};
     struct rdb_writer writer = {.out = &frozen};

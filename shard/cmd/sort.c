@@ -128,12 +128,14 @@ static uint64_t element_count(const struct entry *e)
 }
 
 /* Lists and sorted sets have an order to keep, and LIMIT then spares the rest. A set has none: if
- * it is to be stored, it is sorted by text, so that the result does not depend on chance. */
+ * it is to be stored, or a script or a transaction asks, it is sorted by text, so that what they do
+ * does not depend on chance. */
 static enum err collect(struct sorting *s, const struct entry *e)
 {
     struct sort_options *o = &s->options;
     uint64_t length = element_count(e), first = 0, count = length;
-    if (entry_type(e) == TYPE_SET && o->keeps_order && o->store) {
+    bool is_followed = s->rq->flags & (REQUEST_IN_EXEC | REQUEST_COMMIT);
+    if (entry_type(e) == TYPE_SET && o->keeps_order && (o->store || is_followed)) {
         o->keeps_order = o->has_by = false;
         o->alphabetic = true;
     }

@@ -342,6 +342,8 @@ static struct stream_group *take_group_head(struct thawing *t)
     if (!rdb_take_string(t->mem, t->in, &name)) return NULL;
     if (take_id(t->in, &last) && take_entries_read(t, &read) &&
         !stream_group_find(t->s, name.text)) {
+        /* The oldest form does not tell. */
+        if (t->type == RDB_TYPE_STREAM_LISTPACKS) read = stream_entries_until(t->s, last);
         g = stream_group_try_create(t->mem, t->s, name.text, last, read);
     }
     rdb_string_free(t->mem, &name);

@@ -16,6 +16,7 @@ static void setup(void)
     shard_fixture_add_family(&f, &hash_expire_family);
     shard_fixture_add_family(&f, &set_family);
     shard_fixture_add_family(&f, &zset_family);
+    shard_fixture_add_family(&f, &stream_family);
 }
 
 static void teardown(void)
@@ -200,4 +201,28 @@ Test(cmd_dump, fields_that_have_expired_are_not_dumped)
     shard_fixture_pass_ms(&f, 2000);
     expect(&f, "DUMP k", "$-1\r\n");
     expect(&f, "EXISTS k", ":0\r\n");
+}
+
+/* clang-format off */
+/* Entries 1-1 and 2-1; groups g at 1-1, h at 0-0, i at 2-1, in the form of version 5. */
+#define OLD_STREAM \
+    "\"\\x0f\\x01\\x10\\x00\\x00\\x00\\x00\\x00\\x00\\x00\\x01\\x00\\x00\\x00" \
+    "\\x00\\x00\\x00\\x00\\x01\\x28\\x28\\x00\\x00\\x00\\x0f\\x00\\x02\\x01" \
+    "\\x00\\x01\\x01\\x01\\x81\\x61\\x02\\x00\\x01\\x02\\x01\\x00\\x01\\x00" \
+    "\\x01\\x81\\x62\\x02\\x04\\x01\\x02\\x01\\x01\\x01\\x00\\x01\\x81\\x62" \
+    "\\x02\\x04\\x01\\xff\\x02\\x02\\x01\\x03\\x01\\x67\\x01\\x01\\x00\\x00" \
+    "\\x01\\x68\\x00\\x00\\x00\\x00\\x01\\x69\\x02\\x01\\x00\\x00\\x09\\x00" \
+    "\\xd2\\x57\\xbd\\x92\\x62\\x89\\xd0\\x5c\""
+/* clang-format on */
+
+Test(cmd_dump, groups_of_an_old_stream_have_read_what_is_before_their_place)
+{
+    expect(&f, "RESTORE s 0 " OLD_STREAM, "+OK\r\n");
+#define GROUP(name, last, read, lag)                                                               \
+    "*12\r\n$4\r\nname\r\n$1\r\n" name "\r\n$9\r\nconsumers\r\n:0\r\n$7\r\npending\r\n:0\r\n"      \
+    "$17\r\nlast-delivered-id\r\n$3\r\n" last "\r\n$12\r\nentries-read\r\n:" read                  \
+    "\r\n$3\r\nlag\r\n:" lag "\r\n"
+    expect(&f, "XINFO GROUPS s",
+           "*3\r\n" GROUP("g", "1-1", "1", "1") GROUP("h", "0-0", "0", "2")
+               GROUP("i", "2-1", "2", "0"));
 }
