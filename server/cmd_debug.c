@@ -1,4 +1,4 @@
-/* cmd_debug.c: DEBUG SLEEP, DIGEST, DIGEST-VALUE, OBJECT, SET-ACTIVE-EXPIRE, and the rows of
+/* cmd_debug.c: DEBUG SLEEP, DIGEST, DIGEST-VALUE, OBJECT, what sets something, and the rows of
  * RELOAD, of cmd_debug_samples.c and of shard/cmd/debug.c. Who may use it: enable-debug-command,
  * checked before a handler runs.
  */
@@ -11,6 +11,8 @@
 #include "server/cmd_admin.h"
 #include "server/worker.h"
 #include "shard/cmd/families.h"
+
+#define LIST_PLAIN_BYTES_MAX (((uint64_t)4 << 30) - ((uint64_t)1 << 20))
 
 static enum err reply_unknown(const struct request *rq, struct reply *out)
 {
@@ -75,6 +77,16 @@ static enum err cmd_debug_listpack_checked(struct shard *sh, struct request *rq,
     return rq->argc == 3 ? cmd_debug_listpack(sh, rq, out) : reply_unknown(rq, out);
 }
 
+/* As strtol reads it: what is no number is 0. */
+static uint64_t lenient_flag(struct bytes argument)
+{
+    char text[24];
+    size_t size = MIN(argument.size, sizeof text - 1);
+    memcpy(text, argument.data, size);
+    text[size] = '\0';
+    return strtol(text, NULL, 10) != 0;
+}
+
 static void set_active_expire(struct thread *at, uint64_t argument)
 {
     if (thread_is_main(at)) return;
@@ -87,11 +99,42 @@ static enum err cmd_debug_set_active_expire(struct session *s, struct request *r
                                             struct reply *out)
 {
     if (rq->argc != 3) return reply_unknown(rq, out);
-    char text[24];
-    size_t size = MIN(rq->argv[2].size, sizeof text - 1);
-    memcpy(text, rq->argv[2].data, size);
-    text[size] = '\0';
-    broadcast(s, set_active_expire, strtol(text, NULL, 10) != 0);
+    broadcast(s, set_active_expire, lenient_flag(rq->argv[2]));
+    return OK;
+}
+
+static void set_scripts_may_all(struct thread *at, uint64_t argument)
+{
+    if (thread_is_main(at)) return;
+    ((struct worker *)at->owner)->scripts_may_all = argument != 0;
+}
+
+static enum err cmd_debug_set_disable_deny_scripts(struct session *s, struct request *rq,
+                                                   struct reply *out)
+{
+    if (rq->argc != 3) return reply_unknown(rq, out);
+    broadcast(s, set_scripts_may_all, lenient_flag(rq->argv[2]));
+    return OK;
+}
+
+static void set_list_plain_bytes(struct thread *at, uint64_t argument)
+{
+    if (thread_is_main(at)) return;
+    struct worker *w = at->owner;
+    for (unsigned i = 0; i < ARRAY_LEN(w->shard_config); i++)
+        w->shard_config[i].list_plain_bytes_min = argument;
+}
+
+static enum err cmd_debug_quicklist_packed_threshold(struct session *s, struct request *rq,
+                                                     struct reply *out)
+{
+    uint64_t bytes;
+    if (rq->argc != 3) return reply_unknown(rq, out);
+    if (!text_to_memory(rq->argv[2], &bytes) || bytes > LIST_PLAIN_BYTES_MAX) {
+        reply_error(out, "ERR argument must be a memory value bigger than 1 and smaller than 4gb");
+        return OK;
+    }
+    broadcast(s, set_list_plain_bytes, bytes);
     return OK;
 }
 
@@ -142,6 +185,9 @@ static const char *const debug_help[] = {
     "    Reply with a test value of the specified type. <type> can be: string,",
     "    integer, double, bignum, null, array, set, map, attrib, push, verbatim,",
     "    true, false.",
+    "QUICKLIST-PACKED-THRESHOLD <size>",
+    "    An element of a list that has at least so many bytes gets a node of its own.",
+    "    0 restores the default: elements that are over the limit of a node.",
     "RELOAD [option ...]",
     "    Save the RDB on disk and reload it back to memory. Valid <option> values:",
     "    * MERGE: conflicting keys will be loaded from RDB.",
@@ -159,6 +205,8 @@ static const char *const debug_help[] = {
     "    Setting it to 0 disables expiring keys in background when they are not",
     "    accessed (otherwise the Redis behavior). Setting it to 1 reenables back the",
     "    default.",
+    "SET-DISABLE-DENY-SCRIPTS <0|1>",
+    "    Setting it to 1 lets scripts call commands that are not meant for them.",
     "SLEEP <seconds>",
     "    Stop the server for <seconds>. Decimals allowed.",
     "HELP",
@@ -197,6 +245,10 @@ const struct command debug_subcommands[] = {
      .since = "1.0.0", .group = "server", .complexity = "O(N): N records of the log", .summary = "Forgets all data, and loads it again from the append-only log."},
     {.name = "set-active-expire", .on_net = cmd_debug_set_active_expire, .arity = -2, .plan = PLAN_NET, .flags = DEBUG_FLAGS | CMD_BARRIER | CMD_DEFERS, .keys = KEYS_NONE,
      .since = "1.0.0", .group = "server", .complexity = "O(1)", .summary = "Switches the removal of expired keys in the background."},
+    {.name = "set-disable-deny-scripts", .on_net = cmd_debug_set_disable_deny_scripts, .arity = -2, .plan = PLAN_NET, .flags = DEBUG_FLAGS | CMD_BARRIER | CMD_DEFERS, .keys = KEYS_NONE,
+     .since = "7.0.0", .group = "server", .complexity = "O(1)", .summary = "Lets scripts call commands that are not meant for them."},
+    {.name = "quicklist-packed-threshold", .on_net = cmd_debug_quicklist_packed_threshold, .arity = -2, .plan = PLAN_NET, .flags = DEBUG_FLAGS | CMD_BARRIER | CMD_DEFERS, .keys = KEYS_NONE,
+     .since = "7.0.0", .group = "server", .complexity = "O(1)", .summary = "Sets from which size on elements of lists get nodes of their own."},
     {.name = "error", .on_net = cmd_debug_error, .arity = -2, .plan = PLAN_NET, .flags = DEBUG_FLAGS, .keys = KEYS_NONE,
      .since = "1.0.0", .group = "server", .complexity = "O(1)", .summary = "Replies that error."},
     {.name = "log", .on_net = cmd_debug_log, .arity = -2, .plan = PLAN_NET, .flags = DEBUG_FLAGS, .keys = KEYS_NONE,

@@ -273,7 +273,8 @@ static enum call_state check_call(struct script_op *op, struct lua_call *call)
     if (!route_arity_fits(call->route, call->argc))
         return refuse(call, "ERR Wrong number of args calling Redis command from script");
     bool is_elsewhere = c->plan == PLAN_MAIN || (c->plan == PLAN_NET && c->flags & CMD_DEFERS);
-    if (c->flags & CMD_NO_SCRIPT || is_elsewhere || c->plan == PLAN_SCRIPT)
+    bool is_denied = c->flags & CMD_NO_SCRIPT && !op->worker->scripts_may_all;
+    if (is_denied || is_elsewhere || c->plan == PLAN_SCRIPT)
         return refuse(call, "ERR This Redis command is not allowed from script");
     if (c->merge == MERGE_FOUND && blocking_may_wait(c, call->argv, call->argc))
         return refuse(call, c->flags & CMD_WRITE ? XREADGROUP_WAITS : XREAD_WAITS);

@@ -81,16 +81,20 @@ static void shard_config_fill(struct shard_config *out, const struct config *c)
                                  .lfu_decay_minutes = (uint32_t)c->lfu_decay_time_min};
 }
 
+/* What DEBUG has set is no configuration. */
+static void keep_debug_settings(struct shard_config *out, const struct shard_config *old)
+{
+    out->active_expire = old->active_expire;
+    out->list_plain_bytes_min = old->list_plain_bytes_min;
+}
+
 void worker_apply_config(struct worker *w, const struct config *config)
 {
     /* Two copies: readers of this thread hold a pointer at most until the end of their step. */
     unsigned next = ++w->config_version & 1;
-    bool active_expire = w->shard_config[1 - next].active_expire;
     net_config_fill(&w->net_config[next], config);
     shard_config_fill(&w->shard_config[next], config);
-    if (w->config)
-        w->shard_config[next].active_expire =
-            active_expire; /* DEBUG SET-ACTIVE-EXPIRE is not configuration */
+    if (w->config) keep_debug_settings(&w->shard_config[next], &w->shard_config[1 - next]);
     bool timeout_changed = w->config && w->config->timeout_s != config->timeout_s;
     w->config = config;
     if (w->has_net) {

@@ -83,6 +83,7 @@ struct worker {
     struct library_set *libraries; /* NULL until the first FCALL */
     uint64_t libraries_version;
     struct script_counters scripts;
+    bool scripts_may_all;     /* DEBUG SET-DISABLE-DENY-SCRIPTS */
     struct buf scratch;       /* of whoever runs now, not across calls */
     struct buf placement;     /* of the split command being dispatched */
     struct bytes **part_argv; /* by part: the same */

@@ -49,6 +49,7 @@ struct shard_config {
     bool lazyfree_server_del;
     uint32_t lfu_log_factor, lfu_decay_minutes;
     int32_t list_max_listpack_size; /* > 0: elements; -1 … -5: 4, 8, 16, 32, 64 KiB */
+    uint64_t list_plain_bytes_min;  /* DEBUG QUICKLIST-PACKED-THRESHOLD; 0: none */
     uint64_t hash_max_listpack_entries, hash_max_listpack_value_bytes;
     uint64_t set_max_intset_entries, set_max_listpack_entries, set_max_listpack_value_bytes;
     uint64_t zset_max_listpack_entries, zset_max_listpack_value_bytes;

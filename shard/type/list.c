@@ -115,7 +115,9 @@ bool list_try_prepare_packed(struct mem *mem, struct list *l, int32_t limit, uin
                              uint64_t value_bytes)
 {
     size_t bytes = listpack_bytes(packed(l)) + value_bytes;
-    if (quicklist_limit_allows(limit, bytes, listpack_length(packed(l)) + value_count)) return true;
+    if (quicklist_limit_allows(limit, bytes, listpack_length(packed(l)) + value_count) &&
+        !quicklist_is_plain_size(value_bytes))
+        return true;
     return become_quicklist(mem, l);
 }
 

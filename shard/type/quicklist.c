@@ -1,6 +1,7 @@
 #include "shard/type/quicklist.h"
 
 #include "shard/big_value.h"
+#include "shard/shard.h"
 #include "shard/type/ziplist.h"
 
 #define NODE_BYTES_MIN 4096    /* limit -1; each step doubles */
@@ -27,10 +28,17 @@ bool quicklist_limit_allows(int32_t limit, size_t bytes, uint64_t count)
     return limit < 0 || count <= (uint64_t)MAX(limit, 1);
 }
 
+bool quicklist_is_plain_size(uint64_t value_bytes)
+{
+    uint64_t min = shard_config_here()->list_plain_bytes_min;
+    return unlikely(min > 0) && value_bytes >= min;
+}
+
 /* Whether the value needs a node of its own. */
 static inline bool is_large(int32_t limit, struct bytes value)
 {
-    return value.size > limit_bytes(limit) - LISTPACK_ELEMENT_BYTES_MAX(LISTPACK_EMPTY_BYTES);
+    return value.size > limit_bytes(limit) - LISTPACK_ELEMENT_BYTES_MAX(LISTPACK_EMPTY_BYTES) ||
+           quicklist_is_plain_size(value.size);
 }
 
 /* ---- nodes ---- */

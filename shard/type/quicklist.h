@@ -59,6 +59,8 @@ struct quicklist_place {
 /* Whether so many bytes of a listpack, and so many elements, are within the limit: negative numbers
  * say 4, 8 … 64 KiB, others count elements, of 8 KiB together. */
 bool quicklist_limit_allows(int32_t limit, size_t bytes, uint64_t count);
+/* DEBUG QUICKLIST-PACKED-THRESHOLD: whether elements of that size have plain nodes. */
+bool quicklist_is_plain_size(uint64_t value_bytes);
 
 /* ---- the whole ---- */
 

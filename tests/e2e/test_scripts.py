@@ -32,7 +32,7 @@ ENDLESS = "while true do pcall(function() while true do redis.call('get', 'x') e
 
 
 class Scripts(ServerCase):
-    ARGUMENTS = ("--net-threads", "2", "--shard-threads", "7")
+    ARGUMENTS = ("--net-threads", "2", "--shard-threads", "7", "--enable-debug-command", "yes")
 
     def setUp(self):
         super().setUp()
@@ -197,6 +197,42 @@ class Scripts(ServerCase):
                 p.eval("redis.call('set', KEYS[1], ARGV[1]) return ARGV[1]", 1, f"k{i}", i).get(f"k{i}")
             replies = p.execute()
         self.assertEqual(replies, [str(i // 2).encode() for i in range(200)])
+
+    def test_settings_of_cjson_last_until_the_script_ends(self):
+        client = self.client()
+        sparse = "cjson.encode({[1000] = 1})"
+        self.assertEqual(client.eval(f"cjson.encode_sparse_array(true) return {sparse}", 0), b'{"1000":1}')
+        self.assertRaisesRegex(redis.ResponseError, "excessively sparse", client.eval, f"return {sparse}", 0)
+        self.assertEqual(client.eval("local own = cjson.new() own.encode_max_depth(3) return cjson.encode_max_depth()", 0), 1000)
+
+    def test_random_numbers_differ_between_runs_unless_they_are_seeded(self):
+        client = self.client()
+        self.assertGreater(len({client.eval("return math.random(1000000)", 0) for _ in range(10)}), 1)
+        seeded = "math.randomseed(10) return {math.random(1000000), math.random(1000000), math.random(5)}"
+        for _ in range(3):
+            self.assertEqual(client.eval(seeded, 0), [878852, 795807, 3])
+
+    def test_a_set_that_is_not_sorted_is_sorted_for_scripts_and_transactions(self):
+        client = self.client()
+        client.sadd("s", "b", "aa", "c", "a", 10, 9)
+        expected = [b"10", b"9", b"a", b"aa", b"b", b"c"]
+        self.assertEqual(client.eval("return redis.call('sort', KEYS[1], 'by', 'nosort')", 1, "s"), expected)
+        self.assertEqual(client.eval("return redis.call('sort_ro', 's', 'by', 'nosort', 'limit', 1, 2)", 0), expected[1:3])
+        with client.pipeline(transaction=True) as p:
+            self.assertEqual(p.set("x", 1).sort("s", by="nosort", desc=True).execute()[1], expected[::-1])
+
+    def test_line_ends_in_numbers_of_a_script_do_not_split_the_reply(self):
+        with self.client().pipeline(transaction=False) as p:
+            self.assertEqual(p.eval("return {big_number = '1\\r\\n+2'}", 0).echo("x").execute(), [b"1  +2", b"x"])
+
+    def test_scripts_may_call_what_is_not_for_them_when_debug_says_so(self):
+        client = self.client()
+        call = ("return redis.call('debug', 'protocol', 'integer')", 0)
+        self.assertRaisesRegex(redis.ResponseError, "not allowed from script", client.eval, *call)
+        client.execute_command("DEBUG", "SET-DISABLE-DENY-SCRIPTS", 1)
+        self.assertEqual(client.eval(*call), 12345)
+        client.execute_command("DEBUG", "SET-DISABLE-DENY-SCRIPTS", 0)
+        self.assertRaisesRegex(redis.ResponseError, "not allowed from script", client.eval, *call)
 
     def test_money_is_not_lost(self):
         client = self.client()

@@ -176,3 +176,25 @@ Test(cmd_list, copies_and_renames_keep_the_list)
     expect(&f, "DEL m n", ":2\r\n");
     shard_fixture_free(&f);
 }
+
+Test(cmd_list, elements_of_a_size_that_is_asked_for_have_nodes_of_their_own)
+{
+    struct shard_fixture f = make();
+    f.config->list_plain_bytes_min = 3;
+    expect(&f, "RPUSH l a bcd", ":2\r\n");
+    expect(&f, "OBJECT ENCODING l", "$9\r\nquicklist\r\n");
+    expect(&f, "LPUSH l 4567 x", ":4\r\n");
+    expect(&f, "LINSERT l BEFORE bcd efg", ":5\r\n");
+    expect(&f, "LSET l 0 hij", "+OK\r\n");
+    expect(&f, "LRANGE l 0 -1",
+           "*5\r\n$3\r\nhij\r\n$4\r\n4567\r\n$1\r\na\r\n$3\r\nefg\r\n$3\r\nbcd\r\n");
+    expect(&f, "LPOS l bcd", ":4\r\n");
+    expect(&f, "LREM l 0 efg", ":1\r\n");
+    expect(&f, "LSET l 0 y", "+OK\r\n");
+    expect(&f, "LTRIM l 0 1", "+OK\r\n");
+    expect(&f, "LRANGE l 0 -1", "*2\r\n$1\r\ny\r\n$4\r\n4567\r\n");
+    f.config->list_plain_bytes_min = 0;
+    expect(&f, "RPUSH m a bcd", ":2\r\n");
+    expect(&f, "OBJECT ENCODING m", "$8\r\nlistpack\r\n");
+    shard_fixture_free(&f);
+}
