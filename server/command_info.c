@@ -293,8 +293,17 @@ static void key_add(void *context, uint32_t index, const struct key_spec *spec)
 {
     struct command_keys *keys = context;
     CHECK(keys->count < keys->capacity);
+    keys->has_counted |= spec->first > 0;
     keys->indexes[keys->count] = index;
     keys->flags[keys->count++] = spec->flags;
+}
+
+/* Whether an argument says how many keys follow. */
+static bool counts_keys(const struct command *c)
+{
+    for (uint32_t i = 0; i < KEY_SPECS_MAX && c->keys[i].flags != 0; i++)
+        if (c->keys[i].first > 0 && !c->keys[i].keyword) return true;
+    return false;
 }
 
 /* A specification names an argument at most once. */
@@ -316,7 +325,8 @@ enum command_keys_result command_keys_find(const struct router *r, const struct 
     if (!route_arity_fits(route, argc)) return KEYS_ARITY;
     if (!keys_alloc(keys, argc)) return KEYS_NO_MEMORY;
     bool is_valid = command_each_key(c, argv, argc, key_add, keys);
-    if (!is_valid) keys->count = 0;
+    bool lacks_counted = counts_keys(c) && !keys->has_counted;
+    if (!is_valid || lacks_counted) keys->count = 0;
     if (keys->count == 0 && !(c->flags & CMD_NO_MANDATORY_KEYS)) return KEYS_INVALID;
     for (uint32_t i = 0; i < keys->count; i++)
         keys->flags[i] = command_key_flags(c, argv, argc, keys->flags[i]);

@@ -36,6 +36,7 @@ struct command_keys {
     uint32_t *flags;   /* enum key_flags of each */
     uint32_t count, capacity;
     struct mem *mem;
+    bool has_counted; /* some of them are behind a number that counts them */
 };
 /* What a call does to a key whose specification has these flags: KEY_VARIABLE_FLAGS depends on the
  * arguments. */

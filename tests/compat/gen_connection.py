@@ -37,6 +37,7 @@ COMMANDS = [
     "1 COMMAND COUNT",
     "COMMAND GETKEYS {GET key|SET key value|MSET {key value}+|MGET key+|DEL key+|COPY key key|RENAME key key|PING|junk}",
     "COMMAND GETKEYSANDFLAGS {GET key|SET key value|MSET {key value}+|MGET key+|COPY key key DB db|BITFIELD key GET TYPE OFFSET|BITFIELD key GET TYPE OFFSET SET TYPE OFFSET value|BITFIELD key OVERFLOW WRAP GET TYPE OFFSET|BITFIELD key OVERFLOW|PING}",
+    "COMMAND GETKEYS {ZUNIONSTORE key {0|1|2|9} key key|ZDIFF {0|1|2} key key|SINTERCARD {0|1|2} key|EVAL value {0|1|2|-1} key key|LMPOP {0|1} key LEFT|BZMPOP 0 {0|1|2} key MIN}",
     "1 COMMAND GETKEYS junk*",
     "1 COMMAND INFO knowncommand",
     "1 COMMAND HELP",
