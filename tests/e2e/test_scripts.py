@@ -221,6 +221,11 @@ class Scripts(ServerCase):
         with client.pipeline(transaction=True) as p:
             self.assertEqual(p.set("x", 1).sort("s", by="nosort", desc=True).execute()[1], expected[::-1])
 
+    def test_an_order_that_is_none_is_found_where_the_script_sorts(self):
+        script = "redis.call('set', 'x', 1)\nlocal t = {} for i = 1, 100 do t[i] = i % 7 end\ntable.sort(t, function(a, b) return true end)"
+        for declared in (0, 1):
+            self.assertRaisesRegex(redis.ResponseError, "^user_script:3: invalid order function for sorting", self.client().eval, script, declared, "x")
+
     def test_line_ends_in_numbers_of_a_script_do_not_split_the_reply(self):
         with self.client().pipeline(transaction=False) as p:
             self.assertEqual(p.eval("return {big_number = '1\\r\\n+2'}", 0).echo("x").execute(), [b"1  +2", b"x"])
