@@ -216,7 +216,7 @@ static bool prepare(struct script_op *op, struct reply *out)
 
 /* ---- the reply ---- */
 
-static void answer(struct script_op *op, struct bytes reply)
+static void send_answer(struct script_op *op, struct bytes reply)
 {
     if (op->is_slow) script_leave_slow(op); /* who has the reply must not meet BUSY */
     struct netloop *nl = &op->worker->net;
@@ -225,14 +225,21 @@ static void answer(struct script_op *op, struct bytes reply)
     struct session *s = session_find(nl, ref);
     if (!s) return;
     script_acl_tell(op->acl, s);
-    if (reply.size && reply.data[0] == '-')
-        nl->hooks->on_error(nl, op->route->id, bytes_make(reply.data + 1, reply.size - 1));
     struct reply out = netloop_reply(nl, op->resp);
     reply_raw(&out, reply.data, reply.size);
     conn_fill_slot(&s->conn, op->gather.slot, &out);
     netloop_reply_drop(nl, &out);
     if (op->is_attached) s->is_waiting = false;
     op->worker->should_resume = true;
+}
+
+/* The same, and an error is counted. */
+static void answer(struct script_op *op, struct bytes reply)
+{
+    struct netloop *nl = &op->worker->net;
+    if (reply.size && reply.data[0] == '-')
+        nl->hooks->on_error(nl, op->route->id, bytes_make(reply.data + 1, reply.size - 1));
+    send_answer(op, reply);
 }
 
 static void answer_error(struct script_op *op, const char *text)
@@ -492,7 +499,12 @@ static void in_place_done(struct gather *g)
         struct bytes reply = gather_part_bytes(g, 0, &g->netloop->flatten);
         script_note_habits(op);
         monitor_send(op->worker, bytes_make(reply.data, op->line_bytes), op->has_line_gap);
-        answer(op, bytes_make(reply.data + op->line_bytes, reply.size - op->line_bytes));
+        reply = bytes_make(reply.data + op->line_bytes, reply.size - op->line_bytes);
+        /* An error that nothing stands in front of was counted when its parcel came home. */
+        if (op->line_bytes == 0)
+            send_answer(op, reply);
+        else
+            answer(op, reply);
         gather_release_parts(g);
         op_finish(op);
         return;

@@ -308,6 +308,22 @@ int lua_check_command(lua_State *L, const struct lua_call *call)
     return lua_error(L);
 }
 
+/* For commandstats. */
+static void count_call(const struct script_op *op, const struct lua_call *call)
+{
+    uint16_t id = call->route->id;
+    counter_add(
+        op->shard ? &op->shard->per_command[id].script_calls : &op->worker->routes[id].calls, 1);
+}
+
+static void count_refused(const struct script_op *op, const struct lua_call *call)
+{
+    if (!call->route) return;
+    struct counter *rejected = op->shard ? &op->shard->per_command[call->route->id].script_rejected
+                                         : &op->worker->routes[call->route->id].rejected;
+    counter_add(rejected, 1);
+}
+
 /* ---- which keys ---- */
 
 enum reach {
@@ -400,6 +416,7 @@ static bool call_at_once(struct script_op *op, const struct lua_call *call, stru
     struct request rq = {.command = c, .argv = call->argv, .argc = call->argc, .resp = out->resp};
     enum err e = is_done ? OK : c->on_net(NULL, &rq, out);
     if (e != OK) reply_err(out, e);
+    count_call(op, call);
     show_call(op, call);
     return true;
 }
@@ -435,6 +452,8 @@ static void run_on_shard(struct script_op *op, struct lua_call *call, struct rep
     shard_run_request(sh, &rq, out);
     span_note(sh, &rq, started);
     if (unlikely(*sh->slow_to != noted)) (*sh->slow_to)->has_no_client = true;
+    count_call(op, call);
+    if (rq.error_count) counter_add(&sh->per_command[route->id].script_failed, 1);
     if (op->tracked && route->command->flags & CMD_READ) tracking_remember_in_block(sh, &rq);
 }
 
@@ -442,6 +461,7 @@ static enum call_state call_in_place(struct lua_run *run, struct lua_call *call,
 {
     struct script_op *op = op_of(run);
     enum call_state state = check_call(op, call);
+    if (state == CALL_REFUSED) count_refused(op, call);
     if (state != CALL_DONE || call_at_once(op, call, out)) return state;
     const struct command *c = call->route->command;
     if (c->plan == PLAN_NET) return out_of_reach(op, call);
@@ -510,11 +530,13 @@ static enum call_state call_held(struct lua_run *run, struct lua_call *call, str
 {
     struct script_op *op = op_of(run);
     enum call_state state = check_call(op, call);
+    if (state == CALL_REFUSED) count_refused(op, call);
     if (state != CALL_DONE || call_at_once(op, call, out)) return state;
     const struct command *c = call->route->command;
     if (c->plan == PLAN_NET) {
         op->touched_undeclared = true;
         call_on_net(op, call, out);
+        count_call(op, call);
         show_call(op, call);
         return CALL_DONE;
     }
@@ -523,6 +545,7 @@ static enum call_state call_held(struct lua_run *run, struct lua_call *call, str
         if (op->touched_undeclared && !op->holds_all) return out_of_reach(op, call);
     }
     if (!copy_call(op, call)) return refuse(call, err_text(ERR_ALLOC));
+    count_call(op, call);
     if (c->flags & (CMD_WRITE | CMD_MAY_REPLICATE)) op->has_written = true;
     show_call(op, call);
     return CALL_LATER;

@@ -128,8 +128,14 @@ void stats_read_command(const struct server *srv, uint32_t route_id, struct stat
         out->failed += counter_read(&r->failed);
         ticks += counter_read(&r->ticks);
     }
-    for (uint16_t i = 0; i < srv->mesh.shard_count; i++)
-        ticks += counter_read(&srv->shard_workers[i]->shard.per_command[route_id].ticks);
+    for (uint16_t i = 0; i < srv->mesh.shard_count; i++) {
+        const struct shard_command_counters *c =
+            &srv->shard_workers[i]->shard.per_command[route_id];
+        ticks += counter_read(&c->ticks);
+        out->calls += counter_read(&c->script_calls);
+        out->failed += counter_read(&c->script_failed);
+        out->rejected += counter_read(&c->script_rejected);
+    }
     out->usec = (uint64_t)((double)ticks / env_ticks_per_us());
 }
 
@@ -367,10 +373,12 @@ static void reset_shard(struct shard *sh)
                                       &c->slowest_command};
     for (unsigned i = 0; i < ARRAY_LEN(zeroed); i++) counter_set(zeroed[i], 0);
     for (uint32_t i = 0; i <= sh->command_count; i++) {
-        counter_set(&sh->per_command[i].calls, 0);
-        counter_set(&sh->per_command[i].ticks, 0);
-        counter_set(&sh->per_command[i].failed, 0);
-        histogram_slot_reset(&sh->per_command[i].histogram);
+        struct shard_command_counters *of = &sh->per_command[i];
+        struct counter *const counters[] = {&of->calls,         &of->ticks,
+                                            &of->failed,        &of->script_calls,
+                                            &of->script_failed, &of->script_rejected};
+        for (unsigned k = 0; k < ARRAY_LEN(counters); k++) counter_set(counters[k], 0);
+        histogram_slot_reset(&of->histogram);
     }
     sh->slowest_ticks = 0;
     sh->keys.sweep.total_ns = 0;
