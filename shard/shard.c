@@ -77,8 +77,10 @@ void shard_deinit(struct shard *sh)
 void shard_set_now(struct shard *sh, uint64_t now_ns, int64_t wall_ms)
 {
     sh->now_ns = now_ns;
-    sh->wall_ms = wall_ms;
-    sh->now_ms = sh->is_replaying ? 0 : wall_ms;
+    /* For whoever holds everything, a script above all, time stands still: a key that it has seen
+     * does not expire under its hands. */
+    if (likely(!sh->locks.exclusive)) sh->wall_ms = wall_ms;
+    sh->now_ms = sh->is_replaying ? 0 : sh->wall_ms;
     shard_here = sh;
 }
 

@@ -226,6 +226,25 @@ class Scripts(ServerCase):
         for declared in (0, 1):
             self.assertRaisesRegex(redis.ResponseError, "^user_script:3: invalid order function for sorting", self.client().eval, script, declared, "x")
 
+    def test_time_stands_still_for_a_script_that_holds_everything(self):
+        script = """
+            redis.call('set', 'key', 'value', 'px', 20)
+            for i = 1, 3000 do redis.call('exists', 'other' .. i) end
+            return {redis.call('pttl', 'key'), redis.call('exists', 'key')}
+        """
+        self.assertEqual(self.client().eval(script, 0), [20, 1])
+
+    def test_commands_of_scripts_are_counted_wherever_they_run(self):
+        client = self.client()
+        client.set("x", "y")
+        client.config_resetstat()
+        for _ in range(40):  # the first ones under a holding, the others in place
+            self.assertRaises(redis.ResponseError, client.eval, "redis.call('get', KEYS[1]) redis.pcall('get') return redis.call('incr', KEYS[1])", 1, "x")
+        stats = client.info("commandstats")
+        for name, calls, rejected, failed in ("get", 40, 40, 0), ("incr", 40, 0, 40), ("eval", 40, 0, 40):
+            of = stats["cmdstat_" + name]
+            self.assertEqual((of["calls"], of["rejected_calls"], of["failed_calls"]), (calls, rejected, failed), name)
+
     def test_line_ends_in_numbers_of_a_script_do_not_split_the_reply(self):
         with self.client().pipeline(transaction=False) as p:
             self.assertEqual(p.eval("return {big_number = '1\\r\\n+2'}", 0).echo("x").execute(), [b"1  +2", b"x"])
