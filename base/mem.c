@@ -313,6 +313,10 @@ void mem_init(struct mem *m, const char *name)
     atomic_init(&m->live_count, 0);
     m->name = name;
     m->refused_count = 0;
+    m->reserve = NULL;
+    m->reserve_bytes = 0;
+    m->insists = false;
+    m->short_owners = NULL;
     raw_open(m);
 }
 
@@ -320,13 +324,56 @@ void mem_deinit(struct mem *m)
 {
     CHECK(atomic_load_explicit(&m->live_count, memory_order_relaxed) == 0);
     CHECK(atomic_load_explicit(&m->live_bytes, memory_order_relaxed) == 0);
+    if (m->reserve) raw_free(m, m->reserve, m->reserve_bytes);
     raw_close(m);
+}
+
+/* ---- the reserve ---- */
+
+void mem_keep_reserve(struct mem *m, size_t size, _Atomic uint32_t *short_owners)
+{
+    CHECK(m->reserve_bytes == 0);
+    m->reserve_bytes = size;
+    m->short_owners = short_owners;
+    m->reserve = raw_alloc(m, size);
+    CHECK(m->reserve);
+}
+
+/* Its pages go back to the arena, where small blocks find room. False: it was used up already. */
+static bool reserve_release(struct mem *m)
+{
+    if (!m->reserve) return false;
+    raw_free(m, m->reserve, m->reserve_bytes);
+    m->reserve = NULL;
+    if (m->short_owners) atomic_fetch_add_explicit(m->short_owners, 1, memory_order_relaxed);
+    return true;
+}
+
+/* False: the reserve is used up, and there is no memory for a new one. */
+static bool reserve_is_whole(struct mem *m)
+{
+    if (likely(m->reserve || m->reserve_bytes == 0)) return true;
+    m->reserve = raw_alloc(m, m->reserve_bytes);
+    if (!m->reserve) return false;
+    if (m->short_owners) atomic_fetch_sub_explicit(m->short_owners, 1, memory_order_relaxed);
+    return true;
+}
+
+/* ---- blocks ---- */
+
+/* The last attempt. */
+static __attribute__((noinline, cold)) void *alloc_from_reserve(struct mem *m, size_t size,
+                                                                size_t alignment)
+{
+    (void)reserve_release(m);
+    return alignment ? raw_alloc_aligned(m, size, alignment) : raw_alloc(m, size);
 }
 
 void *mem_alloc(struct mem *m, size_t size)
 {
     DCHECK(size > 0);
     void *p = raw_alloc(m, size);
+    if (unlikely(!p)) p = alloc_from_reserve(m, size, 0);
     CHECK(p);
     account(m, mem_class_bytes(size), 1);
     return p;
@@ -336,28 +383,41 @@ void *mem_alloc_zeroed(struct mem *m, size_t size)
 {
     DCHECK(size > 0);
     void *p = raw_alloc_zeroed(m, size);
+    if (unlikely(!p)) {
+        p = alloc_from_reserve(m, size, 0);
+        CHECK(p);
+        memset(p, 0, size);
+    }
+    account(m, mem_class_bytes(size), 1);
+    return p;
+}
+
+/* Whether it is not even tried: a reserve is for what cannot fail. */
+static inline bool is_refused(struct mem *m, size_t size)
+{
+    return unlikely(size > MEM_BYTES_MAX) || fault_hit("mem_try_alloc") ||
+           unlikely(!m->reserve && !reserve_is_whole(m));
+}
+
+/* What `may fail` comes to without memory. */
+static __attribute__((noinline, cold)) void *refuse(struct mem *m, size_t size)
+{
+    if (!m->insists) {
+        m->refused_count++;
+        return NULL;
+    }
+    void *p = alloc_from_reserve(m, size, 0);
     CHECK(p);
     account(m, mem_class_bytes(size), 1);
     return p;
 }
 
-/* Whether it is not even tried. */
-static inline bool is_refused(struct mem *m, size_t size)
-{
-    if (likely(size <= MEM_BYTES_MAX) && !fault_hit("mem_try_alloc")) return false;
-    m->refused_count++;
-    return true;
-}
-
 void *mem_try_alloc(struct mem *m, size_t size)
 {
     DCHECK(size > 0);
-    if (is_refused(m, size)) return NULL;
+    if (unlikely(is_refused(m, size))) return refuse(m, size);
     void *p = raw_alloc(m, size);
-    if (unlikely(!p)) {
-        m->refused_count++;
-        return NULL;
-    }
+    if (unlikely(!p)) return refuse(m, size);
     account(m, mem_class_bytes(size), 1);
     return p;
 }
@@ -366,6 +426,7 @@ void *mem_alloc_aligned(struct mem *m, size_t size, size_t alignment)
 {
     CHECK(size > 0 && (alignment & (alignment - 1)) == 0 && size % alignment == 0);
     void *p = raw_alloc_aligned(m, size, alignment);
+    if (unlikely(!p)) p = alloc_from_reserve(m, size, alignment);
     CHECK(p);
     account(m, mem_class_bytes(size), 1);
     return p;
@@ -375,8 +436,12 @@ void *mem_try_realloc(struct mem *m, void *p, size_t old_size, size_t new_size)
 {
     if (!p) return mem_try_alloc(m, new_size);
     DCHECK(old_size > 0 && new_size > 0);
-    if (is_refused(m, new_size)) return NULL;
-    void *moved = raw_realloc(m, p, new_size);
+    void *moved = is_refused(m, new_size) ? NULL : raw_realloc(m, p, new_size);
+    if (unlikely(!moved) && m->insists) {
+        (void)reserve_release(m);
+        moved = raw_realloc(m, p, new_size);
+        CHECK(moved);
+    }
     if (unlikely(!moved)) {
         m->refused_count++;
         return NULL;
@@ -389,6 +454,10 @@ void *mem_shrink(struct mem *m, void *p, size_t old_size, size_t new_size)
 {
     DCHECK(p && new_size > 0 && new_size <= old_size);
     void *moved = raw_realloc(m, p, new_size);
+    if (unlikely(!moved)) {
+        (void)reserve_release(m);
+        moved = raw_realloc(m, p, new_size);
+    }
     CHECK(moved);
     account(m, mem_class_bytes(new_size) - mem_class_bytes(old_size), 0);
     return moved;

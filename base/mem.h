@@ -6,7 +6,8 @@
  * Limits     Sizes are bytes as asked; the accounts count jemalloc's size class, so the sum over
  *            all owners is what jemalloc itself calls allocated.
  * Errors     mem_alloc aborts when there is no memory: for small, bounded sizes. mem_try_alloc
- *            returns NULL: for every size that a client can choose.
+ *            returns NULL: for every size that a client can choose. An owner may keep a reserve,
+ *            which mem_alloc falls back on; until it is whole again, what may fail does.
  */
 #pragma once
 
@@ -24,11 +25,22 @@ struct mem {
     unsigned arena;
     unsigned tcache;
     uint64_t refused_count; /* mem_try_… that returned NULL */
-    size_t query[3];        /* the allocator's name for its question about slabs */
+    void *reserve;          /* NULL: it is used up, or there is none */
+    size_t reserve_bytes;   /* 0: none is kept */
+    bool insists;
+    _Atomic uint32_t *short_owners; /* counts those whose reserve is used up; or NULL */
+    size_t query[3];                /* the allocator's name for its question about slabs */
 };
 
 /* Makes an arena of its own for this owner. `name` must outlive it. */
 void mem_init(struct mem *m, const char *name);
+/* Keeps so many bytes for when the system has no memory left: small blocks find room in them, so
+ * that what cannot fail goes on for a while. They are not in the accounts, and no page of theirs is
+ * touched. `short_owners`: an owner is counted there while its reserve is used up; or NULL. */
+void mem_keep_reserve(struct mem *m, size_t size, _Atomic uint32_t *short_owners);
+/* While it insists, mem_try_… use the reserve, too, and abort instead of returning NULL: for small,
+ * bounded sizes. */
+static inline void mem_insist(struct mem *m, bool insists);
 /* Checks that nothing is alive any more and gives the arena back. */
 void mem_deinit(struct mem *m);
 
@@ -49,6 +61,11 @@ void mem_free(struct mem *m, void *p, size_t size);
 
 /* The bytes that a request of `size` really takes (the size class). */
 size_t mem_class_bytes(size_t size);
+
+static inline void mem_insist(struct mem *m, bool insists)
+{
+    m->insists = insists;
+}
 
 static inline uint64_t mem_live_bytes(const struct mem *m)
 {

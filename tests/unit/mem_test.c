@@ -401,3 +401,56 @@ Test(mem, what_was_refused_is_counted)
     cr_assert_eq(m.refused_count, 2);
     mem_deinit(&m);
 }
+
+/* ---- the reserve ---- */
+
+Test(mem, the_reserve_is_in_no_account)
+{
+    struct mem m;
+    mem_init(&m, "test");
+    mem_keep_reserve(&m, 100000, NULL);
+    cr_assert_eq(mem_live_bytes(&m), 0);
+    cr_assert_eq(live_count(&m), 0);
+    mem_deinit(&m);
+}
+
+Test(mem, an_owner_that_insists_uses_its_reserve_up_and_gets_a_new_one)
+{
+    struct mem m;
+    _Atomic uint32_t short_owners = 0;
+    mem_init(&m, "test");
+    mem_keep_reserve(&m, 100000, &short_owners);
+    fault_set("mem_try_alloc", 1);
+    cr_assert_null(mem_try_alloc(&m, 100));
+    cr_assert_eq(atomic_load(&short_owners), 0);
+
+    fault_set("mem_try_alloc", 1);
+    mem_insist(&m, true);
+    void *p = mem_try_alloc(&m, 100);
+    mem_insist(&m, false);
+    cr_assert_not_null(p);
+    cr_assert_eq(atomic_load(&short_owners), 1);
+
+    void *q = mem_try_alloc(&m, 100); /* the system has memory */
+    cr_assert_not_null(q);
+    cr_assert_eq(atomic_load(&short_owners), 0);
+    mem_free(&m, p, 100);
+    mem_free(&m, q, 100);
+    mem_deinit(&m);
+}
+
+Test(mem, a_block_that_may_not_fail_to_grow_does_not)
+{
+    struct mem m;
+    mem_init(&m, "test");
+    mem_keep_reserve(&m, 100000, NULL);
+    char *p = mem_alloc(&m, 100);
+    memset(p, 7, 100);
+    fault_set("mem_try_alloc", 1);
+    mem_insist(&m, true);
+    p = mem_try_realloc(&m, p, 100, 5000);
+    mem_insist(&m, false);
+    cr_assert(p && is_filled((unsigned char *)p, 100, 7));
+    mem_free(&m, p, 5000);
+    mem_deinit(&m);
+}
