@@ -17,7 +17,8 @@ struct late_reply {
     uint16_t index;    /* of the request within the run */
     uint16_t net_id, shard_id;
     uint16_t command_id;
-    bool has_error;          /* the reply is an error */
-    struct chunk *chain;     /* of the shard's memory */
-    struct slow_entry *slow; /* for the slow log */
+    bool has_error;                                     /* the reply is an error */
+    struct chunk *chain;                                /* of the shard's memory */
+    struct slow_entry *slow;                            /* for the slow log */
+    void (*is_back)(struct thread *at, struct call *c); /* on the shard's thread */
 };

@@ -78,8 +78,36 @@ void reply_copy(const struct reply *r, struct buf *out)
     }
 }
 
+void reply_drop(struct reply *r)
+{
+    struct chunk *c = r->first;
+    uint64_t base = 0;
+    r->is_lost = false;
+    close_last(r);
+    while (base + c->size < r->start) {
+        base += c->size;
+        c = c->next;
+    }
+    chunk_free_chain(r->mem, c->next);
+    c->next = NULL;
+    r->last = c;
+    r->base = base;
+    r->cursor = c->data + (r->start - base);
+    r->limit = c->data + c->capacity;
+}
+
+void reply_close(struct reply *r)
+{
+    if (unlikely(r->is_lost)) {
+        reply_drop(r);
+        reply_err(r, ERR_ALLOC);
+    }
+    close_last(r);
+}
+
 struct chunk *reply_take(struct reply *r)
 {
+    reply_close(r);
     drop_empty_last(r);
     close_last(r);
     struct chunk *chain = reply_size(r) ? r->first : NULL;
@@ -128,6 +156,12 @@ static void append_chunk(struct reply *r, struct chunk *c, size_t bytes)
     r->limit = c->data + c->capacity;
 }
 
+static void add_chunk(struct reply *r, struct chunk *c, size_t bytes)
+{
+    drop_empty_last(r);
+    append_chunk(r, c, bytes);
+}
+
 char *reply_try_reserve(struct reply *r, size_t size)
 {
     if ((size_t)(r->limit - r->cursor) >= size && r->last) return r->cursor;
@@ -135,21 +169,47 @@ char *reply_try_reserve(struct reply *r, size_t size)
     size_t bytes = chunk_bytes(r, size);
     struct chunk *c = mem_try_alloc(r->mem, bytes);
     if (!c) return NULL;
-    drop_empty_last(r);
-    append_chunk(r, c, bytes);
+    add_chunk(r, c, bytes);
     return r->cursor;
 }
 
+/* A small chunk that is sure. */
+static void add_small_chunk(struct reply *r, size_t size)
+{
+    size_t bytes = mem_class_bytes(sizeof(struct chunk) + MAX(size, (size_t)REPLY_CHUNK_BYTES));
+    add_chunk(r, mem_alloc(r->mem, bytes), bytes);
+}
+
+void reply_lose(struct reply *r)
+{
+    if (r->is_lost) return;
+    add_small_chunk(r, 0); /* in which all that follows is written, again and again */
+    r->is_lost = true;
+}
+
 /* A command has done its work by the time it replies, so there is no way back: without memory for
- * a chunk, which is small, the process ends. */
+ * its chunks the reply is lost, unless it is a short one. */
+static __attribute__((noinline, cold)) char *reserve_without_memory(struct reply *r, size_t size)
+{
+    if (r->is_lost) {
+        r->cursor = r->last->data;
+        if ((size_t)(r->limit - r->cursor) < size) add_small_chunk(r, size);
+        return r->cursor;
+    }
+    bool is_short = reply_size(r) - r->start + size <= REPLY_SURE_BYTES;
+    add_small_chunk(r, size);
+    r->is_lost = !is_short;
+    return r->cursor;
+}
+
 char *reply_reserve_slow(struct reply *r, size_t size)
 {
     if ((size_t)(r->limit - r->cursor) >= size && r->last) return r->cursor;
     CHECK(size <= UINT32_MAX / 2);
     size_t bytes = chunk_bytes(r, size);
-    struct chunk *c = mem_alloc(r->mem, bytes);
-    drop_empty_last(r);
-    append_chunk(r, c, bytes);
+    struct chunk *c = r->is_lost ? NULL : mem_try_alloc(r->mem, bytes);
+    if (unlikely(!c)) return reserve_without_memory(r, size);
+    add_chunk(r, c, bytes);
     return r->cursor;
 }
 
@@ -157,8 +217,9 @@ char *reply_reserve_slow(struct reply *r, size_t size)
 void reply_long_raw(struct reply *r, const void *data, size_t size)
 {
     const char *from = data;
-    while (size > 0) {
-        if (r->cursor == r->limit) reply_reserve_slow(r, MIN(size, REPLY_CHUNK_BYTES_MAX));
+    while (size > 0 && !r->is_lost) {
+        if (r->cursor == r->limit && !reply_try_reserve(r, MIN(size, REPLY_CHUNK_BYTES_MAX)))
+            reply_reserve_slow(r, MIN(size, REPLY_SURE_BYTES + 1));
         size_t part = MIN(size, (size_t)(r->limit - r->cursor));
         memcpy(r->cursor, from, part);
         reply_advance(r, part);

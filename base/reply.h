@@ -5,7 +5,9 @@
  *            ones come from `mem` and are freed by that owner's thread, which `chunk.home` names.
  * Limits     A chunk holds at most 2 GiB; a new one is at least REPLY_CHUNK_BYTES, and they grow
  *            with the reply to REPLY_CHUNK_BYTES_MAX.
- * Errors     Building never fails: where a client chose the size, ask reply_try_reserve first.
+ * Errors     Building never fails: what finds no memory is lost, and reply_close puts an error in
+ *            the place of the whole. A reply of up to REPLY_SURE_BYTES is never lost. Whoever must
+ *            know before it changes something asks reply_try_reserve.
  * Order      Bytes leave in the order of the calls.
  */
 #pragma once
@@ -17,6 +19,9 @@
 #define REPLY_CHUNK_BYTES_MAX (1024 * 1024)
 /* What a string of `size` bytes needs at most as a reply of any type: for reply_try_reserve. */
 #define REPLY_STRING_BYTES(size) ((size) + 32)
+
+/* Internal requests answer in so few bytes, where it matters that they do. */
+#define REPLY_SURE_BYTES 512
 
 #define CHUNK_LENT 0xffff /* part of a parcel or a connection: never freed by itself */
 
@@ -41,11 +46,20 @@ struct reply {
     uint8_t owner_is_shard;
     uint8_t resp;         /* 2 or 3 */
     uint32_t error_count; /* since init: how the dispatcher notices a failed command */
+    bool is_lost;         /* something found no memory since `start` */
+    uint64_t start;       /* of the reply that is being written; what is before it is complete */
 };
 
 /* `lent` may be NULL: then the first chunk comes from mem when it is needed. RESP2, until the
  * caller sets `resp`; `home` and `owner_is_shard` too are the caller's to set if chunks travel. */
 void reply_init(struct reply *r, struct chunk *lent, struct mem *mem);
+/* The reply is complete: sizes are up to date. If some of it is lost, the error that says so stands
+ * in its place. */
+void reply_close(struct reply *r);
+/* Nothing was written since `start`. */
+void reply_drop(struct reply *r);
+/* From here on until reply_close what is written leads to nothing but that error. */
+void reply_lose(struct reply *r);
 /* The chain, sizes up to date, an empty chunk only at its start; the reply is empty afterwards (and
  * has no chunk). NULL when nothing was written. */
 struct chunk *reply_take(struct reply *r);

@@ -69,6 +69,7 @@ struct conn {
     bool is_receiving, is_sending, is_ended /* peer sent its last byte */;
     bool close_after_reply, is_closing, is_reply_off, is_reply_skip;
     bool is_over_hard_limit; /* pushes have been dropped: it will be cut */
+    bool has_lost_output;    /* found no memory: it will be closed */
     bool is_holding;         /* output waits for replies that are about to come; see conn_flush */
     uint8_t output_class;    /* index of net_config.output_limits */
 
@@ -168,16 +169,16 @@ static inline struct slot *conn_slot(struct conn *c, uint32_t sequence)
     return &c->slots[sequence & c->slot_mask];
 }
 /* A reply that is ready at once takes its place in the order. The bytes are copied. */
-void conn_reply(struct conn *c, const struct reply *r);
+void conn_reply(struct conn *c, struct reply *r);
 /* Fills a waiting slot with bytes. Copied. */
-void conn_fill_slot(struct conn *c, uint32_t sequence, const struct reply *r);
+void conn_fill_slot(struct conn *c, uint32_t sequence, struct reply *r);
 /* The same with bytes of our own memory, which are taken over. */
 void conn_fill_slot_chain(struct conn *c, uint32_t sequence, struct chunk *chain);
 /* The replies of a run are in its parcel, apart from those that were parked. */
 void conn_run_home(struct conn *c, struct parcel *pc, const struct run *run, bool has_parked);
 /* The reply of request `index` of a slot's run, which had been parked. The chain is copied. */
 void conn_late_reply(struct conn *c, uint32_t sequence, uint16_t index, const struct chunk *chain);
-/* A copy in other memory, as one chain. */
+/* A copy in other memory, as one chain; of a reply: the error that says so, without memory. */
 struct chunk *chunk_copy_chain(struct mem *mem, const struct chunk *chain);
 /* Bytes outside the request order, a push in several pieces, which a client that does not read will
  * not get: over the hard limit they are dropped and the connection is cut. `behind`: if that slot

@@ -2,6 +2,8 @@
  * bytes that leave in order, and the one send that is under way.
  */
 
+#include <stdio.h>
+
 #include "base/log.h"
 #include "net/conn.h"
 #include "net/netloop.h"
@@ -15,7 +17,8 @@ static const uint32_t chunk_sizes[] = {488, 4072, REPLY_CHUNK_BYTES};
 
 /* ---- the out chain ---- */
 
-static struct chunk *chunk_make(struct mem *mem, size_t size)
+/* NULL: no memory. */
+static struct chunk *chunk_try_make(struct mem *mem, size_t size)
 {
     size_t capacity = size;
     for (unsigned i = 0; i < ARRAY_LEN(chunk_sizes); i++) {
@@ -23,34 +26,64 @@ static struct chunk *chunk_make(struct mem *mem, size_t size)
         capacity = chunk_sizes[i];
         break;
     }
-    struct chunk *chunk = mem_alloc(mem, sizeof *chunk + capacity);
-    *chunk = (struct chunk){.capacity = (uint32_t)capacity};
+    struct chunk *chunk = mem_try_alloc(mem, sizeof *chunk + capacity);
+    if (chunk) *chunk = (struct chunk){.capacity = (uint32_t)capacity};
     return chunk;
 }
 
-/* A copy of the bytes [start, end) of a chain. */
+/* Empty chunks with room for so many bytes; NULL: no memory. */
+static struct chunk *chain_try_make(struct mem *mem, uint64_t size)
+{
+    struct chunk *first = NULL, **link = &first;
+    while (size > 0) {
+        *link = chunk_try_make(mem, MIN(size, (uint64_t)REPLY_CHUNK_BYTES_MAX));
+        if (!*link) {
+            chunk_free_chain(mem, first);
+            return NULL;
+        }
+        size -= MIN(size, (uint64_t)(*link)->capacity);
+        link = &(*link)->next;
+    }
+    return first;
+}
+
+/* The error that stands for a reply that finds no memory; for several, one behind the other. */
+static struct chunk *chain_make_errors(struct mem *mem, uint32_t count)
+{
+    char text[128];
+    size_t size = (size_t)snprintf(text, sizeof text, "-%s\r\n", err_text(ERR_ALLOC));
+    struct chunk *chunk = mem_alloc(mem, sizeof *chunk + count * size);
+    *chunk = (struct chunk){.capacity = (uint32_t)(count * size)};
+    for (uint32_t i = 0; i < count; i++) {
+        memcpy(chunk->data + chunk->size, text, size);
+        chunk->size += (uint32_t)size;
+    }
+    return chunk;
+}
+
+/* A copy of the bytes [start, end) of a chain; an error, if there is no memory for it. */
 static struct chunk *chunk_copy_range(struct mem *mem, const struct chunk *chain, uint64_t start,
                                       uint64_t end)
 {
     uint64_t total = end - start, offset_in_chunk = start;
+    if (total == 0) return NULL;
     for (; chain && offset_in_chunk >= chain->size; chain = chain->next)
         offset_in_chunk -= chain->size;
-    struct chunk *first = NULL, **link = &first;
+    mem_insist(mem, total <= REPLY_SURE_BYTES);
+    struct chunk *first = chain_try_make(mem, total), *copy = first;
+    mem_insist(mem, false);
+    if (!first) return chain_make_errors(mem, 1);
     while (total > 0) {
-        struct chunk *copy = chunk_make(mem, MIN(total, (uint64_t)REPLY_CHUNK_BYTES_MAX));
-        *link = copy;
-        link = &copy->next;
-        while (copy->size < copy->capacity && total > 0) {
-            uint64_t n = MIN(total, chain->size - offset_in_chunk);
-            n = MIN(n, (uint64_t)(copy->capacity - copy->size));
-            memcpy(copy->data + copy->size, chain->data + offset_in_chunk, n);
-            copy->size += (uint32_t)n;
-            total -= n;
-            offset_in_chunk += n;
-            if (offset_in_chunk < chain->size) continue;
-            chain = chain->next;
-            offset_in_chunk = 0;
-        }
+        uint64_t n = MIN(total, chain->size - offset_in_chunk);
+        n = MIN(n, (uint64_t)(copy->capacity - copy->size));
+        memcpy(copy->data + copy->size, chain->data + offset_in_chunk, n);
+        copy->size += (uint32_t)n;
+        if (copy->size == copy->capacity) copy = copy->next;
+        total -= n;
+        offset_in_chunk += n;
+        if (offset_in_chunk < chain->size) continue;
+        chain = chain->next;
+        offset_in_chunk = 0;
     }
     return first;
 }
@@ -62,18 +95,25 @@ struct chunk *chunk_copy_chain(struct mem *mem, const struct chunk *chain)
     return chunk_copy_range(mem, chain, 0, total);
 }
 
-/* At the end of a chain that is short. */
-static void chain_append(struct mem *mem, struct chunk **chain, struct bytes data)
+/* At the end of a chain that is short. False: no memory, and nothing has changed. */
+static bool chain_try_append(struct mem *mem, struct chunk **chain, struct bytes data)
 {
     while (*chain && (*chain)->size == (*chain)->capacity) chain = &(*chain)->next;
+    size_t room = *chain ? (*chain)->capacity - (*chain)->size : 0;
+    struct chunk *fresh = NULL;
+    if (data.size > room && !(fresh = chain_try_make(mem, data.size - room))) return false;
+    if (*chain)
+        (*chain)->next = fresh;
+    else
+        *chain = fresh;
     while (data.size > 0) {
-        if (!*chain) *chain = chunk_make(mem, MIN(data.size, (size_t)REPLY_CHUNK_BYTES_MAX));
         size_t n = MIN(data.size, (size_t)((*chain)->capacity - (*chain)->size));
         memcpy((*chain)->data + (*chain)->size, data.data, n);
         (*chain)->size += (uint32_t)n;
         data = bytes_make(data.data + n, data.size - n);
         if ((*chain)->size == (*chain)->capacity) chain = &(*chain)->next;
     }
+    return true;
 }
 
 static void conn_mark_dirty(struct conn *c)
@@ -81,15 +121,37 @@ static void conn_mark_dirty(struct conn *c)
     if (dlist_is_empty(&c->dirty_link)) dlist_push_back(&c->netloop->dirty, &c->dirty_link);
 }
 
-static void out_append(struct conn *c, const char *data, size_t size)
+/* What it must be told finds no memory: it is closed, as it would miss something. */
+static void conn_lose(struct conn *c)
 {
-    if (c->is_closing) return;
-    c->out_bytes += size;
-    c->out_total += size;
+    c->has_lost_output = true;
+    conn_mark_dirty(c);
+}
+
+/* Room for so many bytes behind what is there: in the last chunk, and in `fresh` ones that are not
+ * linked yet. False: no memory; but a short reply is sure of it, unless much waits already. */
+static bool out_try_reserve(const struct conn *c, uint64_t size, struct chunk **fresh)
+{
+    const struct chunk *last = c->out_last;
+    uint64_t room = last ? last->capacity - last->size : 0;
+    *fresh = NULL;
+    if (likely(size <= room)) return true;
+    struct mem *mem = &c->netloop->mem;
+    mem_insist(mem, size <= REPLY_SURE_BYTES && c->out_bytes <= HOLD_BYTES_MAX);
+    *fresh = chain_try_make(mem, size - room);
+    mem_insist(mem, false);
+    return *fresh != NULL;
+}
+
+/* There is room. */
+static void out_write(struct conn *c, const char *data, size_t size, struct chunk **fresh)
+{
     while (size > 0) {
         struct chunk *last = c->out_last;
         if (!last || last->size == last->capacity) {
-            last = chunk_make(&c->netloop->mem, MIN(size, (size_t)REPLY_CHUNK_BYTES_MAX));
+            last = *fresh;
+            *fresh = last->next;
+            last->next = NULL;
             if (c->out_last)
                 c->out_last->next = last;
             else
@@ -102,23 +164,59 @@ static void out_append(struct conn *c, const char *data, size_t size)
         data += n;
         size -= n;
     }
+}
+
+static void out_count(struct conn *c, uint64_t size)
+{
+    c->out_bytes += size;
+    c->out_total += size;
     conn_mark_dirty(c);
 }
 
-static void out_append_chain(struct conn *c, const struct chunk *chain)
+static void out_append(struct conn *c, const char *data, size_t size)
 {
-    for (; chain; chain = chain->next) out_append(c, chain->data, chain->size);
+    struct chunk *fresh;
+    if (c->is_closing || c->has_lost_output) return;
+    if (unlikely(!out_try_reserve(c, size, &fresh))) {
+        conn_lose(c);
+        return;
+    }
+    out_write(c, data, size, &fresh);
+    out_count(c, size);
 }
 
-/* Bytes [start, end) of a parcel's replies. */
-static void out_append_range(struct conn *c, const struct parcel *pc, uint64_t start, uint64_t end)
+/* In place of so many replies. */
+static void out_append_errors(struct conn *c, uint32_t count)
 {
-    uint64_t base = 0;
-    for (const struct chunk *chunk = pc->out.first; chunk && base < end; chunk = chunk->next) {
-        uint64_t from = MAX(start, base), to = MIN(end, base + chunk->size);
-        if (from < to) out_append(c, chunk->data + (from - base), to - from);
-        base += chunk->size;
+    struct chunk *errors = chain_make_errors(&c->netloop->mem, count);
+    out_append(c, errors->data, errors->size);
+    chunk_free_chain(&c->netloop->mem, errors);
+}
+
+/* Bytes [start, end) of a chain, which are so many replies: all of them, or errors. */
+static void out_append_range(struct conn *c, const struct chunk *chain, uint64_t start,
+                             uint64_t end, uint32_t count)
+{
+    struct chunk *fresh;
+    if (c->is_closing || c->has_lost_output) return;
+    if (unlikely(!out_try_reserve(c, end - start, &fresh))) {
+        out_append_errors(c, count);
+        return;
     }
+    uint64_t base = 0;
+    for (; chain && base < end; chain = chain->next) {
+        uint64_t from = MAX(start, base), to = MIN(end, base + chain->size);
+        if (from < to) out_write(c, chain->data + (from - base), to - from, &fresh);
+        base += chain->size;
+    }
+    out_count(c, end - start);
+}
+
+static void out_append_chain(struct conn *c, const struct chunk *chain, uint32_t count)
+{
+    uint64_t size = 0;
+    for (const struct chunk *at = chain; at; at = at->next) size += at->size;
+    out_append_range(c, chain, 0, size, count);
 }
 
 void conn_push(struct conn *c, const uint32_t *behind, const struct bytes *pieces, unsigned count)
@@ -129,7 +227,7 @@ void conn_push(struct conn *c, const uint32_t *behind, const struct bytes *piece
     if (must_wait) {
         struct slot *slot = conn_slot(c, *behind);
         for (unsigned i = 0; i < count; i++)
-            chain_append(&c->netloop->mem, &slot->behind, pieces[i]);
+            if (!chain_try_append(&c->netloop->mem, &slot->behind, pieces[i])) conn_lose(c);
         return;
     }
     for (unsigned i = 0; i < count; i++) out_append(c, pieces[i].data, pieces[i].size);
@@ -162,13 +260,14 @@ static void slot_emit_reply(struct conn *c, struct slot *slot)
     if (slot->parcel) {
         if (!slot->muted && slot->count > 0) {
             const struct request *last = &slot->parcel->requests[slot->first + slot->count - 1];
-            out_append_range(c, slot->parcel, parcel_reply_start(slot->parcel, slot->first),
-                             last->reply_end);
+            out_append_range(c, slot->parcel->out.first,
+                             parcel_reply_start(slot->parcel, slot->first), last->reply_end,
+                             slot->count);
         }
         turn_unhold(c->netloop, slot->parcel);
         return;
     }
-    if (!slot->muted) out_append_chain(c, slot->chain);
+    if (!slot->muted) out_append_chain(c, slot->chain, MAX(slot->count, 1u));
     if (slot->chain) chunk_free_chain(&c->netloop->mem, slot->chain);
 }
 
@@ -176,7 +275,8 @@ static void slot_emit(struct conn *c, struct slot *slot)
 {
     slot_emit_reply(c, slot);
     if (likely(!slot->behind)) return;
-    out_append_chain(c, slot->behind);
+    for (const struct chunk *at = slot->behind; at; at = at->next)
+        out_append(c, at->data, at->size);
     chunk_free_chain(&c->netloop->mem, slot->behind);
 }
 
@@ -195,15 +295,15 @@ void conn_drain_slots(struct conn *c)
     if (c->out_first || (!conn_has_slots(c) && c->close_after_reply)) conn_mark_dirty(c);
 }
 
-void conn_reply(struct conn *c, const struct reply *r)
+void conn_reply(struct conn *c, struct reply *r)
 {
     if (c->is_closing) return;
-    r->last->size = (uint32_t)(r->cursor - r->last->data);
+    reply_close(r);
     bool muted = c->is_reply_off || c->is_reply_skip;
     if (muted) return;
     if (!conn_has_slots(c)) {
         c->answered++;
-        out_append_chain(c, r->first);
+        out_append_chain(c, r->first, 1);
         return;
     }
     struct slot *slot = conn_slot(c, conn_push_slot(c));
@@ -225,10 +325,10 @@ void conn_fill_slot_chain(struct conn *c, uint32_t sequence, struct chunk *chain
     conn_drain_slots(c);
 }
 
-void conn_fill_slot(struct conn *c, uint32_t sequence, const struct reply *r)
+void conn_fill_slot(struct conn *c, uint32_t sequence, struct reply *r)
 {
     if (c->is_closing) return;
-    r->last->size = (uint32_t)(r->cursor - r->last->data);
+    reply_close(r);
     conn_fill_slot_chain(c, sequence, chunk_copy_chain(&c->netloop->mem, r->first));
 }
 
@@ -383,6 +483,11 @@ static bool conn_must_hold(struct conn *c)
 void conn_flush(struct conn *c)
 {
     if (c->is_closing) return;
+    if (unlikely(c->has_lost_output)) {
+        log_warning("Client id=%llu closed: no memory for its output", (unsigned long long)c->id);
+        conn_close(c);
+        return;
+    }
     if (unlikely(conn_is_over_limit(c))) {
         conn_cut(c);
         return;

@@ -78,7 +78,10 @@ void gather_release_parts(struct gather *g)
     for (uint32_t i = 0; i < g->part_count; i++) {
         struct gather_part *part = &g->parts[i];
         if (part->parcel) turn_unhold(g->netloop, part->parcel);
-        if (part->chain) chunk_free_chain(&g->netloop->mem, part->chain);
+        if (part->late)
+            turn_return_late(g->netloop, part->late);
+        else if (part->chain)
+            chunk_free_chain(&g->netloop->mem, part->chain);
         *part = (struct gather_part){0};
     }
 }

@@ -11,11 +11,15 @@
 
 struct netloop;
 
-/* Bytes [start, end) of the replies of a parcel that is held, or of a chain of our own. */
+struct late_reply;
+
+/* Bytes [start, end) of the replies of a parcel that is held, or of a chain: of a late reply, or
+ * our own. */
 struct gather_part {
     struct parcel *parcel;
     uint64_t start, end;
     struct chunk *chain;
+    struct late_reply *late; /* is held; NULL: the chain is ours */
 };
 
 struct gather {

@@ -15,6 +15,7 @@ void netloop_init(struct netloop *nl, struct thread *t, const struct netloop_hoo
                            .config = config,
                            .place_free = NO_PLACE};
     mem_init(&nl->mem, "net");
+    mem_keep_reserve(&nl->mem, NETLOOP_RESERVE_BYTES, NULL);
     nl->flatten.mem = &nl->mem;
     dlist_init(&nl->readable);
     dlist_init(&nl->stalled);

@@ -19,7 +19,8 @@
 
 #define NETLOOP_COMMANDS_PER_TURN 128
 #define NETLOOP_SCRATCH_BYTES (16 * 1024)
-#define OUTPUT_CLASSES 3 /* normal, replica, pubsub */
+#define NETLOOP_RESERVE_BYTES (256 * 1024) /* for what cannot fail without memory */
+#define OUTPUT_CLASSES 3                   /* normal, replica, pubsub */
 
 struct output_limit {
     uint64_t hard_bytes, soft_bytes; /* 0: none */

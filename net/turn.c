@@ -391,7 +391,14 @@ bool turn_take_home(struct netloop *nl)
     return any;
 }
 
-void turn_deliver_late(struct netloop *nl, const struct late_reply *late)
+void turn_return_late(struct netloop *nl, struct late_reply *late)
+{
+    uint16_t home = late->call.from;
+    late->call.run = late->is_back;
+    thread_call(nl->thread, home, &late->call);
+}
+
+void turn_deliver_late(struct netloop *nl, struct late_reply *late)
 {
     /* The parcel was pushed home before the late reply was sent, so it is here by now. */
     turn_take_home(nl);
@@ -400,7 +407,8 @@ void turn_deliver_late(struct netloop *nl, const struct late_reply *late)
                             bytes_make(late->chain->data + 1, late->chain->size - 1));
     if (late->run.gather) {
         struct gather_part *part = &late->run.gather->parts[late->run.part];
-        part->chain = chunk_copy_chain(&nl->mem, late->chain);
+        part->late = late;
+        part->chain = late->chain;
         part->start = part->end = 0;
         for (const struct chunk *c = part->chain; c; c = c->next) part->end += c->size;
         gather_part_arrived(late->run.gather);
@@ -408,4 +416,5 @@ void turn_deliver_late(struct netloop *nl, const struct late_reply *late)
     }
     struct conn *c = netloop_conn(nl, late->run.conn_index, late->run.conn_generation);
     if (c) conn_late_reply(c, late->run.slot, late->index, late->chain);
+    turn_return_late(nl, late);
 }

@@ -96,5 +96,7 @@ void turn_unhold(struct netloop *nl, struct parcel *pc);
 /* Sends overflow chunks home. */
 void turn_return_chunks(struct netloop *nl);
 
-/* [net] Puts the bytes where they belong. The caller sends the late reply back. */
-void turn_deliver_late(struct netloop *nl, const struct late_reply *late);
+/* [net] Puts the bytes where they belong: copied to a connection, or held by a gather until it lets
+ * go of its parts. Then the late reply goes home. */
+void turn_deliver_late(struct netloop *nl, struct late_reply *late);
+void turn_return_late(struct netloop *nl, struct late_reply *late);

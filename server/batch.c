@@ -1,5 +1,6 @@
 #include "server/batch.h"
 
+#include "server/coord.h"
 #include "server/locked.h"
 #include "server/merge_parts.h"
 #include "server/placement.h"
@@ -165,15 +166,26 @@ static void across_key(void *context, uint32_t index, UNUSED const struct key_sp
     a->is_across |= shard != a->shard;
 }
 
-bool batch_is_across(struct worker *w, const struct route *route, const struct bytes *argv,
-                     uint32_t argc)
+static bool is_across(struct worker *w, const struct batch_command *c, uint64_t *spent)
 {
-    struct across a = {.router = &w->server->router, .argv = argv};
-    if (route->command->plan == PLAN_SCRIPT) return true;
-    if (route->command->plan != PLAN_LOCKED || a.router->shard_count == 1) return false;
-    if (sort_has_external_keys(route->command, argv, argc)) return true;
-    return command_each_key(route->command, argv, argc, across_key, &a) && a.is_across &&
-           locked_arguments_fit(w, route->command, argv, argc);
+    struct across a = {.router = &w->server->router, .argv = c->argv};
+    const struct command *row = c->route->command;
+    if (row->plan == PLAN_SCRIPT) return true;
+    if (a.router->shard_count == 1) return false;
+    if (coord_is_mset(row)) {
+        bool is_spread = command_each_key(row, c->argv, c->argc, across_key, &a) && a.is_across;
+        return is_spread && placement_fits(row, c->argc) &&
+               coord_mset_is_big(w, c->argv, c->argc, spent);
+    }
+    if (row->plan != PLAN_LOCKED) return false;
+    if (sort_has_external_keys(row, c->argv, c->argc)) return true;
+    return command_each_key(row, c->argv, c->argc, across_key, &a) && a.is_across &&
+           locked_arguments_fit(w, row, c->argv, c->argc);
+}
+
+void batch_place(struct worker *w, struct batch_command *c, uint64_t *spent)
+{
+    c->is_across = is_across(w, c, spent);
 }
 
 /* ---- one block per shard ---- */

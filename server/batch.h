@@ -21,9 +21,10 @@ struct batch_command {
     const struct route *route;
     struct bytes *argv;
     uint32_t argc;
-    uint16_t db;   /* may be set as late as before batch_send, */
-    uint8_t resp;  /* so may this, */
-    uint8_t flags; /* and this: REQUEST_TRACKED, or 0 */
+    uint16_t db;    /* may be set as late as before batch_send, */
+    uint8_t resp;   /* so may this, */
+    uint8_t flags;  /* and this: REQUEST_TRACKED, or 0 */
+    bool is_across; /* batch_is_across said so: the command is no piece of a batch */
     /* ---- private ---- */
     bool is_split;
     uint32_t first_piece, piece_count;
@@ -68,10 +69,11 @@ struct batch {
     bool is_sent, writes;
 };
 
-/* True for commands that cannot be pieces: their keys lie on several shards and they need them
- * together. [net] */
-bool batch_is_across(struct worker *w, const struct route *route, const struct bytes *argv,
-                     uint32_t argc);
+/* Sets is_across of a command that cannot be a piece: its keys lie on several shards and it needs
+ * them together. So it is with an MSET over several shards when its bytes and `spent`, those of
+ * earlier ones of the same block, to which they are added, are more than may go in one hop. [net]
+ */
+void batch_place(struct worker *w, struct batch_command *c, uint64_t *spent);
 
 /* Fields above the private ones are the maker's to fill before. */
 MUST_USE bool batch_plan(struct batch *b);

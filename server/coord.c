@@ -1,10 +1,15 @@
 #include "server/coord.h"
 
 #include "server/lending.h"
+#include "server/locked.h"
 #include "server/merge_parts.h"
 #include "server/placement.h"
 #include "server/server.h"
 #include "server/worker.h"
+
+/* An MSET of so many bytes goes in one hop: its parts fall back on the reserves of their shards. */
+#define MSET_ONE_HOP_BYTES_MAX (16 * 1024)
+#define PAIR_BYTES_BESIDES 64 /* of an entry, and in the table */
 
 /* One split command under way. */
 struct split {
@@ -12,7 +17,8 @@ struct split {
     enum merge_rule rule;
     uint8_t resp;
     uint32_t key_count;
-    uint16_t *key_parts; /* MERGE_KEYS, MERGE_FOUND */
+    uint16_t *key_parts;     /* MERGE_KEYS, MERGE_FOUND */
+    struct payload *payload; /* the arguments of all parts: parked ones are read there, too */
     struct gather_part parts[];
 };
 
@@ -40,12 +46,14 @@ static void split_complete(struct gather *g)
         w->should_resume = true;
     }
     gather_release_parts(g);
+    payload_unref(split->payload);
     if (split->key_parts) mem_free(&nl->mem, split->key_parts, split->key_count * sizeof(uint16_t));
     mem_free(&nl->mem, split, split_bytes((uint16_t)g->part_count));
     nl->errands--;
 }
 
-static struct split *split_create(struct session *s, const struct route *route, uint16_t part_count)
+static struct split *split_create(struct session *s, const struct route *route,
+                                  struct payload *payload, uint16_t part_count)
 {
     struct netloop *nl = s->conn.netloop;
     struct split *split = mem_alloc_zeroed(&nl->mem, split_bytes(part_count));
@@ -57,6 +65,7 @@ static struct split *split_create(struct session *s, const struct route *route, 
                                     .part_count = part_count,
                                     .waiting = part_count,
                                     .parts = split->parts};
+    split->payload = payload;
     split->rule = (enum merge_rule)route->command->merge;
     split->resp = s->resp;
     nl->errands++;
@@ -85,8 +94,7 @@ bool coord_all_shards(struct session *s, const struct route *route)
     enum err e = conn_hold_request(&s->conn, r->argc, &input);
     if (e != OK) return reject_no_memory(s, route);
     memcpy(input.payload->argv, r->argv, r->argc * sizeof *r->argv);
-    input.payload->refs = shard_count;
-    struct split *split = split_create(s, route, shard_count);
+    struct split *split = split_create(s, route, input.payload, shard_count);
     for (uint16_t i = 0; i < shard_count; i++)
         turn_add_part(nl, i, &split->gather, i,
                       &(struct turn_request){.command = route->command,
@@ -96,7 +104,6 @@ bool coord_all_shards(struct session *s, const struct route *route)
                                              .db = (uint16_t)s->db,
                                              .resp = s->resp,
                                              .flags = REQUEST_PART,
-                                             .input = &input,
                                              .commits = route->command->flags & CMD_WRITE,
                                              .argv_is_stable = true});
     return true;
@@ -129,6 +136,20 @@ static bool note_keys(struct netloop *nl, enum merge_rule rule, const struct pla
     return true;
 }
 
+bool coord_is_mset(const struct command *c)
+{
+    return c->plan == PLAN_FAN_OUT && c->merge == MERGE_OK && c->flags & CMD_WRITE;
+}
+
+bool coord_mset_is_big(const struct worker *w, const struct bytes *argv, uint32_t argc,
+                       uint64_t *spent)
+{
+    for (uint32_t i = 1; i + 1 < argc; i += 2)
+        *spent += argv[i].size + argv[i + 1].size + PAIR_BYTES_BESIDES;
+    return unlikely(*spent > MSET_ONE_HOP_BYTES_MAX) ||
+           unlikely(atomic_load_explicit(&w->server->short_shards, memory_order_relaxed) > 0);
+}
+
 static void fan_out_parts(struct session *s, const struct route *route, const struct placement *p,
                           struct input_ref *input, uint16_t *key_parts)
 {
@@ -137,8 +158,7 @@ static void fan_out_parts(struct session *s, const struct route *route, const st
     struct bytes **part_argv = w->part_argv;
     uint32_t *part_argc = w->part_argc;
     placement_split(p, s->conn.reader.argv, input->payload->argv, part_argv, part_argc);
-    input->payload->refs = p->part_count;
-    struct split *split = split_create(s, route, p->part_count);
+    struct split *split = split_create(s, route, input->payload, p->part_count);
     split->key_parts = key_parts;
     split->key_count = key_parts ? p->key_count : 0;
     for (uint16_t i = 0; i < p->part_count; i++)
@@ -153,7 +173,6 @@ static void fan_out_parts(struct session *s, const struct route *route, const st
                                    .hashed_index = p->first,
                                    .resp = s->resp,
                                    .flags = REQUEST_PART | session_tracked_flag(s, route->command),
-                                   .input = input,
                                    .commits = route->command->flags & CMD_WRITE,
                                    .argv_is_stable = true});
 }
@@ -162,6 +181,10 @@ static bool fan_out(struct session *s, const struct route *route, const struct p
 {
     if (p->part_count <= 1) return session_dispatch_to_shard_of_key(s, route);
     if (coord_reject_full(s, route)) return true;
+    uint64_t bytes = 0;
+    if (coord_is_mset(route->command) &&
+        coord_mset_is_big(session_worker(s), s->conn.reader.argv, s->conn.reader.argc, &bytes))
+        return locked_mset(s, route, p);
     if (!turn_reserve(s->conn.netloop, p->part_shards, p->part_count)) return false;
     struct input_ref input;
     uint16_t *key_parts;

@@ -83,13 +83,15 @@ static int32_t channel_shard(const struct worker *w, const struct batch_command 
 static struct needs needs_of(struct worker *w, const struct tx *tx)
 {
     struct needs n = {.messages_at = PUBLISHED_NOTHING};
+    uint64_t mset_bytes = 0;
     for (uint32_t i = 0; i < tx->count; i++) {
-        const struct batch_command *c = &tx->commands[i];
+        struct batch_command *c = &tx->commands[i];
         uint32_t flags = c->route->command->flags;
+        batch_place(w, c, &mset_bytes);
         n.net |= is_net(c);
         n.barrier |= c->route->command->plan == PLAN_MAIN || flags & CMD_BARRIER;
         n.deferred |= c->route->command->plan == PLAN_MAIN || flags & CMD_DEFERS;
-        n.across = n.across || batch_is_across(w, c->route, c->argv, c->argc);
+        n.across |= c->is_across;
         n.writes |= (flags & CMD_WRITE) != 0;
         n.scripts |= c->route->command->plan == PLAN_SCRIPT;
         n.publishes |= !is_net(c) && flags & CMD_PUBSUB;
@@ -237,9 +239,9 @@ static void take_chain(struct exec *x, const struct chunk *chain)
     }
 }
 
-static void take_reply(struct exec *x, const struct reply *r)
+static void take_reply(struct exec *x, struct reply *r)
 {
-    r->last->size = (uint32_t)(r->cursor - r->last->data);
+    reply_close(r);
     take_chain(x, r->first);
 }
 
@@ -433,20 +435,14 @@ static bool holding_plan(struct exec *x)
     return held_plan(&x->held, x->keys, x->key_count);
 }
 
-static bool is_across(struct exec *x, uint32_t index)
-{
-    const struct batch_command *c = &x->tx.commands[index];
-    return batch_is_across(x->worker, c->route, c->argv, c->argc);
-}
-
 /* The commands from `first` on that make one stage: it publishes on one shard at most. */
 static uint32_t stage_extent(struct exec *x, uint32_t first)
 {
     const struct batch_command *commands = x->tx.commands;
     int32_t messages_at = PUBLISHED_NOTHING;
     uint32_t end = first;
-    if (is_net(&commands[first]) || is_across(x, first)) return 1;
-    for (; end < x->tx.count && !is_net(&commands[end]) && !is_across(x, end); end++) {
+    if (is_net(&commands[first]) || commands[first].is_across) return 1;
+    for (; end < x->tx.count && !is_net(&commands[end]) && !commands[end].is_across; end++) {
         if (!is_message(&commands[end])) continue;
         int32_t shard = channel_shard(x->worker, &commands[end]);
         if (messages_at != PUBLISHED_NOTHING && messages_at != shard) break;

@@ -113,7 +113,7 @@ void function_log_then_answer(struct session *s, struct reply *out)
 {
     struct worker *w = session_worker(s);
     struct function_change *c = mem_alloc_zeroed(&w->net.mem, sizeof *c);
-    out->last->size = (uint32_t)(out->cursor - out->last->data);
+    reply_close(out);
     c->reply = chunk_copy_chain(&w->net.mem, out->first);
     c->resp = out->resp;
     c->worker = w;

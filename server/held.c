@@ -106,6 +106,7 @@ static bool report_read(struct held *h, uint16_t part)
     if (!line_end) return false; /* no memory there */
     const char *token = line_end + sizeof "$8\r\n";
     memcpy(&p->token, token, sizeof p->token);
+    h->has_failed |= memcmp(head, "*1\r", 3) == 0; /* none for the reports */
     h->is_dirty |= token[sizeof p->token + 3] == '1';
     return true;
 }
@@ -213,8 +214,7 @@ bool stage_plan(struct held_stage *s, struct worker *w, struct batch_command *co
     s->batch.flags = REQUEST_COMMIT;
     s->batch.on_complete = batch_done;
     s->reply.mem = &w->net.mem;
-    s->is_across =
-        count == 1 && batch_is_across(w, commands->route, commands->argv, commands->argc);
+    s->is_across = count == 1 && commands->is_across;
     return s->is_across || batch_plan(&s->batch);
 }
 

@@ -61,7 +61,7 @@ struct held_stage {
     void (*on_done)(struct held_stage *s);
 };
 
-/* Commands that are pieces of one batch, or a single one for which batch_is_across. */
+/* Commands that are pieces of one batch, or a single one that is_across. */
 MUST_USE bool stage_plan(struct held_stage *s, struct worker *w, struct batch_command *commands,
                          uint32_t count);
 void stage_run(struct held_stage *s);

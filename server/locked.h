@@ -13,7 +13,8 @@
  * LMPOP and ZMPOP change one key only, the first that is there: the lock turn tells which, and the
  * handler runs on its shard, where the keys in front of it are not there either.
  *
- * XREAD and XREADGROUP read their keys where they live: locked_read.c.
+ * XREAD and XREADGROUP read their keys where they live: locked_read.c. A big MSET makes its pairs
+ * where they will live: locked_mset.c.
  *
  * Under a holding (held.h) the keys are held already: the values are fetched instead, and nothing
  * is unlocked. Commands that move one element need no guests: locked_move.c.
@@ -71,6 +72,8 @@ struct participant {
     uint64_t token;
     struct bytes *argv; /* of its LOCK */
     uint32_t argc;
+    uint64_t first_hash;          /* of an MSET: of its first key, */
+    struct prepared_end prepared; /* and what it has made */
 };
 
 struct locked_move;
@@ -148,6 +151,10 @@ struct effect *effect_add(struct locked *op, uint16_t shard, const struct comman
 void effects_restart(struct locked *op);
 /* Sends the effects from round_start on. */
 void round_begin(struct locked *op, void (*on_complete)(struct gather *));
+/* The keys, the participants and what they are asked for. SPREAD_NOT: everything lives on one
+ * shard, or the arguments are wrong, which the handler will say. */
+enum spread { SPREAD_NOT, SPREAD_OVER_SHARDS, SPREAD_UNKNOWN /* no memory */ };
+MUST_USE enum spread locked_plan(struct locked *op);
 /* A command_key_fn: adds the key at that index of op->argv. */
 void key_found(void *context, uint32_t index, const struct key_spec *spec);
 MUST_USE bool keys_merge_repeated(struct locked *op);
@@ -163,7 +170,7 @@ struct batch;
 /* False: the handler itself, on the shard of its first key, will say what is wrong. */
 bool locked_arguments_fit(const struct worker *w, const struct command *c, const struct bytes *argv,
                           uint32_t argc);
-/* Runs the only command of the batch, one over several shards (batch_is_across) whose keys are
+/* Runs the only command of the batch, one over several shards (is_across) whose keys are
  * held, or everything is. The arguments stay the caller's, until on_reply, which finds the reply in
  * op->reply. */
 void locked_run(const struct batch *b, void *caller, void (*on_reply)(struct locked *op));
@@ -177,6 +184,18 @@ struct locked_caller {
 };
 MUST_USE bool locked_run_alone(struct worker *w, const struct batch_command *c,
                                struct payload *input, const struct locked_caller *caller);
+
+/* ---- for locked_mset.c ---- */
+
+struct batch_command;
+struct locked *locked_create(struct worker *w, const struct batch_command *c);
+/* The tokens of the participants' holdings. False: one of them had no memory. */
+MUST_USE bool tokens_read(struct locked *op);
+struct placement;
+/* False: nothing was done for want of credit. */
+MUST_USE bool locked_mset(struct session *s, const struct route *route, const struct placement *p);
+/* Runs it under a holding. */
+void locked_mset_run(struct locked *op);
 
 /* ---- for locked_move.c and locked_read.c ---- */
 

@@ -81,7 +81,7 @@ static const char *arguments_read(lua_State *L, struct lua_vm *vm, struct lua_ca
 /* In one piece; a long one is copied, and its chunks are freed, before Lua may raise. */
 static struct bytes reply_flatten(struct lua_vm *vm, struct reply *out)
 {
-    out->last->size = (uint32_t)(out->cursor - out->last->data);
+    reply_close(out);
     if (out->first == out->last && out->first->home == CHUNK_LENT)
         return bytes_make(out->first->data, out->first->size);
     vm->text.size = 0;

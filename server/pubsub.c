@@ -399,7 +399,7 @@ static uint32_t confirmation_slot(struct session *s)
     return slot;
 }
 
-static void confirm_now(struct session *s, const struct reply *out)
+static void confirm_now(struct session *s, struct reply *out)
 {
     /* In a transaction, or of a command that goes on, it is the reply as any other. */
     if (!s->exec && !s->is_resumed) conn_fill_slot(&s->conn, confirmation_slot(s), out);
@@ -411,7 +411,7 @@ static void confirm_later(struct session *s, struct pubsub_change *ch, struct re
     ch->session = s;
     ch->route_id = rq->command_id;
     ch->slot = confirmation_slot(s);
-    out->last->size = (uint32_t)(out->cursor - out->last->data);
+    reply_close(out);
     ch->reply = chunk_copy_chain(&ch->worker->net.mem, out->first);
     /* Messages wait for the confirmation of the joining; that of the leaving waits for them. */
     for (uint32_t i = 0; !ch->header.is_leave && i < ch->count; i++)

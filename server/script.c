@@ -325,7 +325,7 @@ static void held_restart(struct script_op *op)
 static void take_reply(struct script_op *op, struct reply *out)
 {
     if (!out->last) return;
-    out->last->size = (uint32_t)(out->cursor - out->last->data);
+    reply_close(out);
     bool fits = true;
     for (const struct chunk *c = out->first; c && fits; c = c->next) {
         fits = buf_try_reserve(&op->reply, c->size) != NULL;
@@ -702,7 +702,7 @@ void script_run_stage(struct held_stage *stage)
     op->holds_all = true;
     bool ok = prepare(op, &out);
     if (!ok) {
-        out.last->size = (uint32_t)(out.cursor - out.last->data);
+        reply_close(&out);
         buf_append(&op->reply, out.first->data, out.first->size);
     }
     netloop_reply_drop(&w->net, &out);

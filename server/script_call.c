@@ -523,6 +523,8 @@ static bool copy_call(struct script_op *op, const struct lua_call *call)
         .db = (uint16_t)op->run.db,
         .resp = op->run.resp,
         .flags = call->route->command->flags & CMD_READ ? op->tracked : (uint8_t)0};
+    uint64_t mset_bytes = 0;
+    batch_place(op->worker, &op->command, &mset_bytes);
     return true;
 }
 

@@ -84,13 +84,13 @@ struct session *session_find(struct netloop *nl, struct session_ref ref)
     return c && !c->is_closing ? session_of(c) : NULL;
 }
 
-void session_answer(struct netloop *nl, struct session_ref ref, const struct reply *r)
+void session_answer(struct netloop *nl, struct session_ref ref, struct reply *r)
 {
     struct session *s = session_find(nl, ref);
     if (!s) return;
     session_worker(s)->should_resume = true;
     if (s->exec) {
-        r->last->size = (uint32_t)(r->cursor - r->last->data);
+        reply_close(r);
         exec_answer(s->exec, r->first);
         return;
     }

@@ -82,7 +82,7 @@ struct session_ref {
  * without a reply. */
 struct session_ref session_defer(struct session *s);
 /* [net] Answers a deferred command, if its connection is still there. */
-void session_answer(struct netloop *nl, struct session_ref ref, const struct reply *r);
+void session_answer(struct netloop *nl, struct session_ref ref, struct reply *r);
 /* [net] NULL if it has gone. */
 struct session *session_find(struct netloop *nl, struct session_ref ref);
 

@@ -49,7 +49,7 @@ static void tell_asker(struct session_wait *w, bool was_unblocked)
     if (asker) asker->on_outcome(asker, was_unblocked);
 }
 
-void session_wait_answer(struct session_wait *w, const struct reply *out)
+void session_wait_answer(struct session_wait *w, struct reply *out)
 {
     if (!w->session) return;
     struct netloop *nl = w->session->conn.netloop;

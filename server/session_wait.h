@@ -38,7 +38,7 @@ struct session_wait {
 /* In a dispatch or a handler: the reply comes later. `timeout_ms` 0: no limit. */
 void session_wait_begin(struct session *s, struct session_wait *w, int64_t timeout_ms);
 /* It has ended; the bytes are copied. Nothing happens if the connection has closed. */
-void session_wait_answer(struct session_wait *w, const struct reply *out);
+void session_wait_answer(struct session_wait *w, struct reply *out);
 /* What CLIENT UNBLOCK … ERROR makes of it. */
 void session_wait_reply_error(struct reply *out);
 

@@ -209,7 +209,7 @@ static const struct netloop_hooks recording_hooks = {.conn_bytes = sizeof(struct
                                                      .on_slow = slow_in_parcel,
                                                      .on_slow_parts = slow_of_gather};
 
-/* A late reply goes to its net thread, is copied there, and comes back to be freed. */
+/* A late reply goes to its net thread, is read there, and comes back to be freed. */
 static void late_is_back(struct thread *at, struct call *c)
 {
     struct worker *w = at->owner;
@@ -220,19 +220,17 @@ static void late_arrives(struct thread *at, struct call *c)
 {
     struct worker *w = at->owner;
     struct late_reply *late = container_of(c, struct late_reply, call);
-    uint16_t back_to = c->from;
     slow_in_run(&w->net, late->slow, &late->run);
     late->slow = NULL;
     turn_deliver_late(&w->net, late);
     w->should_resume = true;
-    c->run = late_is_back;
-    thread_call(at, back_to, c);
 }
 
 static void send_late(struct shard *sh, struct late_reply *late)
 {
     struct worker *w = container_of(sh, struct worker, shard);
     late->call.run = late_arrives;
+    late->is_back = late_is_back;
     thread_call(&w->thread, w->server->mesh.net_threads[late->net_id]->id, &late->call);
 }
 
@@ -316,6 +314,7 @@ static void worker_init_shard(struct worker *w)
                                                   .budget = &srv->budget,
                                                   .net_count = srv->mesh.net_count,
                                                   .read_feed = pubsub_read_feed,
+                                                  .short_shards = &srv->short_shards,
                                                   .message_places = srv->mesh.shard_count > 1
                                                                         ? &srv->message_places
                                                                         : NULL});

@@ -57,14 +57,18 @@ size_t directory_bytes(unsigned depth)
     return (sizeof(uint64_t) + sizeof(struct dict_segment_counts)) << depth;
 }
 
-/* Sets words and counts to a new, uninitialised directory. The caller frees the old one. */
-static void directory_make(struct dict *d, unsigned depth)
+/* Sets words and counts to a new, uninitialised directory. The caller frees the old one. False: no
+ * memory. */
+static bool directory_try_make(struct dict *d, unsigned depth)
 {
     CHECK(depth <= DICT_DEPTH_MAX);
-    d->directory = mem_alloc(d->mem, directory_bytes(depth));
+    uint64_t *words = mem_try_alloc(d->mem, directory_bytes(depth));
+    if (!words) return false;
+    d->directory = words;
     d->counts = (struct dict_segment_counts *)(void *)(d->directory + (1ULL << depth));
     d->depth = (uint8_t)depth;
     d->bytes += mem_class_bytes(directory_bytes(depth));
+    return true;
 }
 
 void directory_free(struct dict *d)
@@ -104,7 +108,9 @@ void dict_deinit(struct dict *d)
 
 static void dict_begin(struct dict *d)
 {
-    directory_make(d, 0);
+    mem_insist(d->mem, true);
+    CHECK(directory_try_make(d, 0));
+    mem_insist(d->mem, false);
     struct segment s = segment_make(d, 1, 0);
     d->counts[0] = (struct dict_segment_counts){0};
     d->directory[0] = segment_word(&s);
@@ -188,10 +194,11 @@ static void segment_resize(struct dict *d, const struct segment *s, uint32_t buc
     directory_set(d, &to);
 }
 
-static void directory_double(struct dict *d)
+/* False: no memory, and nothing has changed. */
+static bool directory_try_double(struct dict *d)
 {
     struct dict old = *d;
-    directory_make(d, d->depth + 1u);
+    if (!directory_try_make(d, d->depth + 1u)) return false;
     for (uint64_t i = 0; i < 1ULL << old.depth; i++) {
         d->directory[2 * i] = d->directory[2 * i + 1] = old.directory[i];
         d->counts[2 * i] = old.counts[i];
@@ -201,6 +208,18 @@ static void directory_double(struct dict *d)
     old.bytes = d->bytes;
     directory_free(&old);
     d->bytes = old.bytes;
+    return true;
+}
+
+/* Large, in a table of many keys: without memory it can wait until the segment has no free slot,
+ * which takes many more keys, each of which needs memory itself. */
+static void directory_double(struct dict *d, bool is_urgent)
+{
+    bool was_insisting = d->mem->insists;
+    if (is_urgent) mem_insist(d->mem, true);
+    bool done = directory_try_double(d);
+    CHECK(done || !is_urgent);
+    mem_insist(d->mem, was_insisting);
 }
 
 /* Hands the slots of `s` to two segments, by the bit of the hash that follows its depth. */
@@ -267,7 +286,8 @@ static struct segment make_room(struct dict *d, struct segment s, uint64_t hash)
         if (larger <= DICT_SEGMENT_BUCKETS_MAX) {
             segment_resize(d, &s, larger);
         } else if (must_double) {
-            directory_double(d);
+            bool is_full = s.counts->entries == s.bucket_count * DICT_BUCKET_SLOTS;
+            directory_double(d, is_full);
         } else {
             segment_split(d, s);
         }
@@ -362,7 +382,7 @@ void dict_replace(struct dict *d, uint64_t hash, const struct entry *old, struct
 static void directory_halve(struct dict *d)
 {
     struct dict old = *d;
-    directory_make(d, d->depth - 1u);
+    if (!directory_try_make(d, d->depth - 1u)) return;
     d->deepest_count = 0;
     for (uint64_t i = 0; i < 1ULL << d->depth; i++) {
         d->directory[i] = old.directory[2 * i];

@@ -217,13 +217,19 @@ static struct journal_note *note_add(struct shard *sh, const struct key *k)
         j->notes = notes;
         j->note_capacity = capacity;
     }
-    struct journal_note *n = &j->notes[j->note_count++];
+    struct journal_note *n = &j->notes[j->note_count];
     *n = (struct journal_note){.key = *k, .is_owned = !j->running};
     if (likely(!n->is_owned)) {
         DCHECK(is_argument(j->running, k->name));
+        j->note_count++;
         return n;
     }
-    char *copy = mem_alloc(&sh->mem, k->name.size + 1);
+    char *copy = mem_try_alloc(&sh->mem, k->name.size + 1);
+    if (!copy) {
+        fail(sh);
+        return NULL;
+    }
+    j->note_count++;
     if (k->name.size) memcpy(copy, k->name.data, k->name.size);
     n->key.name = bytes_make(copy, k->name.size);
     return n;

@@ -266,14 +266,21 @@ static bool is_internal(const struct command *c)
 static bool is_whole(const struct request *rq)
 {
     if (rq->flags & REQUEST_PART) return false;
-    return !is_internal(rq->command) || strcmp(rq->command->name, "lock") == 0;
+    return !is_internal(rq->command) || strcmp(rq->command->name, "lock") == 0 ||
+           strcmp(rq->command->name, "prepare") == 0;
 }
 
 static bool ticket_park(struct shard *sh, struct ticket *t, struct parcel *pc, uint32_t index,
                         bool at_gate)
 {
-    if (!at_gate && !ticket_enqueue(sh, t, &pc->requests[index])) return false;
-    if (!parked_init(sh, &t->parked, pc, index)) {
+    bool may_fail = is_whole(&pc->requests[index]);
+    if (!at_gate && !ticket_enqueue(sh, t, &pc->requests[index])) {
+        if (may_fail) return false;
+        at_gate = true;
+    }
+    if (!may_fail) {
+        parked_init_part(sh, &t->parked, pc, index);
+    } else if (!parked_init(sh, &t->parked, pc, index)) {
         if (t->nodes) ticket_dequeue(sh, t, t->node_count);
         return false;
     }
@@ -292,7 +299,6 @@ enum parking locks_park(struct shard *sh, struct parcel *pc, uint32_t index)
 
     struct ticket *t = ticket_make(sh);
     if (!ticket_park(sh, t, pc, index, gate_closed || !command_has_keys(rq->command))) {
-        CHECK(is_whole(rq));
         mem_free(&sh->mem, t, sizeof *t);
         return PARKING_REFUSED;
     }
@@ -314,7 +320,7 @@ static void ticket_run(struct shard *sh, struct ticket *t)
     sh->locks.running = NULL;
     if (t->announced) journal_announced_is_done(sh, t->announced, db);
     /* If it waits for something else now, its arguments have been taken over. */
-    if (t->parked.copy) parked_answer(sh, &t->parked, &out);
+    if (!t->parked.has_left) parked_answer(sh, &t->parked, &out);
     if (t->is_holding) return;
     sh->locks.leaving = t;
     wait_serve(sh, t->parked.point);
@@ -352,7 +358,6 @@ static void run_ready(struct shard *sh, struct dlist *ready)
 static void gate_refuse(struct shard *sh, struct ticket *t)
 {
     struct reply out;
-    CHECK(is_whole(&t->parked.request));
     reply_init(&out, NULL, &sh->mem);
     out.resp = t->parked.request.resp;
     reply_err(&out, ERR_ALLOC);
@@ -368,11 +373,14 @@ static void gate_open(struct shard *sh)
     while (!dlist_is_empty(&l->gate) && !l->exclusive) {
         struct ticket *t = container_of(l->gate.next, struct ticket, link);
         bool has_keys = command_has_keys(t->parked.request.command);
-        if (!has_keys && l->entry_count > 0) break;
+        bool fits = !has_keys || ticket_enqueue(sh, t, &t->parked.request);
+        bool may_fail = is_whole(&t->parked.request);
+        /* A part that finds no memory for its queues needs none when no lock is left. */
+        if ((!has_keys || (!fits && !may_fail)) && l->entry_count > 0) break;
         dlist_remove(&t->link);
         struct dlist ready;
         dlist_init(&ready);
-        if (has_keys && !ticket_enqueue(sh, t, &t->parked.request)) {
+        if (!fits && may_fail) {
             gate_refuse(sh, t);
             continue;
         }

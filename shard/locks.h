@@ -20,10 +20,11 @@
  *
  * Thread     [shard]
  * Ownership  A parked request is copied, arguments and all: its parcel goes home at once and a
- *            late reply follows.
+ *            late reply follows. The arguments of parts of several stay where they are.
  * Errors     A request that finds no memory to wait is refused (ERR_ALLOC), and so is a LOCK that
- *            finds none to hold. Parts of several must not fail by themselves, and abort: pieces of
- *            split commands, and internal requests.
+ *            finds none to hold. Parts of several must not fail by themselves: pieces of split
+ *            commands, and internal requests. One that finds no memory for its places in the queues
+ *            waits at the gate, as if it could touch any key.
  * Order      Waiters of a key run in turn order.
  */
 #pragma once

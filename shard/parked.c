@@ -80,13 +80,37 @@ bool parked_init(struct shard *sh, struct parked *p, struct parcel *pc, uint32_t
     return true;
 }
 
+void parked_init_part(struct shard *sh, struct parked *p, struct parcel *pc, uint32_t index)
+{
+    const struct request *rq = &pc->requests[index];
+    CHECK(!rq->input && !rq->payload); /* or the arguments would go with the parcel, */
+    CHECK(rq->argv < pc->args || rq->argv >= pc->args + PARCEL_ARGS_MAX); /* as these would */
+    *p = (struct parked){.request = *rq};
+    take_place(sh, p, pc, index);
+}
+
+static void take_over(struct parked *p, struct parked *running)
+{
+    *p = *running;
+    running->copy = NULL;
+    running->has_left = true;
+}
+
 bool parked_take(struct shard *sh, struct parked *p, struct request *rq)
 {
     struct parked *running = locks_running(sh);
     if (!running) return parked_init(sh, p, sh->parcel, index_in_parcel(sh, rq));
-    *p = *running;
-    running->copy = NULL;
+    take_over(p, running);
     return true;
+}
+
+void parked_take_part(struct shard *sh, struct parked *p, struct request *rq)
+{
+    struct parked *running = locks_running(sh);
+    if (running)
+        take_over(p, running);
+    else
+        parked_init_part(sh, p, sh->parcel, index_in_parcel(sh, rq));
 }
 
 void parked_renew(struct shard *sh, struct parked *p, struct request *rq)
@@ -109,10 +133,11 @@ void parked_run(struct shard *sh, struct parked *p, struct reply *out)
     shard_run_request(sh, &p->request, out);
     sh->tracking.parked = parked;
     sh->tracking.running = running;
-    bool has_run = p->copy; /* else it waits again, and its arguments have been taken over */
-    if (has_run) span_note(sh, &p->request, started);
+    /* Else it waits again, and its arguments have been taken over. */
+    if (!p->has_left) span_note(sh, &p->request, started);
     sh->slow_to = slow_to;
-    if (has_run && p->request.flags & REQUEST_TRACKED) tracking_remember(sh, &p->request, &who);
+    if (!p->has_left && p->request.flags & REQUEST_TRACKED)
+        tracking_remember(sh, &p->request, &who);
 }
 
 void parked_answer(struct shard *sh, struct parked *p, struct reply *out)

@@ -1,5 +1,5 @@
-/* parked.h: a request that has left its parcel: copied, arguments and all, until a late reply
- * answers it.
+/* parked.h: a request that has left its parcel, until a late reply answers it: copied, arguments
+ * and all, or with its arguments where they are, if its sender keeps them until then.
  *
  * Thread     [shard]
  * Ownership  Embedded in what it waits for; its memory goes with parked_free.
@@ -18,7 +18,8 @@ struct parked {
     struct turn_point point; /* the request's place in the turn order */
     uint16_t index, net_id;  /* index: within the run */
     size_t copy_bytes;
-    char *copy;              /* argv and the bytes of the arguments */
+    char *copy;              /* argv and the bytes of the arguments; NULL: they are the sender's */
+    bool has_left;           /* parked_take has taken it over */
     struct slow_entry *slow; /* for the slow log: it has run */
 };
 
@@ -29,6 +30,11 @@ MUST_USE bool parked_take(struct shard *sh, struct parked *p, struct request *rq
 void parked_renew(struct shard *sh, struct parked *p, struct request *rq);
 /* Request `index` of the parcel, which has not run. False, changing nothing: no memory. */
 MUST_USE bool parked_init(struct shard *sh, struct parked *p, struct parcel *pc, uint32_t index);
+/* The same of a part of something that happens on several shards, which must not fail by itself:
+ * the arguments stay where they are. Coordinators keep them until all their parts are answered. */
+void parked_init_part(struct shard *sh, struct parked *p, struct parcel *pc, uint32_t index);
+/* parked_take of such a request. */
+void parked_take_part(struct shard *sh, struct parked *p, struct request *rq);
 /* Runs it on behalf of the connection that waits for it. */
 void parked_run(struct shard *sh, struct parked *p, struct reply *out);
 /* Sends what was written; nothing at all is an answer, too. */

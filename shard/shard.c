@@ -38,6 +38,7 @@ void shard_init(struct shard *sh, const struct shard_options *options)
                          .random_state = options->random_seed | 1,
                          .command_count = options->command_count};
     mem_init(&sh->mem, "shard");
+    mem_keep_reserve(&sh->mem, SHARD_RESERVE_BYTES, options->short_shards);
     sh->guest_events.mem = &sh->mem;
     keyspace_init(&sh->keys, &sh->mem, options->database_count, options->hash_seed);
     locks_init(&sh->locks);
@@ -107,11 +108,15 @@ static inline void run_request(struct shard *sh, struct request *rq, struct repl
     if (unlikely(sh->snapshot.is_walking) && rq->command->flags & (CMD_WRITE | CMD_MAY_REPLICATE))
         snapshot_guard_request(sh, rq);
     const struct request *outer = sh->journal.running;
+    uint64_t outer_start = out->start;
+    out->start = reply_size(out);
     sh->journal.running = rq;
     if (likely(shard_admits(sh, rq))) e = rq->command->on_shard(sh, rq, out);
     if (sh->journal.note_count > 0) journal_settle(sh, rq, e != OK || out->error_count != errors);
     sh->journal.running = outer;
     if (unlikely(e != OK)) reply_err(out, e);
+    if (unlikely(out->is_lost)) reply_close(out);
+    out->start = outer_start;
     rq->error_count = (uint16_t)(out->error_count - errors);
 }
 

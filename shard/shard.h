@@ -26,6 +26,8 @@
 #define SHARD_STEP_PARCELS 64
 #define SHARD_SLICE_US 200
 #define SHARD_PREFETCH_WINDOW 64
+/* For what cannot fail when the system has no memory left: base/mem.h. */
+#define SHARD_RESERVE_BYTES (256 * 1024)
 
 /* What a shard needs to know of the configuration; published by the main thread as an immutable
  * snapshot. */
@@ -160,6 +162,7 @@ struct shard_options {
     uint16_t net_count;               /* threads that have connections */
     feed_read_fn *read_feed;          /* there: what shards have to say (shard/channels.h) */
     _Atomic uint64_t *message_places; /* shared by all shards; NULL: this is the only one */
+    _Atomic uint32_t *short_shards;   /* how many have used up their reserve; or NULL */
 };
 
 extern _Thread_local struct shard *shard_here;

@@ -732,7 +732,7 @@ bool wait_settle(struct shard *sh, struct request *rq, const struct wait_id *id,
     }
     struct settle *kept = mem_alloc(&sh->mem, sizeof *kept);
     *kept = s;
-    CHECK(parked_take(sh, &kept->parked, rq));
+    parked_take_part(sh, &kept->parked, rq);
     dlist_push_back(&sh->waits.settling, &kept->link);
     struct waiter *w = waiter_find(sh, id);
     if (w) take_bounds(sh, w);

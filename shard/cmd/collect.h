@@ -24,6 +24,7 @@ static inline void collection_begin(struct collection *c, struct shard *sh, cons
 /* Appends the elements behind a header that the caller has written. */
 static inline void collection_end(struct collection *c, struct shard *sh, struct reply *out)
 {
+    if (c->items.is_lost) reply_lose(out);
     struct chunk *first = reply_take(&c->items);
     for (struct chunk *at = first; at; at = at->next) {
         if (at->size > 0) reply_raw(out, at->data, at->size);

@@ -62,6 +62,11 @@ enum err lcs_reply_wrong_type(struct reply *out);
 /* Not for clients: rows by index, for coordinators. */
 extern const struct command_family internal_family;
 #define LOCK_MODE_BYTES 3 /* of an argument: the mode and the database */
+/* The first argument of a COMMIT. */
+struct prepared_end {
+    uint64_t token; /* of the PREPARE */
+    bool is_put;    /* else what was made is dropped */
+};
 enum internal_command {
     INTERNAL_LOCK,
     INTERNAL_LOCK_ALL,
@@ -69,6 +74,8 @@ enum internal_command {
     INTERNAL_THAW,
     INTERNAL_DEPART,
     INTERNAL_UNLOCK,
+    INTERNAL_PREPARE,
+    INTERNAL_COMMIT,
     INTERNAL_REPORT,
     INTERNAL_SORT_KEYS,
     INTERNAL_EVENTS,

@@ -2,7 +2,8 @@
  * no client can.
  *
  *     LOCK id key mode key mode …   holds the keys; replies an array: the token, whether a watch of
- *                                   that id is dirty, then one report per key
+ *                                   that id is dirty, then one report per key; the token alone
+ *                                   where these find no memory
  *     LOCKALL id                    the same for the whole keyspace
  *     FETCH id key mode …           the same reports, of keys that the sender holds already
  *     THAW key deadline frozen      puts a value that was frozen on another shard; replies +OK
@@ -28,6 +29,11 @@
  *     CLAIM id s                    serves a claim, the reply being that of its command
  *     CLAIM id d                    drops it; replies +OK
  *     AGAIN id                      goes on waiting in the place of one that had been asked
+ *     PREPARE key value …           holds the keys, unless its sender does already, and makes the
+ *                                   pairs of an MSET; replies two tokens: of the holding, and of
+ *                                   what it has made
+ *     <commit> key value …          puts these pairs, or drops them: a struct prepared_end says
+ *                                   which; replies +OK
  *     SNAPSHOT                      begins a snapshot here and now (shard/snapshot.h); replies +OK
  *     PASS                          replies +OK: every turn before this one has run here
  *     EMPTY                         empties all databases, for DEBUG RELOAD; replies +OK
@@ -45,6 +51,7 @@
 #include "shard/cmd/stream_read.h"
 #include "shard/notify.h"
 #include "shard/object.h"
+#include "shard/pairs.h"
 #include "shard/shard.h"
 #include "shard/type/list.h"
 #include "shard/type/set.h"
@@ -177,12 +184,47 @@ static enum err cmd_lock(struct shard *sh, struct request *rq, struct reply *out
     uint64_t token = locks_take(sh, rq);
     if (!token) return ERR_ALLOC;
     report_all(sh, rq, token, out);
+    if (likely(!out->is_lost)) return OK;
+    reply_drop(out); /* without the reports, but the holding must be known */
+    reply_array(out, 1);
+    reply_u64_bytes(out, token);
     return OK;
 }
 
 static enum err cmd_fetch(struct shard *sh, struct request *rq, struct reply *out)
 {
     report_all(sh, rq, 0, out);
+    return OK;
+}
+
+static enum err cmd_prepare(struct shard *sh, struct request *rq, struct reply *out)
+{
+    struct pairs *p = mem_try_alloc(&sh->mem, sizeof *p);
+    bool is_made = p && pairs_try_make(sh, rq, p), is_held = rq->flags & REQUEST_COMMIT;
+    uint64_t token = is_made && !is_held ? locks_take(sh, rq) : 0;
+    if (!is_made || (!is_held && !token)) {
+        if (is_made) pairs_drop(sh, p);
+        mem_free(&sh->mem, p, sizeof *p);
+        return ERR_ALLOC;
+    }
+    reply_array(out, 2);
+    reply_u64_bytes(out, token);
+    reply_u64_bytes(out, (uint64_t)(uintptr_t)p);
+    return OK;
+}
+
+static enum err cmd_commit(struct shard *sh, struct request *rq, struct reply *out)
+{
+    struct prepared_end end;
+    CHECK(rq->argv[0].size == sizeof end);
+    memcpy(&end, rq->argv[0].data, sizeof end);
+    struct pairs *p = (struct pairs *)(uintptr_t)end.token;
+    if (end.is_put)
+        pairs_put(sh, rq, p);
+    else
+        pairs_drop(sh, p);
+    mem_free(&sh->mem, p, sizeof *p);
+    reply_ok(out);
     return OK;
 }
 
@@ -402,6 +444,10 @@ static const struct command commands[] = {
      .keys = KEYS_FIRST(KEY_RM), .group = "internal", .summary = "Takes a guest's value away again."},
     {.name = "unlock", .on_shard = cmd_unlock, .arity = 2, .plan = PLAN_ONE_SHARD, .flags = CMD_WRITE | CMD_ERRAND,
      .keys = KEYS_NONE, .group = "internal", .summary = "Ends a commit turn."},
+    {.name = "prepare", .on_shard = cmd_prepare, .arity = -3, .plan = PLAN_ONE_SHARD, .flags = CMD_WRITE | CMD_ERRAND,
+     .keys = {{.flags = KEY_OW, .begin = 1, .last = -1, .step = 2}}, .group = "internal", .summary = "Makes the pairs of an MSET."},
+    {.name = "commit", .on_shard = cmd_commit, .arity = -3, .plan = PLAN_ONE_SHARD, .flags = CMD_WRITE | CMD_ERRAND,
+     .keys = {{.flags = KEY_OW, .begin = 1, .last = -1, .step = 2}}, .group = "internal", .summary = "Puts what was made."},
     {.name = "report", .on_shard = cmd_report, .arity = 2, .plan = PLAN_ONE_SHARD, .flags = CMD_READ | CMD_ERRAND,
      .keys = KEYS_FIRST(KEY_RO), .group = "internal", .summary = "Copies a value for another shard."},
     {.name = "sort_keys", .on_shard = cmd_sort_keys, .arity = -2, .plan = PLAN_ONE_SHARD, .flags = CMD_READ | CMD_ERRAND,

@@ -368,7 +368,7 @@ static enum err tell_values(struct sorting *s, struct reply *out)
     reply_init(&told, NULL, &s->sh->mem);
     told.resp = out->resp;
     reply_array(&told, s->selected * MAX(s->options.get_count, 1u));
-    bool done = each_value(s, tell_value, &told);
+    bool done = each_value(s, tell_value, &told) && !told.is_lost;
     struct chunk *first = reply_take(&told);
     for (struct chunk *c = first; done && c; c = c->next) reply_raw(out, c->data, c->size);
     chunk_free_chain(&s->sh->mem, first);
@@ -446,7 +446,7 @@ enum err cmd_sort_keys(struct shard *sh, struct request *rq, struct reply *out)
     e = open_and_collect(&s);
     reply_init(&names, NULL, &sh->mem);
     uint64_t count = e == OK ? tell_keys(&s, &names) : 0;
-    if (s.no_memory) e = ERR_ALLOC;
+    if (s.no_memory || names.is_lost) e = ERR_ALLOC;
     struct chunk *first = reply_take(&names);
     if (e != ERR_ALLOC) reply_array(out, count);
     for (struct chunk *c = first; e != ERR_ALLOC && c; c = c->next)

@@ -9,6 +9,7 @@
 #include "shard/cmd/families.h"
 #include "shard/notify.h"
 #include "shard/object.h"
+#include "shard/pairs.h"
 
 static void reply_string(struct reply *out, const struct entry *e)
 {
@@ -327,38 +328,19 @@ static enum err cmd_getex(struct shard *sh, struct request *rq, struct reply *ou
 
 /* ---- several keys ---- */
 
-/* MSET of fewer pairs needs no memory to remember its entries. */
-#define PAIRS_SHORT 32
-
-/* The entries of all pairs; short of memory none. */
-static bool try_make_entries(struct shard *sh, const struct request *rq, struct entry **entries)
-{
-    for (uint32_t i = 1, made = 0; i < rq->argc; i += 2, made++) {
-        entries[made] =
-            object_try_make_string(&sh->mem, rq->argv[i], rq->argv[i + 1], DEADLINE_NONE);
-        if (entries[made]) continue;
-        while (made-- > 0) entry_free_string(&sh->mem, entries[made]);
-        return false;
-    }
-    return true;
-}
-
-/* Sets all pairs or none. */
+/* Sets all pairs or none. A part of a split command must not fail by itself: its coordinator sees
+ * to it that such parts are small. */
 static enum err set_pairs(struct shard *sh, struct request *rq)
 {
-    struct entry *few[PAIRS_SHORT], **entries = few;
-    uint32_t pairs = rq->argc / 2;
-    if (pairs > PAIRS_SHORT) entries = mem_try_alloc(&sh->mem, pairs * sizeof(struct entry *));
-    if (!entries) return ERR_ALLOC;
-    bool done = try_make_entries(sh, rq, entries);
-    for (uint32_t i = 0; done && i < pairs; i++) {
-        struct key k = request_key(sh, rq, 1 + 2 * i);
-        keyspace_put_entry(sh, &k, entries[i]);
-        notify_set(sh, &k, rq->argv[2 + 2 * i], DEADLINE_NONE);
-        if (journal_is_on(sh)) journal_describe(sh, &k, "SET", &rq->argv[2 + 2 * i], 1);
+    struct pairs p;
+    if (unlikely(!pairs_try_make(sh, rq, &p))) {
+        if (!(rq->flags & REQUEST_PART)) return ERR_ALLOC;
+        mem_insist(&sh->mem, true);
+        CHECK(pairs_try_make(sh, rq, &p));
+        mem_insist(&sh->mem, false);
     }
-    if (entries != few) mem_free(&sh->mem, entries, pairs * sizeof(struct entry *));
-    return done ? OK : ERR_ALLOC;
+    pairs_put(sh, rq, &p);
+    return OK;
 }
 
 static enum err cmd_mset(struct shard *sh, struct request *rq, struct reply *out)

@@ -182,6 +182,24 @@ static char *many(char *out, const char *head, const char *form, unsigned count)
 
 static char line_a[20000], line_b[20000], line_c[20000];
 
+static char *big_pairs(char *out, const char *head, unsigned count, unsigned value_bytes)
+{
+    char *p = out + sprintf(out, "%s", head);
+    for (unsigned i = 0; i < count; i++) p += sprintf(p, " key:%u %0*u", i, (int)value_bytes, i);
+    return out;
+}
+
+Test(locked_allocation, pairs)
+{
+    static char line[100000];
+    CHECK_LINE("MSET a 1 b 2 c 3 d 4");
+    CHECK_LINE("MSET a 1 b 2 c 3 d 4 a 5", "HSET a f v", "SET d old PXAT 1900000000000");
+    CHECK_LINE(many(line_a, "MSET", "key:# value-#", 130));
+    CHECK_LINE(big_pairs(line, "MSET", 20, 1000));
+    CHECK_LINE(big_pairs(line, "MSET", 300, 100), "SET key:1 old", "SADD key:2 x");
+    CHECK_LINE(big_pairs(line, "MSET key:7 first", 12, 5000), "SET key:7 old");
+}
+
 static void check_strings_and_keys(void)
 {
     CHECK_LINE("MSETNX a 1 b 2 c 3 d 4");
@@ -264,6 +282,7 @@ Test(locked_allocation, sort_with_patterns)
 
 Test(locked_allocation, scripts)
 {
+    static char big[100000];
     /* A thread's first script makes its interpreter, which it cannot do without. */
     static const char *const keys[] = {"a", "b", "c", "d", "e", "f", "g", "h"};
     for (unsigned i = 0; i < 2 * ARRAY_LEN(keys); i++) {
@@ -275,6 +294,8 @@ Test(locked_allocation, scripts)
         if (!f.server->workers[i].vm.L) script_vm(&f.server->workers[i]);
     CHECK_LINE("EVAL \"return redis.call('sunionstore', KEYS[1], KEYS[2], KEYS[3])\" 3 d a b",
                "SADD a 1 2 3", "SADD b x y", "SET d old");
+    big_pairs(big, "EVAL \"return redis.call('mset', unpack(ARGV))\" 0", 40, 600);
+    CHECK_LINE(big, "SET key:1 old");
     CHECK_LINE("EVAL \"return redis.call('rename', KEYS[1], KEYS[2])\" 2 a b", "HSET a f v",
                "SET b old");
 }
@@ -318,6 +339,13 @@ Test(locked_allocation, blocks)
     check_block((const char *const[]){line_a, "SADD b 1 2 3", "SET d old", NULL},
                 (const char *const[]){"SET e before", "SUNIONSTORE d a b c", "RENAME d f",
                                       "LMPOP 2 x y LEFT", "GET e", NULL});
+    static char line[100000], small[20000];
+    check_block((const char *const[]){"SET key:1 1", "SET b 2", NULL},
+                (const char *const[]){big_pairs(line, "MSET", 20, 1000), "INCR key:3",
+                                      many(small, "MSET", "key:# value-#", 20), NULL});
+    check_block((const char *const[]){"SET key:1 1", "SET b 2", NULL},
+                (const char *const[]){"INCR b", many(small, "MSET", "key:# value-#", 20),
+                                      "MGET key:1 key:2 key:3 nothing", NULL});
 }
 
 /* ---- waiting ---- */

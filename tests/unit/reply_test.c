@@ -51,6 +51,61 @@ static const char *sent(struct fixture *f)
     return f->text.data;
 }
 
+/* ---- without memory ---- */
+
+static const char lost_text[] = "-ERR out of memory: the value does not fit\r\n";
+
+Test(reply, a_long_reply_without_memory_becomes_an_error_behind_what_was_complete)
+{
+    static char big[100000];
+    struct fixture f;
+    fixture_init(&f, 2);
+    memset(big, 'x', sizeof big);
+    reply_ok(&f.reply);
+    f.reply.start = reply_size(&f.reply);
+    reply_array(&f.reply, 3);
+    fault_set("mem_try_alloc", 1);
+    for (int i = 0; i < 3; i++) reply_bulk(&f.reply, bytes_make(big, i == 1 ? 100 : sizeof big));
+    fault_set("mem_try_alloc", 0);
+    /* A block of the usual size was there in the end. */
+    cr_assert_not(f.reply.is_lost);
+    reply_drop(&f.reply);
+
+    reply_array(&f.reply, 3);
+    reply_lose(&f.reply);
+    for (int i = 0; i < 3; i++) reply_bulk(&f.reply, bytes_make(big, i == 1 ? 100 : sizeof big));
+    for (int i = 0; i < 10000; i++) reply_i64(&f.reply, 1000000 + i);
+    reply_close(&f.reply);
+    cr_assert_eq(f.reply.error_count, 1);
+    char expected[100];
+    snprintf(expected, sizeof expected, "+OK\r\n%s", lost_text);
+    cr_assert_str_eq(sent(&f), expected);
+    fixture_deinit(&f);
+}
+
+Test(reply, a_short_reply_is_never_lost)
+{
+    struct fixture f;
+    fixture_init(&f, 2);
+    fault_set("mem_try_alloc", 1);
+    reply_ok(&f.reply);
+    cr_assert_not(f.reply.is_lost);
+    cr_assert_str_eq(sent(&f), "+OK\r\n");
+    fixture_deinit(&f);
+}
+
+Test(reply, what_is_taken_is_complete)
+{
+    struct fixture f;
+    fixture_init(&f, 2);
+    reply_array(&f.reply, 2);
+    reply_lose(&f.reply);
+    reply_ok(&f.reply);
+    reply_close(&f.reply);
+    cr_assert_str_eq(sent(&f), lost_text);
+    fixture_deinit(&f);
+}
+
 /* ---- every type in both versions ---- */
 
 static void make_string(struct reply *r)
