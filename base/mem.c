@@ -61,23 +61,33 @@ static void raw_free(const struct mem *m, void *p, size_t size)
     sdallocx(p, size, m->flags);
 }
 
-static void raw_open(struct mem *m)
+static void arena_destroy(const struct mem *m)
+{
+    char name[40];
+    snprintf(name, sizeof(name), "arena.%u.destroy", m->arena);
+    CHECK(mallctl(name, NULL, NULL, NULL, 0) == 0);
+}
+
+/* False: no memory. */
+static bool raw_open(struct mem *m)
 {
     size_t size = sizeof(m->arena);
-    CHECK(mallctl("arenas.create", &m->arena, &size, NULL, 0) == 0);
+    if (mallctl("arenas.create", &m->arena, &size, NULL, 0) != 0) return false;
     size = sizeof(m->tcache);
-    CHECK(mallctl("tcache.create", &m->tcache, &size, NULL, 0) == 0);
+    if (mallctl("tcache.create", &m->tcache, &size, NULL, 0) != 0) {
+        arena_destroy(m);
+        return false;
+    }
     m->flags = (int)(MALLOCX_ARENA(m->arena) | MALLOCX_TCACHE(m->tcache));
     size_t parts = MEM_QUERY_PARTS;
     if (mallctlnametomib("experimental.utilization.query", m->query, &parts) != 0) m->query[0] = 0;
+    return true;
 }
 
 static void raw_close(struct mem *m)
 {
-    char name[40];
     CHECK(mallctl("tcache.destroy", NULL, NULL, &m->tcache, sizeof(m->tcache)) == 0);
-    snprintf(name, sizeof(name), "arena.%u.destroy", m->arena);
-    CHECK(mallctl(name, NULL, NULL, NULL, 0) == 0);
+    arena_destroy(m);
 }
 
 static uint64_t stat_read(const char *name)
@@ -219,10 +229,11 @@ static void raw_free(UNUSED const struct mem *m, void *p, UNUSED size_t size)
     free(p);
 }
 
-static void raw_open(struct mem *m)
+static bool raw_open(struct mem *m)
 {
     m->flags = 0;
     m->arena = m->tcache = 0;
+    return true;
 }
 
 static void raw_close(UNUSED struct mem *m)
@@ -307,7 +318,7 @@ static inline void account(struct mem *m, uint64_t bytes, uint64_t count)
     atomic_store_explicit(&m->live_count, blocks + count, memory_order_relaxed);
 }
 
-void mem_init(struct mem *m, const char *name)
+static bool try_open(struct mem *m, const char *name)
 {
     atomic_init(&m->live_bytes, 0);
     atomic_init(&m->live_count, 0);
@@ -317,7 +328,22 @@ void mem_init(struct mem *m, const char *name)
     m->reserve_bytes = 0;
     m->insists = false;
     m->short_owners = NULL;
-    raw_open(m);
+    return raw_open(m);
+}
+
+void mem_init(struct mem *m, const char *name)
+{
+    CHECK(try_open(m, name));
+}
+
+bool mem_try_init(struct mem *m, const char *name, size_t reserve_bytes)
+{
+    if (!try_open(m, name)) return false;
+    m->reserve_bytes = reserve_bytes;
+    m->reserve = raw_alloc(m, reserve_bytes);
+    if (m->reserve) return true;
+    mem_deinit(m);
+    return false;
 }
 
 void mem_deinit(struct mem *m)
@@ -337,6 +363,13 @@ void mem_keep_reserve(struct mem *m, size_t size, _Atomic uint32_t *short_owners
     m->short_owners = short_owners;
     m->reserve = raw_alloc(m, size);
     CHECK(m->reserve);
+}
+
+void mem_drop_reserve(struct mem *m)
+{
+    if (m->reserve) raw_free(m, m->reserve, m->reserve_bytes);
+    m->reserve = NULL;
+    m->reserve_bytes = 0;
 }
 
 /* Its pages go back to the arena, where small blocks find room. False: it was used up already. */
@@ -429,6 +462,20 @@ void *mem_alloc_aligned(struct mem *m, size_t size, size_t alignment)
     if (unlikely(!p)) p = alloc_from_reserve(m, size, alignment);
     CHECK(p);
     account(m, mem_class_bytes(size), 1);
+    return p;
+}
+
+void *mem_try_alloc_aligned(struct mem *m, size_t size, size_t alignment)
+{
+    void *p = is_refused(m, size) ? NULL : raw_alloc_aligned(m, size, alignment);
+    if (unlikely(!p) && m->insists) {
+        p = alloc_from_reserve(m, size, alignment);
+        CHECK(p);
+    }
+    if (p)
+        account(m, mem_class_bytes(size), 1);
+    else
+        m->refused_count++;
     return p;
 }
 

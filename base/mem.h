@@ -41,6 +41,10 @@ void mem_keep_reserve(struct mem *m, size_t size, _Atomic uint32_t *short_owners
 /* While it insists, mem_try_… use the reserve, too, and abort instead of returning NULL: for small,
  * bounded sizes. */
 static inline void mem_insist(struct mem *m, bool insists);
+/* None is kept any more. */
+void mem_drop_reserve(struct mem *m);
+/* Both. False: no memory, and there is no owner. */
+MUST_USE bool mem_try_init(struct mem *m, const char *name, size_t reserve_bytes);
 /* Checks that nothing is alive any more and gives the arena back. */
 void mem_deinit(struct mem *m);
 
@@ -50,6 +54,7 @@ void *mem_alloc_zeroed(struct mem *m, size_t size);
 MUST_USE void *mem_try_alloc(struct mem *m, size_t size);
 /* `alignment` is a power of two. Free with mem_free and the same size. */
 void *mem_alloc_aligned(struct mem *m, size_t size, size_t alignment);
+MUST_USE void *mem_try_alloc_aligned(struct mem *m, size_t size, size_t alignment);
 /* Contents are kept up to the smaller size. p NULL: a new block. NULL on failure, the old block is
  * then untouched. */
 MUST_USE void *mem_try_realloc(struct mem *m, void *p, size_t old_size, size_t new_size);

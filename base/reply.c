@@ -7,8 +7,9 @@
 #include "base/mem.h"
 #include "base/text.h"
 
-#define HEAD_BYTES_MAX 24 /* type, 20 digits, line end */
-#define ERROR_BYTES 512   /* longer errors are printed twice */
+#define HEAD_BYTES_MAX 24   /* type, 20 digits, line end */
+#define ERROR_BYTES 512     /* longer errors are printed twice */
+#define LINE_BYTES_SURE 256 /* of a line that finds no memory for the whole of it */
 
 /* clang-format off */
 #define HEAD(tens, ones) "$" tens #ones "\r\n"
@@ -282,8 +283,10 @@ static char *put_clean(char *p, struct bytes text)
     return put_line_end(p);
 }
 
+/* Without memory it is cut. */
 static void put_line(struct reply *r, char type, struct bytes text)
 {
+    if (!reply_try_reserve(r, text.size + 3)) text.size = MIN(text.size, (size_t)LINE_BYTES_SURE);
     char *p = reply_reserve(r, text.size + 3);
     *p++ = type;
     r->cursor = put_clean(p, text);
@@ -319,9 +322,9 @@ void reply_error(struct reply *r, const char *format, ...)
     if (size < sizeof(text)) {
         put_error(r, bytes_make(text, size));
     } else {
-        char *whole = mem_alloc(r->mem, size + 1);
-        vsnprintf(whole, size + 1, format, again);
-        put_error(r, bytes_make(whole, size));
+        char *whole = mem_try_alloc(r->mem, size + 1);
+        if (whole) vsnprintf(whole, size + 1, format, again);
+        put_error(r, whole ? bytes_make(whole, size) : bytes_make(text, sizeof text - 1));
         mem_free(r->mem, whole, size + 1);
     }
     va_end(again);

@@ -20,6 +20,17 @@ static void chunks_copy(const struct gather_part *part, uint64_t from, uint64_t 
     }
 }
 
+void gather_part_write(const struct gather *g, uint32_t index, struct reply *out)
+{
+    const struct gather_part *part = &g->parts[index];
+    uint64_t base = 0;
+    for (const struct chunk *c = first_chunk(part); c && base < part->end; c = c->next) {
+        uint64_t from = MAX(part->start, base), to = MIN(part->end, base + c->size);
+        if (from < to) reply_raw(out, c->data + (from - base), to - from);
+        base += c->size;
+    }
+}
+
 bool gather_part_try_append(const struct gather *g, uint32_t index, struct buf *out)
 {
     const struct gather_part *part = &g->parts[index];

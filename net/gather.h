@@ -35,6 +35,8 @@ struct gather {
 char gather_part_kind(const struct gather *g, uint32_t part);
 /* The bytes of a part: a view into the part if it is contiguous, else copied to `scratch`. */
 struct bytes gather_part_bytes(struct gather *g, uint32_t part, struct buf *scratch);
+/* Writes the part as what it is: replies. */
+void gather_part_write(const struct gather *g, uint32_t part, struct reply *out);
 /* Makes room, so that the part can be read through `scratch`. False: no memory. */
 MUST_USE bool gather_part_try_reserve(const struct gather *g, uint32_t part, struct buf *scratch);
 /* Appends the bytes of a part. False, changing nothing: no memory. */

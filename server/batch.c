@@ -444,8 +444,7 @@ void batch_reply(struct batch *b, uint32_t index, struct reply *out)
         if (in.rule == MERGE_RANDOM) env_random(&in.random, sizeof in.random);
         merge_parts(&in, out);
     } else {
-        struct bytes bytes = gather_part_bytes(&g, 0, &nl->flatten);
-        reply_raw(out, bytes.data, bytes.size);
+        gather_part_write(&g, 0, out);
     }
     mem_free(b->mem, parts, c->piece_count * sizeof *parts);
 }
@@ -455,7 +454,6 @@ bool batch_reply_whole(struct batch *b, struct reply *out)
     if (b->part_count != 1 || b->request_count != b->count) return false;
     for (uint32_t i = 0; i < b->count; i++)
         if (b->commands[i].is_split || b->requests[i].error_count) return false;
-    struct bytes bytes = gather_part_bytes(&b->gather, 0, &b->worker->net.flatten);
-    reply_raw(out, bytes.data, bytes.size);
+    gather_part_write(&b->gather, 0, out);
     return true;
 }

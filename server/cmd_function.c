@@ -53,7 +53,9 @@ static enum err cmd_function_load(struct session *s, struct request *rq, struct 
     }
     struct library *l;
     struct buf *error = error_buf(s);
-    if (!functions_load(functions_of(s), script_vm(w), rq->argv[last], may_replace, &l, error))
+    struct lua_vm *vm = script_vm(w);
+    if (!vm) return ERR_ALLOC;
+    if (!functions_load(functions_of(s), vm, rq->argv[last], may_replace, &l, error))
         return reply_outcome(s, false, out);
     reply_bulk(out, l->name);
     library_unref(l);
@@ -119,7 +121,9 @@ static enum err cmd_function_restore(struct session *s, struct request *rq, stru
         return OK;
     }
     struct buf *error = error_buf(s);
-    bool ok = functions_restore(functions_of(s), script_vm(w), rq->argv[2], policy, error);
+    struct lua_vm *vm = script_vm(w);
+    if (!vm) return ERR_ALLOC;
+    bool ok = functions_restore(functions_of(s), vm, rq->argv[2], policy, error);
     return reply_outcome(s, ok, out);
 }
 

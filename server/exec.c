@@ -210,6 +210,7 @@ static void exec_finish(struct exec *x, void (*write)(struct exec *x, struct rep
     struct reply out = netloop_reply(nl, x->first_resp);
     x->has_lost_reply = x->has_lost_reply || !reply_fits(x, &out);
     if (!x->has_lost_reply) write(x, &out);
+    x->has_lost_reply |= out.is_lost;
     monitor_tell_last(x->worker, &x->notes, x->db);
     if (s) {
         if (!x->has_lost_reply) conn_fill_slot(&s->conn, x->slot, &out);

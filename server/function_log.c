@@ -60,6 +60,7 @@ static const struct command changed_row = {.name = "functions_changed",
 bool function_log_replay(struct worker *w, struct bytes payload, char *error, size_t error_bytes)
 {
     struct lua_vm *vm = script_vm(w);
+    CHECK(vm); /* at the start */
     struct buf text = {.mem = &w->shard.mem};
     vm->is_patient = true;
     bool ok = functions_restore(&w->server->scripts.functions, vm, payload, FUNCTIONS_FLUSH, &text);

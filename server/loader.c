@@ -179,7 +179,7 @@ static void add_library(struct server *srv, const struct rdb_item *item)
     struct buf error = {.mem = &srv->mem};
     if (!l->has_vm) {
         l->vm = (struct lua_vm){0};
-        lua_vm_init(&l->vm, NULL);
+        CHECK(lua_vm_try_init(&l->vm, NULL)); /* of a file */
         l->has_vm = l->vm.is_patient = true;
         l->libraries = (struct library_batch){.functions = &srv->scripts.functions, .vm = &l->vm};
     }

@@ -12,6 +12,7 @@
 #include "server/script_cache.h"
 
 #define CHUNK_BYTES (16 * 1024)
+#define VM_BYTES_MAX (1024 * 1024) /* of a new one, before any script */
 /* Compiled scripts are forgotten when all that is kept exceeds this; they compile again. */
 #define KEPT_BYTES_MAX (LUA_VM_BYTES_MAX / 4)
 
@@ -150,10 +151,11 @@ static int open_sandbox(lua_State *L)
     return 0;
 }
 
-void lua_vm_init(struct lua_vm *vm, struct worker *w)
+bool lua_vm_try_init(struct lua_vm *vm, struct worker *w)
 {
     vm->worker = w; /* The rest is zero, and other threads read the counter in it. */
-    mem_init(&vm->mem, "lua");
+    if (!mem_try_init(&vm->mem, "lua", VM_BYTES_MAX)) return false;
+    mem_insist(&vm->mem, true);
     env_random(&vm->random_state, sizeof vm->random_state);
     vm->text.mem = &vm->mem;
     vm->chunk = mem_alloc(&vm->mem, sizeof *vm->chunk + CHUNK_BYTES);
@@ -163,7 +165,10 @@ void lua_vm_init(struct lua_vm *vm, struct worker *w)
     CHECK(lua_cpcall(vm->L, open_sandbox, NULL) == 0);
     lua_gc(vm->L, LUA_GCCOLLECT, 0); /* What compiling has left. */
     lua_sethook(vm->L, hook, LUA_MASKCOUNT, LUA_HOOK_INSTRUCTIONS);
+    mem_insist(&vm->mem, false);
+    mem_drop_reserve(&vm->mem);
     counter_set(&vm->used_bytes, mem_live_bytes(&vm->mem));
+    return true;
 }
 
 void lua_vm_deinit(struct lua_vm *vm)

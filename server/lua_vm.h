@@ -109,7 +109,8 @@ struct lua_run {
     bool is_protected;    /* redis.pcall */
 };
 
-void lua_vm_init(struct lua_vm *vm, struct worker *w);
+/* False: no memory. */
+MUST_USE bool lua_vm_try_init(struct lua_vm *vm, struct worker *w);
 void lua_vm_deinit(struct lua_vm *vm);
 
 /* False, with the text for the client in `error`: it does not compile. */

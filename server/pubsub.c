@@ -11,6 +11,7 @@
 #define FRAME_INLINE_BYTES 4096 /* longer messages are not copied into the frame */
 #define FEED_WAITING_BYTES_MAX (8 * 1024 * 1024)
 #define SHARD_WORDS (ROUTER_SHARDS_MAX / 64)
+#define LEAVE_AT_ONCE 16 /* subscriptions of leave_some: their requests are small */
 
 /* What somebody on this thread subscribes to. */
 struct topic {
@@ -31,6 +32,7 @@ struct subscription {
     struct topic *topic;
     struct session *session; /* NULL: it has gone */
     uint32_t slot;           /* of the confirmation */
+    bool is_leaving;
     uint64_t joined[SHARD_WORDS];
 };
 
@@ -47,6 +49,7 @@ struct pubsub_change {
     uint16_t shard_count; /* that it concerns */
     uint16_t missing;     /* acknowledgements */
     bool is_home;
+    bool is_background; /* leave_some */
     uint32_t count;
     struct subscription **subscriptions;
     uint16_t shards[ROUTER_SHARDS_MAX];
@@ -83,6 +86,7 @@ void pubsub_init(struct worker *w)
     node_table_init(&ps->subscriptions, mem);
     dlist_init(&ps->stuck);
     dlist_init(&ps->changed);
+    dlist_init(&ps->leaving);
     ps->messages = mem_alloc_zeroed(mem, w->server->router.shard_count * sizeof *ps->messages);
     timer_init(&ps->retry.timer);
     ps->retry.on_fire = publishers_resume;
@@ -255,13 +259,20 @@ static void change_answer(struct pubsub_change *ch)
     ch->worker->should_resume = true;
 }
 
+static void leave_some(struct worker *w);
+
 static void change_end_if_done(struct pubsub_change *ch)
 {
+    struct worker *w = ch->worker;
+    bool was_background = ch->is_background;
     if (ch->missing > 0 || !ch->is_home) return;
     change_answer(ch);
     for (uint32_t i = 0; ch->header.is_leave && i < ch->count; i++)
-        subscription_free(ch->worker, ch->subscriptions[i]);
+        subscription_free(w, ch->subscriptions[i]);
     change_free(ch);
+    if (!was_background) return;
+    w->pubsub.is_leaving = false;
+    leave_some(w);
 }
 
 static void change_is_home(struct gather *g)
@@ -362,7 +373,7 @@ static bool change_try_plan(struct pubsub_change *ch)
     return true;
 }
 
-/* Takes the array over, also on failure: NULL, no memory. */
+/* Takes the array over. NULL, and it does not: no memory. */
 static struct pubsub_change *change_try_make(struct worker *w, bool is_leave,
                                              struct subscription **subscriptions, uint32_t count)
 {
@@ -376,6 +387,7 @@ static struct pubsub_change *change_try_make(struct worker *w, bool is_leave,
     dlist_init(&ch->stuck_link);
     w->net.errands++;
     if (!change_try_plan(ch)) {
+        ch->subscriptions = NULL;
         change_free(ch);
         return NULL;
     }
@@ -384,6 +396,29 @@ static struct pubsub_change *change_try_make(struct worker *w, bool is_leave,
     ch->gather.on_complete = change_is_home;
     ch->gather.part_count = ch->gather.waiting = ch->shard_count;
     return ch;
+}
+
+/* What connections leave that found no memory for all of it at once, a few subscriptions after the
+ * other. */
+static void leave_some(struct worker *w)
+{
+    struct pubsub *ps = &w->pubsub;
+    struct mem *mem = &w->net.mem;
+    struct subscription *some[LEAVE_AT_ONCE];
+    uint32_t count = 0;
+    struct dlist *link;
+    if (ps->is_leaving) return;
+    while (count < LEAVE_AT_ONCE && (link = dlist_pop_front(&ps->leaving)))
+        some[count++] = container_of(link, struct subscription, of_session);
+    if (count == 0) return;
+    struct subscription **list = mem_alloc(mem, count * sizeof(struct subscription *));
+    memcpy(list, some, count * sizeof(struct subscription *));
+    mem_insist(mem, true);
+    struct pubsub_change *ch = change_try_make(w, true, list, count);
+    mem_insist(mem, false);
+    CHECK(ch);
+    ch->is_background = ps->is_leaving = true;
+    change_start(ch);
 }
 
 /* ---- confirmations ---- */
@@ -405,14 +440,20 @@ static void confirm_now(struct session *s, struct reply *out)
     if (!s->exec && !s->is_resumed) conn_fill_slot(&s->conn, confirmation_slot(s), out);
 }
 
-static void confirm_later(struct session *s, struct pubsub_change *ch, struct request *rq,
-                          struct reply *out)
+/* `room` has enough for what is written in `out`, and is the change's from here on. */
+static void confirm_later(struct session *s, struct pubsub_change *ch, const struct request *rq,
+                          struct reply *out, struct chunk *room)
 {
     ch->session = s;
     ch->route_id = rq->command_id;
     ch->slot = confirmation_slot(s);
     reply_close(out);
-    ch->reply = chunk_copy_chain(&ch->worker->net.mem, out->first);
+    for (const struct chunk *c = out->first; c; c = c->next) {
+        CHECK(room->size + c->size <= room->capacity);
+        if (c->size) memcpy(room->data + room->size, c->data, c->size);
+        room->size += c->size;
+    }
+    ch->reply = room;
     /* Messages wait for the confirmation of the joining; that of the leaving waits for them. */
     for (uint32_t i = 0; !ch->header.is_leave && i < ch->count; i++)
         ch->subscriptions[i]->slot = ch->slot;
@@ -442,11 +483,28 @@ static void confirm(const struct session *s, const char *const *words, enum chan
     reply_count(s, kind, out);
 }
 
-static bool reserve_confirmations(const struct request *rq, struct reply *out)
+static uint64_t confirmation_bytes(struct bytes name)
 {
-    uint64_t bytes = 0;
-    for (uint32_t i = 1; i < rq->argc; i++) bytes += 64 + REPLY_STRING_BYTES(rq->argv[i].size);
-    return reply_try_reserve(out, bytes) != NULL;
+    return 64 + REPLY_STRING_BYTES(name.size);
+}
+
+/* Room for all of them in `out`, and for their copy, which waits; NULL: no memory. */
+static struct chunk *confirmations_try_reserve(const struct session *s, enum channel_kind kind,
+                                               const struct request *rq, struct reply *out)
+{
+    struct mem *mem = &s->conn.netloop->mem;
+    uint64_t bytes = 64;
+    for (uint32_t i = 1; i < rq->argc; i++) bytes += confirmation_bytes(rq->argv[i]);
+    if (rq->argc == 1) {
+        dlist_each (link, &s->subscriber.subscriptions) {
+            const struct topic *t = container_of(link, struct subscription, of_session)->topic;
+            if (t->ticket.kind == kind) bytes += confirmation_bytes(topic_name(t));
+        }
+    }
+    if (bytes > UINT32_MAX / 2 || !reply_try_reserve(out, bytes)) return NULL;
+    struct chunk *room = mem_try_alloc(mem, sizeof *room + bytes);
+    if (room) *room = (struct chunk){.capacity = (uint32_t)bytes};
+    return room;
 }
 
 /* ---- joining ---- */
@@ -491,62 +549,119 @@ static struct subscription **cut_list(struct mem *mem, struct subscription **lis
     return NULL;
 }
 
+/* The array, and the change that it is for; or, without memory, what was begun is undone. */
+static struct pubsub_change *join(struct session *s, enum channel_kind kind,
+                                  const struct request *rq, uint32_t *count, struct reply *out)
+{
+    struct worker *w = session_worker(s);
+    struct mem *mem = &w->net.mem;
+    uint32_t room = rq->argc - 1;
+    struct subscription **made = mem_try_alloc(mem, room * sizeof(struct subscription *));
+    if (!made) return NULL;
+    if (!join_names(s, kind, rq, made, count, out)) {
+        mem_free(mem, made, room * sizeof(struct subscription *));
+        return NULL;
+    }
+    made = cut_list(mem, made, room, *count);
+    if (*count == 0) return NULL;
+    struct pubsub_change *ch = change_try_make(w, false, made, *count);
+    if (ch) return ch;
+    join_undo(s, made, *count);
+    mem_free(mem, made, *count * sizeof(struct subscription *));
+    return NULL;
+}
+
 enum err pubsub_subscribe(struct session *s, enum channel_kind kind, struct request *rq,
                           struct reply *out)
 {
     struct worker *w = session_worker(s);
-    struct mem *mem = &w->net.mem;
-    uint32_t room = rq->argc - 1, count;
-    if (!reserve_confirmations(rq, out)) return ERR_ALLOC;
-    struct subscription **made = mem_try_alloc(mem, room * sizeof(struct subscription *));
-    if (!made) return ERR_ALLOC;
-    if (!join_names(s, kind, rq, made, &count, out)) {
-        mem_free(mem, made, room * sizeof(struct subscription *));
+    uint32_t count = UINT32_MAX;
+    struct chunk *confirmations = confirmations_try_reserve(s, kind, rq, out);
+    if (!confirmations) return ERR_ALLOC;
+    struct pubsub_change *ch = join(s, kind, rq, &count, out);
+    bool is_nothing = count == 0 && !ch;
+    if (!ch) chunk_free_chain(&w->net.mem, confirmations);
+    if (!ch && !is_nothing) {
         netloop_reply_drop(&w->net, out);
         *out = netloop_reply(&w->net, s->resp);
         return ERR_ALLOC;
     }
     if (kind == CHANNEL_PREFIX) reply_ok(out);
-    made = cut_list(mem, made, room, count);
     subscriber_counted(s);
-    if (count == 0) {
+    if (ch)
+        confirm_later(s, ch, rq, out, confirmations);
+    else
         confirm_now(s, out);
-        return OK;
-    }
-    struct pubsub_change *ch = change_try_make(w, false, made, count);
-    CHECK(ch); /* a few words for each name that has found its memory */
-    confirm_later(s, ch, rq, out);
     return OK;
 }
 
 /* ---- leaving ---- */
 
-static void leave_names(struct session *s, enum channel_kind kind, const struct request *rq,
-                        struct subscription **gone, uint32_t *count, struct reply *out)
+static bool is_concerned(const struct subscription *sub, enum channel_kind kind)
 {
-    *count = 0;
+    return kind == CHANNEL_KINDS || sub->topic->ticket.kind == kind;
+}
+
+/* Those that the request names, once each; without names all of the kind, and without a request all
+ * of every kind. */
+static uint32_t leaving_find(struct session *s, enum channel_kind kind, const struct request *rq,
+                             struct subscription **gone)
+{
+    uint32_t count = 0;
+    for (uint32_t i = 1; rq && i < rq->argc; i++) {
+        struct subscription *sub = subscription_find(s, kind, rq->argv[i]);
+        if (!sub || sub->is_leaving) continue;
+        sub->is_leaving = true;
+        gone[count++] = sub;
+    }
+    if (rq && rq->argc > 1) return count;
+    dlist_each (link, &s->subscriber.subscriptions) {
+        struct subscription *sub = container_of(link, struct subscription, of_session);
+        if (is_concerned(sub, kind)) gone[count++] = sub;
+    }
+    return count;
+}
+
+static void leave_names(struct session *s, enum channel_kind kind, const struct request *rq,
+                        struct reply *out)
+{
     for (uint32_t i = 1; i < rq->argc; i++) {
         struct subscription *sub = subscription_find(s, kind, rq->argv[i]);
-        if (sub) {
-            subscription_detach(sub);
-            gone[(*count)++] = sub;
-        }
+        if (sub) subscription_detach(sub);
         confirm(s, leave_words, kind, rq->argv[i], out);
     }
 }
 
 /* All of one kind; CHANNEL_KINDS: of every kind, without confirmations. */
-static void leave_all(struct session *s, enum channel_kind kind, struct subscription **gone,
-                      uint32_t *count, struct reply *out)
+static void leave_all(struct session *s, enum channel_kind kind, struct reply *out)
 {
-    *count = 0;
     dlist_each_safe (link, &s->subscriber.subscriptions) {
         struct subscription *sub = container_of(link, struct subscription, of_session);
-        if (kind != CHANNEL_KINDS && sub->topic->ticket.kind != kind) continue;
+        if (!is_concerned(sub, kind)) continue;
         subscription_detach(sub);
-        gone[(*count)++] = sub;
         if (out) confirm(s, leave_words, kind, topic_name(sub->topic), out);
     }
+}
+
+/* The change for all that is leaving; NULL, with `*count` 0: nothing is, else there is no memory,
+ * and nothing has changed. `room`: for so many at most. */
+static struct pubsub_change *leave_try_make(struct session *s, enum channel_kind kind,
+                                            const struct request *rq, uint32_t room,
+                                            uint32_t *count)
+{
+    struct worker *w = session_worker(s);
+    struct mem *mem = &w->net.mem;
+    *count = room;
+    struct subscription **gone = mem_try_alloc(mem, room * sizeof(struct subscription *));
+    if (!gone) return NULL;
+    *count = leaving_find(s, kind, rq, gone);
+    gone = cut_list(mem, gone, room, *count);
+    if (*count == 0) return NULL;
+    struct pubsub_change *ch = change_try_make(w, true, gone, *count);
+    if (ch) return ch;
+    for (uint32_t i = 0; i < *count; i++) gone[i]->is_leaving = false;
+    mem_free(mem, gone, *count * sizeof(struct subscription *));
+    return NULL;
 }
 
 static void confirm_nothing(struct session *s, enum channel_kind kind, struct reply *out)
@@ -561,7 +676,6 @@ enum err pubsub_unsubscribe(struct session *s, enum channel_kind kind, struct re
                             struct reply *out)
 {
     struct worker *w = session_worker(s);
-    struct mem *mem = &w->net.mem;
     bool is_all = rq->argc == 1;
     uint32_t room = is_all ? s->subscriber.counts[kind] : rq->argc - 1, count = 0;
     if (room == 0) {
@@ -569,23 +683,21 @@ enum err pubsub_unsubscribe(struct session *s, enum channel_kind kind, struct re
         confirm_now(s, out);
         return OK;
     }
-    if (!reserve_confirmations(rq, out)) return ERR_ALLOC;
-    struct subscription **gone = mem_try_alloc(mem, room * sizeof(struct subscription *));
-    if (!gone) return ERR_ALLOC;
+    struct chunk *confirmations = confirmations_try_reserve(s, kind, rq, out);
+    if (!confirmations) return ERR_ALLOC;
+    struct pubsub_change *ch = leave_try_make(s, kind, rq, room, &count);
+    if (!ch) chunk_free_chain(&w->net.mem, confirmations);
+    if (!ch && count > 0) return ERR_ALLOC;
     if (is_all)
-        leave_all(s, kind, gone, &count, out);
+        leave_all(s, kind, out);
     else
-        leave_names(s, kind, rq, gone, &count, out);
+        leave_names(s, kind, rq, out);
     if (kind == CHANNEL_PREFIX) reply_ok(out);
-    gone = cut_list(mem, gone, room, count);
     subscriber_counted(s);
-    if (count == 0) {
+    if (ch)
+        confirm_later(s, ch, rq, out, confirmations);
+    else
         confirm_now(s, out);
-        return OK;
-    }
-    struct pubsub_change *ch = change_try_make(w, true, gone, count);
-    CHECK(ch); /* as above */
-    confirm_later(s, ch, rq, out);
     return OK;
 }
 
@@ -603,17 +715,21 @@ static void forget_session(struct pubsub_change *ch)
     for (uint32_t i = 0; i < ch->count; i++) ch->subscriptions[i]->session = NULL;
 }
 
-/* NULL: it has none. */
+/* NULL: it has none, or no memory for all of it at once, and then it goes by itself. */
 static struct pubsub_change *leave_everything(struct session *s)
 {
     struct worker *w = session_worker(s);
-    uint32_t count = s->subscriber.count + s->subscriber.counts[CHANNEL_PREFIX];
-    if (count == 0) return NULL;
-    struct subscription **gone = mem_alloc(&w->net.mem, count * sizeof(struct subscription *));
-    leave_all(s, CHANNEL_KINDS, gone, &count, NULL);
+    uint32_t room = s->subscriber.count + s->subscriber.counts[CHANNEL_PREFIX], count;
+    if (room == 0) return NULL;
+    struct pubsub_change *ch = leave_try_make(s, CHANNEL_KINDS, NULL, room, &count);
+    dlist_each_safe (link, &s->subscriber.subscriptions) {
+        struct subscription *sub = container_of(link, struct subscription, of_session);
+        subscription_detach(sub);
+        sub->session = NULL;
+        if (!ch) dlist_push_back(&w->pubsub.leaving, &sub->of_session);
+    }
     subscriber_counted(s);
-    struct pubsub_change *ch = change_try_make(w, true, gone, count);
-    CHECK(ch);
+    if (!ch) leave_some(w);
     return ch;
 }
 
@@ -622,8 +738,10 @@ bool pubsub_reset(struct session *s, struct reply *out)
     struct pubsub_change *ch = leave_everything(s);
     if (!ch) return false;
     struct request rq = {.command_id = ch->route_id};
-    confirm_later(s, ch, &rq, out);
-    forget_session(ch); /* its protocol is another one now */
+    uint64_t bytes = reply_size(out); /* a few */
+    struct chunk *room = mem_alloc(&ch->worker->net.mem, sizeof *room + bytes);
+    *room = (struct chunk){.capacity = (uint32_t)bytes};
+    confirm_later(s, ch, &rq, out, room);
     return true;
 }
 
@@ -636,9 +754,7 @@ void pubsub_on_close(struct session *s)
         s->subscriber.change = NULL;
         forget_session(under_way);
     }
-    if (!last) return;
-    forget_session(last);
-    change_start(last);
+    if (last) change_start(last);
 }
 
 /* ---- delivery ---- */

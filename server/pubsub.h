@@ -42,6 +42,8 @@ struct pubsub {
     struct shard_messages *messages; /* by shard */
     struct dlist changed;            /* topics of keys that have changed in this step */
     struct buf frames[2];            /* of the message that is delivered, as RESP2 and RESP3 */
+    struct dlist leaving;            /* of closed connections that found no memory: leave_some */
+    bool is_leaving;                 /* some of them are on their way */
     struct net_timer retry;          /* resumes publishers that wait */
     uint16_t leave_route;            /* for statistics of what closed connections cause */
     struct counter clients;          /* that subscribe to anything */

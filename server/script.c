@@ -14,7 +14,7 @@
 
 struct lua_vm *script_vm(struct worker *w)
 {
-    if (unlikely(!w->vm.L)) lua_vm_init(&w->vm, w);
+    if (unlikely(!w->vm.L) && !lua_vm_try_init(&w->vm, w)) return NULL;
     return &w->vm;
 }
 
@@ -64,8 +64,13 @@ struct script *script_load(struct worker *w, struct bytes text, struct reply *ou
     bool has_shebang;
     struct buf *error = &w->scratch;
     error->size = 0;
+    struct lua_vm *vm = script_vm(w);
+    if (!vm) {
+        reply_err(out, ERR_ALLOC);
+        return NULL;
+    }
     if (!script_read_shebang(text, &flags, &has_shebang, error) ||
-        !lua_vm_check(script_vm(w), text, has_shebang, error)) {
+        !lua_vm_check(vm, text, has_shebang, error)) {
         reply_error(out, "%.*s", (int)error->size, error->data);
         return NULL;
     }
@@ -431,7 +436,7 @@ static void begin_held(struct script_op *op)
 static void on_held(struct held *h)
 {
     struct script_op *op = container_of(h, struct script_op, held);
-    if (!h->has_failed) {
+    if (!h->has_failed && script_vm(op->worker)) {
         begin_held(op);
         return;
     }
@@ -495,6 +500,13 @@ static void in_place_done(struct gather *g)
 {
     struct script_op *op = container_of(g, struct script_op, gather);
     counter_add(&op->worker->scripts.in_place, 1);
+    if (op->outcome != RUN_RESTART && !gather_part_try_reserve(g, 0, &g->netloop->flatten)) {
+        script_note_habits(op);
+        answer_error(op, err_text(ERR_ALLOC));
+        gather_release_parts(g);
+        op_finish(op);
+        return;
+    }
     if (op->outcome != RUN_RESTART) {
         struct bytes reply = gather_part_bytes(g, 0, &g->netloop->flatten);
         script_note_habits(op);
@@ -533,10 +545,15 @@ enum err cmd_script_in_place(struct shard *sh, struct request *rq, struct reply 
     struct worker *w = container_of(sh, struct worker, shard);
     struct script_op *op = script_op_of(rq);
     static const struct command probe = {.name = "script", .flags = CMD_DENY_OOM};
+    op->started_ns = env_now_ns();
+    struct lua_vm *vm = script_vm(w);
+    if (!vm) {
+        op->outcome = RUN_DONE;
+        return ERR_ALLOC;
+    }
     op->shard = sh;
     op->shard_out = out;
-    op->started_ns = env_now_ns();
-    script_prepare_run(op, script_vm(w), &script_shard_host);
+    script_prepare_run(op, vm, &script_shard_host);
     op->run.is_full = !shard_admits(sh, &(struct request){.command = &probe});
     op->outcome = lua_run_start(&op->run, out);
     CHECK(op->outcome == RUN_DONE || op->outcome == RUN_RESTART);
@@ -701,6 +718,10 @@ void script_run_stage(struct held_stage *stage)
     op->acl = script_acl_make(stage->batch.user, &w->net.mem);
     op->holds_all = true;
     bool ok = prepare(op, &out);
+    if (ok && !script_vm(w)) {
+        reply_err(&out, ERR_ALLOC);
+        ok = false;
+    }
     if (!ok) {
         reply_close(&out);
         buf_append(&op->reply, out.first->data, out.first->size);

@@ -82,7 +82,7 @@ void scripts_write_running(struct scripts *s, struct reply *out);
 
 void script_worker_deinit(struct worker *w);
 /* The state of this thread, made when it is first needed. */
-struct lua_vm *script_vm(struct worker *w);
+MUST_USE struct lua_vm *script_vm(struct worker *w); /* NULL: no memory */
 
 /* [shard] The internal row's handler. */
 enum err cmd_script_in_place(struct shard *sh, struct request *rq, struct reply *out);

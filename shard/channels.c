@@ -6,7 +6,8 @@
 /* One net thread's share in a channel. */
 struct channel_share {
     uint64_t topic;
-    uint64_t count; /* of subscriptions */
+    uint64_t count;   /* of subscriptions */
+    const char *name; /* the net thread's copy, while there are any */
 };
 
 struct channel {
@@ -14,18 +15,13 @@ struct channel {
     struct dlist link; /* of patterns */
     uint64_t count;    /* of all shares */
     bool has_home_here;
-    size_t name_bytes;
-    struct channel_share shares[]; /* by net id; the name is behind them */
+    struct bytes name;             /* of one of the shares: joining needs no memory for it */
+    struct channel_share shares[]; /* by net id */
 };
 
-static size_t channel_size(uint16_t net_count, size_t name_bytes)
+static size_t channel_size(uint16_t net_count)
 {
-    return sizeof(struct channel) + net_count * sizeof(struct channel_share) + name_bytes;
-}
-
-static struct bytes channel_name(const struct channels *cs, const struct channel *c)
-{
-    return bytes_make(&c->shares[cs->net_count], c->name_bytes);
+    return sizeof(struct channel) + net_count * sizeof(struct channel_share);
 }
 
 /* ---- life ---- */
@@ -52,7 +48,7 @@ void channels_deinit(struct shard *sh)
         while ((node = node_table_first_from(&cs->names[i], &bucket))) {
             struct channel *c = container_of(node, struct channel, node);
             node_table_remove(&cs->names[i], node);
-            mem_free(&sh->mem, c, channel_size(cs->net_count, c->name_bytes));
+            mem_free(&sh->mem, c, channel_size(cs->net_count));
             bucket = 0; /* the table may have shrunk */
         }
         node_table_deinit(&cs->names[i]);
@@ -87,7 +83,7 @@ static struct channel *channel_find(const struct shard *sh, enum channel_kind ki
     struct table_node *node = node_table_find(&cs->names[kind], hash);
     for (; node; node = node_table_find_next(node)) {
         struct channel *c = container_of(node, struct channel, node);
-        if (bytes_equal(channel_name(cs, c), name)) return c;
+        if (bytes_equal(c->name, name)) return c;
     }
     return NULL;
 }
@@ -96,9 +92,8 @@ static struct channel *channel_make(struct shard *sh, enum channel_kind kind, st
                                     uint64_t hash)
 {
     struct channels *cs = &sh->channels;
-    struct channel *c = mem_alloc_zeroed(&sh->mem, channel_size(cs->net_count, name.size));
-    c->name_bytes = name.size;
-    memcpy(&c->shares[cs->net_count], name.data, name.size);
+    struct channel *c = mem_alloc_zeroed(&sh->mem, channel_size(cs->net_count));
+    c->name = name;
     bool is_everywhere = kind == CHANNEL_PATTERN || kind == CHANNEL_PREFIX ||
                          (kind == CHANNEL_PLAIN && channel_is_everywhere(name));
     c->has_home_here = !is_everywhere || sh->id == 0;
@@ -116,7 +111,7 @@ static void channel_drop(struct shard *sh, enum channel_kind kind, struct channe
     dlist_remove(&c->link);
     node_table_remove(&cs->names[kind], &c->node);
     if (c->has_home_here) counter_set(&cs->counts[kind], counter_read(&cs->counts[kind]) - 1);
-    mem_free(&sh->mem, c, channel_size(cs->net_count, c->name_bytes));
+    mem_free(&sh->mem, c, channel_size(cs->net_count));
 }
 
 /* ---- subscribers ---- */
@@ -129,9 +124,19 @@ void channels_join(struct shard *sh, uint16_t net_id, const struct attend_topic 
     struct channel *c = channel_find(sh, kind, name, hash);
     if (!c) c = channel_make(sh, kind, name, hash);
     CHECK(net_id < sh->channels.net_count);
+    if (c->shares[net_id].count == 0) c->shares[net_id].name = name.data;
     c->shares[net_id].topic = topic->topic;
     c->shares[net_id].count++;
     c->count++;
+}
+
+/* The name may go with the share's last subscription. */
+static void forget_name(const struct shard *sh, struct channel *c, uint16_t net_id)
+{
+    bool was_in_use = c->name.data == c->shares[net_id].name;
+    c->shares[net_id].name = NULL;
+    for (uint16_t i = 0; was_in_use && i < sh->channels.net_count; i++)
+        if (c->shares[i].count > 0) c->name.data = c->shares[i].name;
 }
 
 void channels_leave(struct shard *sh, uint16_t net_id, const struct attend_topic *topic,
@@ -140,7 +145,7 @@ void channels_leave(struct shard *sh, uint16_t net_id, const struct attend_topic
     enum channel_kind kind = (enum channel_kind)topic->kind;
     struct channel *c = channel_find(sh, kind, name, bytes_hash(name, sh->keys.seed));
     CHECK(c && c->shares[net_id].count > 0 && c->shares[net_id].topic == topic->topic);
-    c->shares[net_id].count--;
+    if (--c->shares[net_id].count == 0) forget_name(sh, c, net_id);
     if (--c->count == 0) channel_drop(sh, kind, c);
 }
 
@@ -157,7 +162,7 @@ void channels_each(const struct shard *sh, enum channel_kind kind, channel_fn *f
     for (uint32_t bucket = 0; (node = node_table_first_from(&cs->names[kind], &bucket)); bucket++) {
         for (; node; node = node->next) {
             const struct channel *c = container_of(node, struct channel, node);
-            if (c->has_home_here) fn(context, channel_name(cs, c));
+            if (c->has_home_here) fn(context, c->name);
         }
     }
 }
@@ -224,7 +229,7 @@ static MUST_USE enum err audience_find(struct shard *sh, enum channel_kind kind,
     if (kind != CHANNEL_PLAIN) return OK;
     dlist_each (link, &cs->patterns) {
         struct channel *pattern = container_of(link, struct channel, link);
-        if (!text_glob_match(channel_name(cs, pattern), channel, false)) continue;
+        if (!text_glob_match(pattern->name, channel, false)) continue;
         if (audience_add(sh, who, pattern) != OK) return ERR_ALLOC;
     }
     return OK;
@@ -364,7 +369,7 @@ void channels_invalidate_prefixes(struct shard *sh, const struct tracker *source
     cs->matched.size = 0;
     dlist_each (link, &cs->prefixes) {
         struct channel *c = container_of(link, struct channel, link);
-        struct bytes prefix = channel_name(cs, c);
+        struct bytes prefix = c->name;
         if (key.size < prefix.size || !bytes_equal(prefix, bytes_make(key.data, prefix.size)))
             continue;
         if (e == OK) e = audience_add(sh, &who, c);

@@ -9,10 +9,10 @@
  * thread knows exactly which messages count a subscriber and which do not.
  *
  * Thread     [shard]; counters [any]
- * Ownership  Names are copied. A topic is the net thread's word for its side of a channel; it goes
- *            back to it with each message and means nothing here.
- * Errors     ERR_ALLOC: the message does not fit; nobody gets it.
- * Order      Of one channel: as published. Messages of different shards have no order among them.
+ * Ownership  Names are those of the net threads. A topic is the net thread's word for its side of a
+ * channel; it goes back to it with each message and means nothing here. Errors     ERR_ALLOC: the
+ * message does not fit; nobody gets it. Order      Of one channel: as published. Messages of
+ * different shards have no order among them.
  */
 #pragma once
 
@@ -83,7 +83,8 @@ struct attend_topic {
     uint32_t kind; /* enum channel_kind */
 };
 
-/* One subscription more, or one less. */
+/* One subscription more, or one less. The name stays the net thread's, and there, until the last
+ * one of that net thread has left. */
 void channels_join(struct shard *sh, uint16_t net_id, const struct attend_topic *topic,
                    struct bytes name);
 void channels_leave(struct shard *sh, uint16_t net_id, const struct attend_topic *topic,

@@ -32,14 +32,16 @@ static uint32_t buckets_for(uint32_t entries)
 
 /* ---- memory ---- */
 
-static struct segment segment_make(struct dict *d, uint32_t bucket_count, unsigned depth)
+/* Without slots: no memory. */
+static struct segment segment_try_make(struct dict *d, uint32_t bucket_count, unsigned depth)
 {
     size_t bytes = segment_bytes(bucket_count);
     struct segment s = {
-        .slots = mem_alloc_aligned(d->mem, bytes, CACHE_LINE),
+        .slots = mem_try_alloc_aligned(d->mem, bytes, CACHE_LINE),
         .bucket_count = bucket_count,
         .depth = depth,
     };
+    if (!s.slots) return s;
     CHECK(((uintptr_t)s.slots & ~DICT_BUCKETS_MASK) == 0);
     memset(s.slots, 0, bytes);
     d->bytes += mem_class_bytes(bytes);
@@ -106,15 +108,19 @@ void dict_deinit(struct dict *d)
     d->count = d->marked_count = 0;
 }
 
-static void dict_begin(struct dict *d)
+/* False: no memory. */
+static bool dict_try_begin(struct dict *d)
 {
-    mem_insist(d->mem, true);
-    CHECK(directory_try_make(d, 0));
-    mem_insist(d->mem, false);
-    struct segment s = segment_make(d, 1, 0);
+    if (!directory_try_make(d, 0)) return false;
+    struct segment s = segment_try_make(d, 1, 0);
+    if (!s.slots) {
+        directory_free(d);
+        return false;
+    }
     d->counts[0] = (struct dict_segment_counts){0};
     d->directory[0] = segment_word(&s);
     d->deepest_count = 1;
+    return true;
 }
 
 /* ---- slots within a segment ---- */
@@ -185,16 +191,18 @@ static void segment_pull_back(const struct segment *s, uint32_t hole)
 
 /* ---- growing ---- */
 
-static void segment_resize(struct dict *d, const struct segment *s, uint32_t bucket_count)
+/* False, as of all that grows or shrinks: no memory, and nothing has changed. */
+static bool segment_try_resize(struct dict *d, const struct segment *s, uint32_t bucket_count)
 {
-    struct segment to = segment_make(d, bucket_count, s->depth);
+    struct segment to = segment_try_make(d, bucket_count, s->depth);
+    if (!to.slots) return false;
     to.first = s->first;
     segment_place_all(&to, s);
     segment_free(d, s);
     directory_set(d, &to);
+    return true;
 }
 
-/* False: no memory, and nothing has changed. */
 static bool directory_try_double(struct dict *d)
 {
     struct dict old = *d;
@@ -209,17 +217,6 @@ static bool directory_try_double(struct dict *d)
     directory_free(&old);
     d->bytes = old.bytes;
     return true;
-}
-
-/* Large, in a table of many keys: without memory it can wait until the segment has no free slot,
- * which takes many more keys, each of which needs memory itself. */
-static void directory_double(struct dict *d, bool is_urgent)
-{
-    bool was_insisting = d->mem->insists;
-    if (is_urgent) mem_insist(d->mem, true);
-    bool done = directory_try_double(d);
-    CHECK(done || !is_urgent);
-    mem_insist(d->mem, was_insisting);
 }
 
 /* Hands the slots of `s` to two segments, by the bit of the hash that follows its depth. */
@@ -255,14 +252,19 @@ static uint32_t count_upper(const struct segment *s)
     return upper;
 }
 
-static void segment_split(struct dict *d, struct segment s)
+static bool segment_try_split(struct dict *d, struct segment s)
 {
     unsigned depth = s.depth + 1;
     uint32_t upper = count_upper(&s);
     struct segment half[2] = {
-        segment_make(d, buckets_for(s.counts->entries - upper), depth),
-        segment_make(d, buckets_for(upper), depth),
+        segment_try_make(d, buckets_for(s.counts->entries - upper), depth),
+        segment_try_make(d, buckets_for(upper), depth),
     };
+    if (!half[0].slots || !half[1].slots) {
+        for (unsigned i = 0; i < 2; i++)
+            if (half[i].slots) segment_free(d, &half[i]);
+        return false;
+    }
     half[0].first = s.first;
     half[1].first = s.first + segment_span(d, &half[0]);
     struct dict_segment_counts counts[2] = {{0}};
@@ -273,29 +275,49 @@ static void segment_split(struct dict *d, struct segment s)
     }
     if (depth == d->depth) d->deepest_count += 2;
     segment_free(d, &s);
+    return true;
+}
+
+static bool segment_has_free(const struct segment *s)
+{
+    return s->counts->entries < s->bucket_count * DICT_BUCKET_SLOTS;
 }
 
 /* A segment is full: grows it, or splits it, or prepares that by doubling the directory, which is a
- * step of its own: until the next insertion some slots beyond the limit are used. Returns the
- * segment that `hash` belongs to, which has a free slot. */
-static struct segment make_room(struct dict *d, struct segment s, uint64_t hash)
+ * step of its own: until the next insertion some slots beyond the limit are used. So it is while
+ * there is no memory for more. False: then none is left. */
+static bool try_make_room(struct dict *d, struct segment s, uint64_t hash)
 {
     while (s.counts->entries >= entries_max(s.bucket_count)) {
         uint32_t larger = buckets_after(s.bucket_count);
-        bool must_double = s.depth == d->depth;
-        if (larger <= DICT_SEGMENT_BUCKETS_MAX) {
-            segment_resize(d, &s, larger);
-        } else if (must_double) {
-            bool is_full = s.counts->entries == s.bucket_count * DICT_BUCKET_SLOTS;
-            directory_double(d, is_full);
-        } else {
-            segment_split(d, s);
-        }
+        bool must_double = s.depth == d->depth, done;
+        if (larger <= DICT_SEGMENT_BUCKETS_MAX)
+            done = segment_try_resize(d, &s, larger);
+        else if (must_double)
+            done = directory_try_double(d);
+        else
+            done = segment_try_split(d, s);
+        if (!done) return segment_has_free(&s);
         s = segment_at(d, dict_index(d, hash));
-        bool has_free = s.counts->entries < s.bucket_count * DICT_BUCKET_SLOTS;
-        if (must_double && has_free) break;
+        if (must_double && segment_has_free(&s)) break;
     }
-    return s;
+    return true;
+}
+
+bool dict_try_make_room(struct dict *d, uint64_t hash)
+{
+    if (unlikely(!d->directory)) return dict_try_begin(d);
+    struct segment s = segment_at(d, dict_index(d, hash));
+    return likely(s.counts->entries < entries_max(s.bucket_count)) || try_make_room(d, s, hash);
+}
+
+/* It is small: a segment, or it would have been made in time. */
+static __attribute__((noinline)) void make_room(struct dict *d, uint64_t hash)
+{
+    if (likely(dict_try_make_room(d, hash))) return;
+    mem_insist(d->mem, true);
+    CHECK(dict_try_make_room(d, hash));
+    mem_insist(d->mem, false);
 }
 
 struct entry *dict_find_hash(const struct dict *d, uint64_t hash)
@@ -318,10 +340,11 @@ void dict_insert(struct dict *d, uint64_t hash, struct entry *e, unsigned mark)
 {
     DCHECK(mark <= DICT_MARK_MAX && hash == bytes_hash(entry_key(e), d->seed));
     CHECK(((uintptr_t)e & ~DICT_ENTRY_MASK) == 0);
-    if (unlikely(!d->directory)) dict_begin(d);
+    if (unlikely(!d->directory)) make_room(d, hash);
     struct segment s = segment_at(d, dict_index(d, hash));
     if (unlikely(s.counts->entries >= entries_max(s.bucket_count))) {
-        s = make_room(d, s, hash);
+        make_room(d, hash);
+        s = segment_at(d, dict_index(d, hash));
     }
     segment_place(&s, (uint64_t)hash_tag(hash, s.depth) << 48 | (uint64_t)(uintptr_t)e | mark);
     s.counts->entries++;
@@ -417,7 +440,8 @@ static bool segment_try_merge(struct dict *d, const struct segment *s)
     }
     const struct segment *lower = s->first < other.first ? s : &other;
     const struct segment *upper = lower == s ? &other : s;
-    struct segment to = segment_make(d, buckets_for(entries + entries / 4), s->depth - 1);
+    struct segment to = segment_try_make(d, buckets_for(entries + entries / 4), s->depth - 1);
+    if (!to.slots) return false;
     to.first = lower->first;
     merge_slots(&to, lower, 0);
     merge_slots(&to, upper, 1);
@@ -437,7 +461,7 @@ static void segment_shrink(struct dict *d, const struct segment *s)
     if (segment_try_merge(d, s)) return;
     uint32_t entries = s->counts->entries;
     uint32_t smaller = buckets_for(entries + entries / 4);
-    if (smaller < s->bucket_count) segment_resize(d, s, smaller);
+    if (smaller < s->bucket_count) (void)!segment_try_resize(d, s, smaller);
 }
 
 static void remove_found(struct dict *d, const struct found *f)

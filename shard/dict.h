@@ -79,6 +79,12 @@ static ALWAYS_INLINE void dict_prefetch_bucket(const struct dict *d, uint64_t ha
  * has another key once in thousands of times. */
 static ALWAYS_INLINE struct entry *dict_prefetch_entry(const struct dict *d, uint64_t hash);
 
+/* Bytes that many insertions need each: a table is half full after its segments were split, and has
+ * both halves and the whole for that while. Whoever must know before has so much ready, and frees
+ * it first. */
+#define DICT_BYTES_PER_ENTRY 24
+/* So that an insertion of that hash needs no memory. False: there is none; nothing has changed. */
+MUST_USE bool dict_try_make_room(struct dict *d, uint64_t hash);
 /* The key must be absent; `hash` is bytes_hash(key, seed). `mark` 0: none. */
 void dict_insert(struct dict *d, uint64_t hash, struct entry *e, unsigned mark);
 /* `old` is in the table; `e` has the same key and takes its slot. `e` may be `old`, for another

@@ -308,6 +308,11 @@ static void note_deadline(struct shard *sh, struct database *db, const struct en
     expire_wake(sh);
 }
 
+bool keyspace_try_make_room(struct shard *sh, const struct key *k)
+{
+    return dict_try_make_room(&make_database(sh, k->db)->keys, k->hash);
+}
+
 /* `e` in place of `old`, which may be NULL and is freed. */
 static void put(struct shard *sh, const struct key *k, struct entry *old, struct entry *e)
 {
@@ -376,6 +381,7 @@ static enum err set_encoded(struct shard *sh, const struct key *k, struct bytes 
         if (entry_deadline_ms(old) != old_ms) mark_again(sh, k, old, old_ms);
         return OK;
     }
+    if (!old && !keyspace_try_make_room(sh, k)) return ERR_ALLOC;
     struct entry *e = entry_try_make_string(sh->keys.mem, k->name, value, encoding, deadline_ms);
     if (!e) return ERR_ALLOC;
     start_clock(sh, k, e, old);
@@ -418,6 +424,7 @@ static struct entry *try_make_longer(struct shard *sh, const struct key *k, stru
     char scratch[TEXT_I64_BYTES_MAX];
     struct bytes text = old ? entry_string(old, scratch) : (struct bytes){0};
     int64_t deadline_ms = old ? entry_deadline_ms(old) : DEADLINE_NONE;
+    if (!old && !keyspace_try_make_room(sh, k)) return NULL;
     struct entry *e = entry_try_make_blank(sh->keys.mem, k->name, size, deadline_ms);
     if (!e) return NULL;
     if (text.size) {
@@ -456,8 +463,10 @@ enum err keyspace_put_object(struct shard *sh, const struct key *k, enum type ty
 {
     struct entry *old = keyspace_peek(sh, k);
     deadline_ms = resolve_deadline(old, deadline_ms);
+    bool has_room = old || keyspace_try_make_room(sh, k);
     struct entry *e =
-        entry_try_make_object(sh->keys.mem, k->name, type, encoding, root, deadline_ms);
+        has_room ? entry_try_make_object(sh->keys.mem, k->name, type, encoding, root, deadline_ms)
+                 : NULL;
     if (!e) {
         object_free_root(sh->keys.mem, type, encoding, root);
         return ERR_ALLOC;
@@ -530,6 +539,7 @@ enum err keyspace_move(struct shard *sh, const struct key *from, const struct ke
     bool same_name = bytes_equal(from->name, to->name);
     if (same_name && from->db == to->db) return OK;
     struct entry *moved = e;
+    if (!keyspace_try_make_room(sh, to)) return ERR_ALLOC;
     if (!same_name) moved = entry_try_reshell(sh->keys.mem, e, to->name, entry_deadline_ms(e));
     if (!moved) return ERR_ALLOC;
     note_change(sh, from);

@@ -98,6 +98,8 @@ MUST_USE enum err keyspace_edit_string(struct shard *sh, const struct key *k, si
  * freed). */
 MUST_USE enum err keyspace_put_object(struct shard *sh, const struct key *k, enum type type,
                                       enum encoding encoding, void *root, int64_t deadline_ms);
+/* So that a key that is absent finds its place without memory. False: there is none. */
+MUST_USE bool keyspace_try_make_room(struct shard *sh, const struct key *k);
 /* Puts a ready entry, whose key is k->name, in place of whatever was there: what object_try_copy
  * and object_try_thaw made. Takes it over. */
 void keyspace_put_entry(struct shard *sh, const struct key *k, struct entry *e);

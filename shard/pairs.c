@@ -3,13 +3,9 @@
 #include "shard/notify.h"
 #include "shard/object.h"
 
-/* A table needs 8 bytes for a key, is half full after a segment was split, and has both halves and
- * the whole for that while. */
-#define TABLE_BYTES_PER_KEY 24
-
 static size_t cushion_bytes(const struct pairs *p)
 {
-    return p->count * (size_t)TABLE_BYTES_PER_KEY;
+    return p->count * (size_t)DICT_BYTES_PER_ENTRY;
 }
 
 static void free_room(struct shard *sh, struct pairs *p)

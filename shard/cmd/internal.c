@@ -308,6 +308,10 @@ static enum err cmd_thaw(struct shard *sh, struct request *rq, struct reply *out
 {
     struct key k = request_key(sh, rq, 1);
     struct entry *e = object_try_thaw(&sh->mem, rq->argv[3], k.name, (int64_t)arg_u64_bytes(rq, 2));
+    if (e && !keyspace_try_make_room(sh, &k)) {
+        object_free(&sh->mem, e);
+        e = NULL;
+    }
     if (!e) return thaw_refuse(sh, rq);
     /* What it replaces has expired on its own shard only, if at all. */
     (void)!keyspace_peek(sh, &k);

@@ -234,6 +234,11 @@ static bool table_try_set(struct mem *mem, const struct hash *h, const struct ha
     }
     struct entry *e = try_make_field(mem, pair->field, pair->value, pair->deadline_ms);
     if (!e) return false;
+    struct dict *d = dict_of(h);
+    if (!old && !dict_try_make_room(d, bytes_hash(pair->field, d->seed))) {
+        entry_free_string(mem, e);
+        return false;
+    }
     if (!old) {
         hash_insert_entry(h, e);
         return true;
@@ -329,13 +334,19 @@ bool hash_try_set(struct mem *mem, const struct shard_config *c, struct hash *h,
     return true;
 }
 
-/* Entries for all pairs first: putting them into the table cannot fail. */
+/* Entries for all pairs first, and what the table will need: putting them there cannot fail. */
 static bool table_try_set_all(struct mem *mem, const struct hash *h, const struct hash_pairs *pairs,
                               int64_t *added)
 {
     size_t bytes = pairs->count * sizeof(struct entry *);
     struct entry **entries = mem_try_alloc(mem, bytes);
-    if (!entries) return false;
+    size_t cushion_bytes = pairs->count * (size_t)DICT_BYTES_PER_ENTRY;
+    void *cushion = mem_try_alloc(mem, cushion_bytes);
+    if (!entries || !cushion) {
+        mem_free(mem, entries, bytes);
+        mem_free(mem, cushion, cushion_bytes);
+        return false;
+    }
     uint32_t made = 0;
     while (made < pairs->count) {
         entries[made] = try_make_field(mem, pairs->args[2 * made], pairs->args[2 * made + 1], 0);
@@ -343,6 +354,7 @@ static bool table_try_set_all(struct mem *mem, const struct hash *h, const struc
         made++;
     }
     bool done = made == pairs->count;
+    mem_free(mem, cushion, cushion_bytes);
     for (uint32_t i = 0; i < made; i++) {
         struct entry *old = done ? find_entry(h, pairs->args[2 * i]) : entries[i];
         if (!old) {

@@ -50,6 +50,11 @@ static void copy_entry(void *context, struct entry *e, UNUSED uint64_t position)
     if (c->failed) return;
     struct entry *copy = entry_try_make_string(c->mem, entry_key(e), entry_string(e, NULL),
                                                ENCODING_RAW, entry_deadline_ms(e));
+    struct dict *d = &((struct hash_table *)c->to.root)->fields.dict;
+    if (copy && !dict_try_make_room(d, bytes_hash(entry_key(copy), d->seed))) {
+        entry_free_string(c->mem, copy);
+        copy = NULL;
+    }
     c->failed = copy == NULL;
     if (copy) hash_insert_entry(&c->to, copy);
 }

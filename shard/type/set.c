@@ -90,6 +90,10 @@ static bool table_try_insert(struct mem *mem, struct set_table *t, uint64_t hash
     struct entry *e =
         entry_try_make_string(mem, member, BYTES_LITERAL(""), ENCODING_RAW, DEADLINE_NONE);
     if (!e) return false;
+    if (unlikely(!dict_try_make_room(&t->members.dict, hash))) {
+        entry_free_string(mem, e);
+        return false;
+    }
     big_mark_admit(&t->mark, e);
     dict_insert(&t->members.dict, hash, e, 0);
     return true;

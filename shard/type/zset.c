@@ -133,6 +133,8 @@ static void table_insert(struct zset_table *t, struct skiplist_node *n)
 
 static bool table_try_add(struct mem *mem, struct zset_table *t, struct bytes member, double score)
 {
+    struct dict *d = &t->members.dict;
+    if (unlikely(!dict_try_make_room(d, bytes_hash(member, d->seed)))) return false;
     struct skiplist_node *n = skiplist_try_make(mem, &t->list, score, member);
     if (n) table_insert(t, n);
     return n != NULL;

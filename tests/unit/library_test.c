@@ -14,7 +14,7 @@ static void start(void)
     mem_init(&mem, "test");
     error.mem = &mem;
     vm = (struct lua_vm){0};
-    lua_vm_init(&vm, NULL);
+    cr_assert(lua_vm_try_init(&vm, NULL));
     functions_init(&f);
 }
 

@@ -291,7 +291,7 @@ Test(locked_allocation, scripts)
         run(line);
     }
     for (uint16_t i = 0; i < f.server->worker_count; i++)
-        if (!f.server->workers[i].vm.L) script_vm(&f.server->workers[i]);
+        cr_assert(script_vm(&f.server->workers[i]));
     CHECK_LINE("EVAL \"return redis.call('sunionstore', KEYS[1], KEYS[2], KEYS[3])\" 3 d a b",
                "SADD a 1 2 3", "SADD b x y", "SET d old");
     big_pairs(big, "EVAL \"return redis.call('mset', unpack(ARGV))\" 0", 40, 600);
