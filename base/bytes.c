@@ -80,6 +80,10 @@ char *buf_try_reserve(struct buf *b, size_t extra)
 char *buf_reserve(struct buf *b, size_t extra)
 {
     char *room = buf_try_reserve(b, extra);
+    if (likely(room)) return room;
+    mem_insist(b->mem, true);
+    room = buf_try_reserve(b, extra);
+    mem_insist(b->mem, false);
     CHECK(room);
     return room;
 }

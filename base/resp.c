@@ -19,6 +19,9 @@
 #include <stdio.h>
 
 #include "base/mem.h"
+
+/* Without memory for more the connection ends; short requests are sure of theirs. */
+#define SURE_BYTES 4096
 #include "base/text.h"
 
 #define ARG_BYTES_MIN 6       /* "$0\r\n\r\n" */
@@ -65,7 +68,9 @@ static bool argv_try_reserve(struct resp_reader *r, uint64_t count)
 {
     if (count <= r->argv_capacity) return true;
     if (count > UINT32_MAX) return false;
+    mem_insist(r->gather.mem, count * sizeof(struct bytes) <= SURE_BYTES);
     struct bytes *argv = mem_try_alloc(r->gather.mem, count * sizeof(struct bytes));
+    mem_insist(r->gather.mem, false);
     if (!argv) return false;
     argv_drop(r);
     r->argv = argv;
@@ -343,8 +348,10 @@ static bool gather_append(struct resp_reader *r, uint64_t size)
         uint64_t doubled = MAX(g->capacity * 2, GATHER_STEP_BYTES);
         if (s->counted && s->args_left == 0) doubled = MIN(doubled, s->at);
         uint64_t capacity = MAX(needed, doubled);
+        mem_insist(g->mem, capacity <= SURE_BYTES);
         char *data = g->data ? mem_try_realloc(g->mem, g->data, g->capacity, capacity)
                              : mem_try_alloc(g->mem, capacity);
+        mem_insist(g->mem, false);
         if (!data) return false;
         g->data = data;
         g->capacity = capacity;

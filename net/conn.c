@@ -10,6 +10,7 @@
 #define BUFFERS_FREE_MIN                                                                           \
     64 /* below, a connection that waits keeps none of the kernel's buffers                        \
         */
+#define WAITING_SURE 64               /* pieces that find room in any case */
 #define WAITING_BYTES_MAX (64 * 1024) /* of a stalled connection, before it stops receiving */
 
 /* ---- life ---- */
@@ -117,26 +118,35 @@ static void conn_start_piece(struct conn *c, struct piece piece)
 }
 
 /* Room behind the last waiting piece. Pieces move only when half of the array is free at its start,
- * so a client that sends single bytes costs no more than others. */
-static void waiting_reserve(struct conn *c)
+ * so a client that sends single bytes costs no more than others. False: no memory. */
+static bool waiting_try_reserve(struct conn *c)
 {
     struct mem *mem = &c->netloop->mem;
-    if (c->waiting_first + c->waiting_count < c->waiting_capacity) return;
+    if (c->waiting_first + c->waiting_count < c->waiting_capacity) return true;
     if (c->waiting_first > c->waiting_capacity / 2) {
         memmove(c->waiting, c->waiting + c->waiting_first, c->waiting_count * sizeof *c->waiting);
         c->waiting_first = 0;
-        return;
+        return true;
     }
     uint32_t capacity = c->waiting_capacity ? 2 * c->waiting_capacity : 4;
-    c->waiting = mem_try_realloc(mem, c->waiting, c->waiting_capacity * sizeof *c->waiting,
-                                 capacity * sizeof *c->waiting);
-    CHECK(c->waiting);
+    mem_insist(mem, capacity <= WAITING_SURE);
+    struct piece *grown = mem_try_realloc(mem, c->waiting, c->waiting_capacity * sizeof *grown,
+                                          capacity * sizeof *grown);
+    mem_insist(mem, false);
+    if (!grown) return false;
+    c->waiting = grown;
     c->waiting_capacity = capacity;
+    return true;
 }
 
 static void conn_add_waiting(struct conn *c, struct piece piece)
 {
-    waiting_reserve(c);
+    if (!waiting_try_reserve(c)) {
+        log_warning("Client id=%llu closed: no memory for its input", (unsigned long long)c->id);
+        input_unref(piece.buffer);
+        conn_close(c);
+        return;
+    }
     c->waiting[c->waiting_first + c->waiting_count++] = piece;
     c->waiting_bytes += piece.size;
     if (c->waiting_bytes < WAITING_BYTES_MAX || !c->is_receiving) return;
@@ -168,6 +178,7 @@ void conn_receive(struct conn *c, struct env_buffer *buffer, const char *data, s
         if (c->queue == CONN_STALLED) piece_unpin(c, &piece);
         conn_add_waiting(c, piece);
     }
+    if (c->is_closing) return;
     uint64_t unparsed = resp_held_bytes(&c->reader) + c->waiting_bytes;
     recent_max_note(&nl->counters.input_buffer_max, nl->thread->now_ns, MAX(unparsed, size));
     if (unparsed > nl->config->query_bytes_max) {

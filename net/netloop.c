@@ -52,8 +52,10 @@ bool netloop_is_empty(const struct netloop *nl)
 static void places_grow(struct netloop *nl)
 {
     uint32_t old = nl->place_count, grown = old ? 2 * old : PLACES_FIRST;
+    mem_insist(&nl->mem, true); /* a few bytes for each of maxclients */
     struct conn_place *places =
         mem_try_realloc(&nl->mem, nl->places, old * sizeof *places, grown * sizeof *places);
+    mem_insist(&nl->mem, false);
     CHECK(places);
     for (uint32_t i = grown; i-- > old;) {
         places[i] = (struct conn_place){.next_free = nl->place_free};

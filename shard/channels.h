@@ -10,9 +10,9 @@
  *
  * Thread     [shard]; counters [any]
  * Ownership  Names are those of the net threads. A topic is the net thread's word for its side of a
- * channel; it goes back to it with each message and means nothing here. Errors     ERR_ALLOC: the
- * message does not fit; nobody gets it. Order      Of one channel: as published. Messages of
- * different shards have no order among them.
+ *            channel; it goes back to it with each message and means nothing here.
+ * Errors     ERR_ALLOC: the message does not fit; nobody gets it.
+ * Order      Of one channel: as published. Messages of different shards have no order among them.
  */
 #pragma once
 

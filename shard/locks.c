@@ -446,8 +446,10 @@ uint64_t locks_take_key(struct shard *sh, const struct key *k, struct turn_point
 {
     struct locks *l = &sh->locks;
     struct lock_entry *e = entry_find(sh, k);
+    mem_insist(&sh->mem, true); /* there is no way back, and its waiters found room for the name */
     if (!e) e = entry_try_make(sh, k);
-    CHECK(e); /* its waiters have a copy of the name */
+    mem_insist(&sh->mem, false);
+    CHECK(e);
     struct ticket *t = ticket_make(sh);
     const struct ticket *behind = first_behind(sh, e);
     if (behind && !turn_point_before(*since, behind->parked.point))

@@ -68,6 +68,8 @@ static void make_one_key(struct draft *d, struct command_mix *mix)
                  {"setnx", 1}, {"getset", 1}, {"getdel", 0}, {"append", 1},
                  {"incr", 0},  {"strlen", 0}, {"del", 0}};
     size_t row = sim_below(ARRAY_LEN(table));
+    if (mix->takes_nothing && strncmp(table[row].name, "getd", 4) == 0) row = 0;
+    if (mix->takes_nothing && strcmp(table[row].name, "getset") == 0) row = 0;
     add(d, table[row].name);
     add_key(d, mix);
     if (table[row].values) add_value(d, mix);

@@ -17,6 +17,7 @@ struct command_mix {
         unsigned left, count; /* commands: still to come, queued */
     } blocks[HISTORY_CLIENTS_MAX];
     unsigned rewrite_pct; /* of what has no place in the order */
+    bool takes_nothing;   /* no GETSET and GETDEL: refused, they may have been done */
     size_t value_bytes_max;
     uint64_t serial; /* makes every value another */
 };

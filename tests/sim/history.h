@@ -21,6 +21,7 @@ struct step {
     size_t reply_bytes;
     bool is_ordered; /* it has a place in the serial order */
     unsigned block;  /* of an EXEC: so many steps before it are what it runs */
+    bool is_refused; /* for want of memory: it has done nothing */
 };
 
 struct client_history {
@@ -42,6 +43,8 @@ void history_set_reply(struct step *s, struct bytes reply);
 void history_append_order(struct history *h, struct step *s);
 void history_clear(struct history *h);
 
+/* Whether the reply says that there was no memory, or that a block is not run because of that. */
+bool is_refusal(struct bytes reply);
 /* The size of the first whole RESP2 reply in `data`; 0 when it is not whole. */
 size_t resp_reply_bytes(struct bytes data);
 /* One line with everything that is not printable escaped, cut to a screen's width. */

@@ -284,15 +284,33 @@ static void run_step(struct model *m, const struct step *s)
     CHECK(m->reply_bytes > before);
 }
 
+/* Commands of the block that were refused, as its reply tells, have done nothing. */
+static void run_block(struct model *m, const struct step *s)
+{
+    struct bytes told = bytes_make(s->reply, s->reply ? s->reply_bytes : 0);
+    const char *at = told.size ? memchr(told.data, '\n', told.size) : NULL;
+    size_t done = at ? (size_t)(at + 1 - told.data) : told.size;
+    put_text(m, "*%u\r\n", s->block);
+    for (unsigned i = s->block; i > 0; i--) {
+        struct bytes rest = bytes_make(told.data + done, told.size - done);
+        size_t size = rest.size ? resp_reply_bytes(rest) : 0;
+        if (rest.size && is_refusal(rest))
+            put(m, rest.data, size);
+        else
+            run_step(m, s - i);
+        done += size;
+    }
+}
+
 struct bytes model_run(struct model *m, const struct step *s)
 {
     m->reply_bytes = 0;
-    if (s->block == 0) {
+    if (s->is_refused)
+        put(m, s->reply, s->reply_bytes);
+    else if (s->block == 0)
         run_step(m, s);
-    } else {
-        put_text(m, "*%u\r\n", s->block);
-        for (unsigned i = s->block; i > 0; i--) run_step(m, s - i);
-    }
+    else
+        run_block(m, s);
     return bytes_make(m->reply, m->reply_bytes);
 }
 

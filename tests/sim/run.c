@@ -19,6 +19,9 @@
 #define LOGGED_PCT 15
 #define REPLY_STEPS_MAX 2000
 #define RUSH_NS_MAX 40000000
+#define FAULTY_PCT 30
+#define FAULT "mem_try_alloc"
+#define FAULT_DISTANCE_MAX 12 /* allocations until one fails */
 
 struct client {
     struct sim_client *socket;
@@ -41,6 +44,8 @@ struct simulation {
     size_t answered;      /* commands of all clients */
     bool stops_at_reply;  /* not before the next reply has come */
     unsigned rushes_pct; /* how often much time passes, so that what is done by the clock is done */
+    bool has_faults, is_armed, has_cut;
+    unsigned faults_pct;
     bool is_listening, has_ended; /* the server */
     uint64_t stops_at; /* the server stops after so many steps, in the middle of everything;
                           UINT64_MAX: when all is answered */
@@ -222,8 +227,10 @@ static bool take_replies(struct simulation *sim, struct client *c)
         c->is_over = c->is_cut = true;
     }
     if (c->answered == c->total) c->is_over = true;
-    if (!c->is_over && sim_client_is_closed(c->socket))
-        return fail(sim, "the server closed a connection");
+    if (!c->is_over && sim_client_is_closed(c->socket)) {
+        if (!sim->has_faults) return fail(sim, "the server closed a connection");
+        c->is_over = c->is_cut = sim->has_cut = true;
+    }
     return true;
 }
 
@@ -247,8 +254,19 @@ static void connect_clients(struct simulation *sim, unsigned count)
         *c = (struct client){.socket = sim_connect(PORT), .closes_at = SIZE_MAX};
         CHECK(c->socket);
         c->total = 10 + sim_below(60);
-        if (i > 0 && sim_chance(15)) c->closes_at = sim_below(c->total);
+        if (i > 0 && sim_chance(15) && !sim->has_faults) c->closes_at = sim_below(c->total);
     }
+}
+
+static void maybe_fail(struct simulation *sim, struct run_totals *totals)
+{
+    if (!sim->has_faults) return;
+    bool was_armed = sim->is_armed;
+    sim->is_armed = atomic_load(&fault_points_armed) > 0;
+    totals->faults += was_armed && !sim->is_armed;
+    if (sim->is_armed || !sim_chance(sim->faults_pct)) return;
+    fault_set(FAULT, 1 + (unsigned)sim_below(FAULT_DISTANCE_MAX));
+    sim->is_armed = true;
 }
 
 static bool drive(struct simulation *sim, struct run_totals *totals)
@@ -260,10 +278,12 @@ static bool drive(struct simulation *sim, struct run_totals *totals)
         bool has_news = sim->answered != answered || n > sim->stops_at + REPLY_STEPS_MAX;
         if (n >= sim->stops_at && (has_news || !sim->stops_at_reply)) return true;
         if (n > STEPS_MAX) return fail(sim, "no end: the server is busy with nothing");
+        maybe_fail(sim, totals);
         bool sent = sim_chance(10) && try_send(sim);
         if (sim->rushes_pct && sim_chance(sim->rushes_pct))
             sim_time_advance(sim_below(RUSH_NS_MAX));
-        if (!sent && !advance(sim) && !try_send(sim) && !(sim->has_clocked_log && sim_sleep()))
+        if (!sent && !advance(sim) && !try_send(sim) &&
+            !((sim->has_clocked_log || sim->has_faults) && sim_sleep()))
             return fail(sim, "every loop sleeps while replies are due: a lost wake");
         all_over = true;
         for (unsigned i = 0; i < sim->client_count; i++) {
@@ -337,12 +357,28 @@ static bool is_complete(struct simulation *sim)
     for (unsigned i = 0; i < sim->client_count; i++)
         for (size_t k = 0; k < history_of(sim, &sim->clients[i])->step_count; k++) {
             const struct step *s = &history_of(sim, &sim->clients[i])->steps[k];
-            answered += s->reply && s->is_ordered;
+            answered += s->reply && s->is_ordered && !s->is_refused;
         }
     for (size_t i = 0; i < sim->history->order_count; i++)
-        recorded += sim->history->order[i]->reply != NULL;
+        recorded += sim->history->order[i]->reply && !sim->history->order[i]->is_refused;
     return answered == recorded ||
            fail(sim, "a command that was answered is missing in the record");
+}
+
+/* False: a connection was closed, or a block did not begin, and the rest is another one than was
+ * meant. */
+static bool find_refused(struct simulation *sim, struct run_totals *totals)
+{
+    bool is_clear = !sim->has_cut;
+    for (unsigned i = 0; sim->has_faults && i < sim->client_count; i++)
+        for (size_t k = 0; k < history_of(sim, &sim->clients[i])->step_count; k++) {
+            struct step *s = &history_of(sim, &sim->clients[i])->steps[k];
+            s->is_refused = s->reply && is_refusal(bytes_make(s->reply, s->reply_bytes));
+            totals->refused += s->is_refused;
+            is_clear &= !(s->is_refused && bytes_equal_nocase(s->argv[0], "multi"));
+        }
+    totals->cut += !is_clear;
+    return is_clear;
 }
 
 static bool read_order(struct simulation *sim)
@@ -378,6 +414,7 @@ static void choose(uint64_t seed, struct run_shape *shape, struct sim_options *o
     options->wakes_spuriously = shape->wakes_spuriously = sim_chance(20);
     options->preempts_pct = sim_chance(50) ? 0 : 20;
     options->slow_readers_pct = sim_chance(50) ? 0 : 40;
+    shape->has_faults = !shape->has_log && sim_chance(FAULTY_PCT);
     sim_deinit();
 }
 
@@ -510,7 +547,9 @@ static bool end_orderly(struct simulation *sim, const struct run_shape *shape,
 {
     for (unsigned i = 0; i < sim->client_count; i++)
         if (!sim->clients[i].is_cut && sim_chance(50)) sim_client_close(sim->clients[i].socket);
-    if (!stop(sim) || !read_order(sim)) return false;
+    fault_set(FAULT, 0);
+    if (!stop(sim)) return false;
+    if (find_refused(sim, totals) && !read_order(sim)) return false;
     if (!sim->server->is_drained)
         return fail(sim, "the server gave up waiting for what was under way");
     add_totals(sim->server, totals);
@@ -538,6 +577,11 @@ bool run_simulate(uint64_t seed, struct history *h, struct run_shape *shape,
         sim.rushes_pct = sim_chance(50) ? 2 : 0;
         totals->logged++;
     }
+    if (shape->has_faults) {
+        sim.has_faults = sim.mix.takes_nothing = true;
+        sim.faults_pct = 1 + (unsigned)sim_below(30);
+        totals->faulty++;
+    }
     sim.disk_pct = sim_chance(50) ? 2 : 15;
     sim.has_clocked_log = shape->has_log && strcmp(shape->policy, "always") == 0;
     sim.stops_at_reply = shape->has_log && sim_chance(60);
@@ -545,9 +589,9 @@ bool run_simulate(uint64_t seed, struct history *h, struct run_shape *shape,
     bool ok = await_loaded(&sim);
     if (ok) connect_clients(&sim, shape->clients);
     bool crashes = shape->has_log && sim_chance(85);
-    sim.stops_at = crashes          ? sim_below(sim_chance(50) ? 6000 : 1500)
-                   : sim_chance(15) ? sim_below(1500)
-                                    : UINT64_MAX;
+    sim.stops_at = crashes                                ? sim_below(sim_chance(50) ? 6000 : 1500)
+                   : sim_chance(15) && !shape->has_faults ? sim_below(1500)
+                                                          : UINT64_MAX;
     ok = ok && drive(&sim, totals);
     if (!ok) return false; /* The process is about to end: nothing is torn down. */
     ok = crashes ? crash(&sim, shape, totals) : end_orderly(&sim, shape, totals);

@@ -3,6 +3,10 @@
  * Everything but the OS is real: the main loop and every worker run their own step functions, each
  * in a fiber.
  *
+ * Where allocations fail, a command is refused and has done nothing, or its connection is closed;
+ * then the run proves only that nothing is lost. GETSET and GETDEL, which may have been done when
+ * their reply finds no memory, are left out.
+ *
  * Errors     A run that ends wrongly returns false with a line in `why`: loops that all sleep while
  *            replies are due (a lost wake), a reply that is missing, an order that names no command
  *            or forgets one, a server that does not start again from its log, or starts with what
@@ -18,12 +22,15 @@ struct run_shape {
     unsigned clients, buffers_max;
     bool wakes_spuriously;
     bool has_log;
+    bool has_faults;            /* now and then an allocation fails */
     const char *policy, *crash; /* of the log; how the run ends, NULL: orderly */
 };
 
 struct run_totals {
     uint64_t in_place, sequenced, locked_waits, steps;
     uint64_t logged, crashes, rewrites, undecided;
+    uint64_t faulty, faults, refused, cut; /* runs; allocations that failed; commands that were
+                                              refused; runs in which a connection was closed */
 };
 
 #define RUN_WHY_BYTES 256

@@ -92,6 +92,7 @@ static void tell(const struct run_shape *shape, const struct history *h)
                shape->crash ? shape->crash : "an orderly end");
     printf("%u clients, %u receive buffers, %zu commands in order%s\n", shape->clients,
            shape->buffers_max, h->order_count, shape->wakes_spuriously ? ", spurious wakes" : "");
+    if (shape->has_faults) printf("allocations fail\n");
 }
 
 static bool run_here(uint64_t seed, const struct options *o, struct reference *r,
@@ -103,7 +104,8 @@ static bool run_here(uint64_t seed, const struct options *o, struct reference *r
     char why[RUN_WHY_BYTES] = "";
     bool ok = run_simulate(seed, &h, &shape, totals, why);
     if (!ok) printf("  %s\n", why);
-    ok = ok && check_with_model(&h) && (!r || check_with_reference(r, &h));
+    bool has_reference = r && !shape.has_faults; /* which refuses nothing */
+    ok = ok && check_with_model(&h) && (!has_reference || check_with_reference(r, &h));
     if (!ok || o->tells) tell(&shape, &h);
     if (!ok) printf("FAILED: repeat it with sim --seed %llu\n", (unsigned long long)seed);
     *commands += h.order_count;
@@ -204,6 +206,10 @@ int main(int argc, char **argv)
     printf("%llu with a log, %llu crashes, %llu rewrites begun before them, %llu undecided\n",
            (unsigned long long)totals.logged, (unsigned long long)totals.crashes,
            (unsigned long long)totals.rewrites, (unsigned long long)totals.undecided);
+    printf("%llu with failing allocations: %llu of them, %llu commands refused, %llu runs with a "
+           "connection closed\n",
+           (unsigned long long)totals.faulty, (unsigned long long)totals.faults,
+           (unsigned long long)totals.refused, (unsigned long long)totals.cut);
     printf("%llu passed, %u failed\n", (unsigned long long)passed, ok ? 0U : 1U);
     return ok == o.is_planted;
 }
