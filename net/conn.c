@@ -8,9 +8,9 @@
     (256 * 1024)            /* of replies that one turn of a connection may be expected to make */
 #define BUDGETS_IN_FLIGHT 2 /* requests that may be unanswered, in budgets */
 #define BUFFERS_FREE_MIN                                                                           \
-    64 /* below, a connection that waits keeps none of the kernel's buffers                        \
-        */
-#define WAITING_SURE 64               /* pieces that find room in any case */
+    64                  /* below, a connection that waits keeps none of the kernel's buffers       \
+                         */
+#define WAITING_SURE 64 /* pieces that find room in any case */
 #define WAITING_BYTES_MAX (64 * 1024) /* of a stalled connection, before it stops receiving */
 
 /* ---- life ---- */

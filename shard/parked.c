@@ -83,8 +83,11 @@ bool parked_init(struct shard *sh, struct parked *p, struct parcel *pc, uint32_t
 void parked_init_part(struct shard *sh, struct parked *p, struct parcel *pc, uint32_t index)
 {
     const struct request *rq = &pc->requests[index];
-    CHECK(!rq->input && !rq->payload); /* or the arguments would go with the parcel, */
-    CHECK(rq->argv < pc->args || rq->argv >= pc->args + PARCEL_ARGS_MAX); /* as these would */
+    bool travels = rq->argv >= pc->args && rq->argv < pc->args + PARCEL_ARGS_MAX;
+    if (rq->input || rq->payload || travels) {
+        CHECK(parked_init(sh, p, pc, index)); /* no coordinator of ours sends one */
+        return;
+    }
     *p = (struct parked){.request = *rq};
     take_place(sh, p, pc, index);
 }

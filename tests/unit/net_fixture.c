@@ -199,6 +199,16 @@ static void free_chunks(struct thread *at, struct chunk *chain)
     chunk_free_chain(&fixture->shard_mem[at->shard_id], chain);
 }
 
+/* On whichever thread: all are the test's. */
+static void late_is_back(struct thread *at, struct call *c)
+{
+    (void)at;
+    struct late_reply *late = container_of(c, struct late_reply, call);
+    struct mem *mem = &fixture->shard_mem[late->shard_id];
+    chunk_free_chain(mem, late->chain);
+    mem_free(mem, late, sizeof *late);
+}
+
 /* ---- the shards' side ---- */
 
 static void park(struct net_fixture *f, const struct parcel *pc, uint32_t index)
@@ -206,6 +216,7 @@ static void park(struct net_fixture *f, const struct parcel *pc, uint32_t index)
     const struct request *rq = &pc->requests[index];
     struct mem *mem = &f->shard_mem[pc->shard_id];
     struct late_reply *late = mem_alloc_zeroed(mem, sizeof *late);
+    late->is_back = late_is_back;
     late->net_id = pc->net_id;
     late->shard_id = pc->shard_id;
     for (uint32_t i = 0; i < pc->run_count; i++) {
@@ -288,9 +299,6 @@ void net_fixture_unpark(struct net_fixture *f, unsigned index)
     struct late_reply *late = f->parked[index];
     memmove(&f->parked[index], &f->parked[index + 1], (--f->parked_count - index) * sizeof late);
     turn_deliver_late(&f->nl, late);
-    struct mem *mem = &f->shard_mem[late->shard_id];
-    chunk_free_chain(mem, late->chain);
-    mem_free(mem, late, sizeof *late);
 }
 
 void net_fixture_answer(struct net_fixture *f, const char *text)

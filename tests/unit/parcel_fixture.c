@@ -38,14 +38,28 @@ struct parcel_fixture parcel_fixture_make(void)
     return p;
 }
 
+static void arguments_free(const struct request *rq)
+{
+    for (uint32_t k = 0; k < rq->argc; k++) free((void *)(uintptr_t)rq->argv[k].data);
+    free(rq->argv);
+}
+
+/* Arguments of a parked part are read where they are: a coordinator keeps them. */
+static void arguments_drop(struct parcel_fixture *p, const struct request *rq)
+{
+    if (!(rq->flags & REQUEST_PARKED)) {
+        arguments_free(rq);
+        return;
+    }
+    p->parked = realloc(p->parked, (p->parked_count + 1) * sizeof *p->parked);
+    cr_assert_not_null(p->parked);
+    p->parked[p->parked_count++] = *rq;
+}
+
 static void parcel_clear(struct parcel_fixture *p)
 {
     struct parcel *pc = p->parcel;
-    for (uint32_t i = 0; i < pc->request_count; i++) {
-        struct request *rq = &pc->requests[i];
-        for (uint32_t k = 0; k < rq->argc; k++) free((void *)(uintptr_t)rq->argv[k].data);
-        free(rq->argv);
-    }
+    for (uint32_t i = 0; i < pc->request_count; i++) arguments_drop(p, &pc->requests[i]);
     if (pc->out.first) chunk_free_chain(&p->f.shard->mem, pc->out.first->next);
     pc->out.first = NULL;
 }
@@ -61,6 +75,8 @@ void parcel_fixture_free(struct parcel_fixture *p)
     parcel_fixture_begin(p);
     free(p->parcel);
     shard_fixture_free(&p->f);
+    for (size_t i = 0; i < p->parked_count; i++) arguments_free(&p->parked[i]);
+    free(p->parked);
 }
 
 struct request *parcel_fixture_add(struct parcel_fixture *p, const struct command *row,

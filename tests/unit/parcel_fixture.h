@@ -11,6 +11,8 @@
 struct parcel_fixture {
     struct shard_fixture f;
     struct parcel *parcel;
+    struct request *parked; /* whose arguments are kept until the end */
+    size_t parked_count;
 };
 
 struct parcel_fixture parcel_fixture_make(void);
