@@ -283,10 +283,17 @@ static char *put_clean(char *p, struct bytes text)
     return put_line_end(p);
 }
 
-/* Without memory it is cut. */
+/* What there is memory for. */
+static struct bytes line_that_fits(struct reply *r, struct bytes text)
+{
+    if (!reply_try_reserve(r, text.size + HEAD_BYTES_MAX + 2))
+        text.size = MIN(text.size, (size_t)LINE_BYTES_SURE);
+    return text;
+}
+
 static void put_line(struct reply *r, char type, struct bytes text)
 {
-    if (!reply_try_reserve(r, text.size + 3)) text.size = MIN(text.size, (size_t)LINE_BYTES_SURE);
+    text = line_that_fits(r, text);
     char *p = reply_reserve(r, text.size + 3);
     *p++ = type;
     r->cursor = put_clean(p, text);
@@ -382,6 +389,7 @@ void reply_bool(struct reply *r, bool value)
 static void put_typed_line(struct reply *r, char type, struct bytes text)
 {
     if (r->resp == 2) {
+        text = line_that_fits(r, text);
         reply_head(r, '$', text.size);
         r->cursor = put_clean(reply_reserve(r, text.size + 2), text);
         return;

@@ -29,8 +29,8 @@ struct slow_entry;
 struct shard_command_counters {
     struct counter calls, ticks, failed;
     struct counter script_calls, script_failed, script_rejected; /* by scripts that run in place */
-    histogram_slot histogram; /* ns */
-    uint64_t usual_ticks;     /* of one request in the last run of several */
+    histogram_slot histogram;                                    /* ns */
+    uint64_t usual_ticks; /* of one request in the last run of several */
 };
 
 /* What decides which requests are measured how. */
