@@ -165,7 +165,8 @@ static void write_server(struct info *in)
     write_text(in, "run_id", srv->run_id);
     NUMBERS(in, {"tcp_port", srv->tcp_port}, {"server_time_usec", (uint64_t)wall_us},
             {"uptime_in_seconds", up_s}, {"uptime_in_days", up_s / 86400},
-            {"hz", (uint64_t)in->config->hz}, {"configured_hz", (uint64_t)in->config->hz},
+            {"hz", MAX(counter_read(&srv->hz), (uint64_t)in->config->hz)},
+            {"configured_hz", (uint64_t)in->config->hz},
             {"lru_clock", (uint64_t)wall_us / 1000000 & 0xffffff});
     write_text(in, "executable", srv->executable);
     write_text(in, "config_file", in->config->file_path);

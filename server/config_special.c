@@ -14,7 +14,6 @@
 #define BAD_DIRECTIVE "Bad directive or wrong number of arguments"
 #define WRONG_COUNT "wrong number of arguments"
 #define OOM_VALUE_MAX 2000
-#define HZ_MAX 500
 #define LIMIT_WORDS 4
 
 /* Some directives take numbers with leading zeros. */
@@ -431,7 +430,7 @@ static bool set_hz(struct config *c, const struct config_param *p, const struct 
                    struct buf *why)
 {
     if (!config_set_int(c, p, in->words[0], why)) return false;
-    c->hz = MIN(MAX(c->hz, 1), HZ_MAX);
+    c->hz = MIN(MAX(c->hz, 1), CONFIG_HZ_MAX);
     return true;
 }
 

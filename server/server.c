@@ -637,6 +637,19 @@ static void sample(struct server *srv, uint64_t now_ns)
         counter_set(&s->used_memory_peak_bytes, live);
 }
 
+/* With dynamic-hz it doubles while there are more than so many clients to one of its turns. */
+#define CLIENTS_PER_TURN_MAX 200
+
+static void raise_hz(struct server *srv)
+{
+    uint64_t hz = (uint64_t)srv->config->hz, clients = open_connections(srv);
+    while (srv->config->dynamic_hz && clients / hz > CLIENTS_PER_TURN_MAX && hz < CONFIG_HZ_MAX)
+        hz = MIN(hz * 2, CONFIG_HZ_MAX);
+    counter_set(&srv->hz, hz);
+    for (uint16_t i = 0; i < srv->mesh.shard_count; i++)
+        counter_set(&srv->shard_workers[i]->shard.raised_hz, hz);
+}
+
 void server_step(struct server *srv, uint64_t max_sleep_ns)
 {
     thread_enter(&srv->thread);
@@ -651,6 +664,7 @@ void server_step(struct server *srv, uint64_t max_sleep_ns)
     rewriter_step(srv);
     if (now_ns >= srv->cron_next_ns) {
         sample(srv, now_ns);
+        raise_hz(srv);
         lending_update(srv, srv->config);
         defragmenter_update(srv, now_ns);
         client_eviction_update(srv);

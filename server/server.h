@@ -126,7 +126,8 @@ struct server {
     struct slowlog slowlog;
     struct latency latency;
     struct counter rejected_connections;
-    _Atomic uint32_t short_shards;   /* that have used up their reserve: base/mem.h */
+    _Atomic uint32_t short_shards; /* that have used up their reserve: base/mem.h */
+    struct counter hz;             /* in effect: dynamic-hz raises it with the number of clients */
     _Atomic uint64_t message_places; /* of the last message of any channel: shard/channels.h */
     _Atomic int64_t monitor_count;   /* connections that watch; written by net threads */
     struct counter *route_ticks;     /* of PLAN_MAIN commands, by route id */

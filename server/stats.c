@@ -381,7 +381,7 @@ static void reset_shard(struct shard *sh)
         histogram_slot_reset(&of->histogram);
     }
     sh->slowest_ticks = 0;
-    sh->keys.sweep.total_ns = 0;
+    sh->keys.sweep.total_cpu_ns = 0;
     counter_set(&c->expire_cycle_us, 0);
 }
 

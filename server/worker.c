@@ -52,6 +52,7 @@ static void shard_config_fill(struct shard_config *out, const struct config *c)
                                  .notify_classes = c->notify_keyspace_events,
                                  .tracking_keys_max = c->tracking_table_keys_max,
                                  .active_expire = true,
+                                 .expire_effort = (uint32_t)c->active_expire_effort,
                                  .maxmemory_bytes = c->maxmemory_bytes,
                                  .evict_policy = policies[c->maxmemory_policy].policy,
                                  .evict_volatile = policies[c->maxmemory_policy].is_volatile,

@@ -13,10 +13,16 @@
 #define SLICE_BATCHES_MAX 256
 /* The first batches of a slice look at every deadline, as a sample for avg_ttl. */
 #define SLICE_SAMPLES 2
-#define SLEEP_FACTOR 3 /* 25 % of the CPU */
-#define REST_FACTOR 49 /* 2 % */
+/* The percentage of the CPU that a sweep may have, with the least and the most effort … */
+#define BUSY_PERCENT_MIN 25
+#define BUSY_PERCENT_MAX 50
+/* … and what sweeps that find little take, times the effort. */
+#define IDLE_PERCENT 2
+/* How long it rests at most, divided by the effort. */
 #define REST_NS_MAX 1000000000ULL
-/* A sweep is worth its time when one in so many entries that it touched had expired. */
+#define OFF_NS 1000000000ULL
+/* A sweep is worth its time when one in so many entries that it touched had expired, times the
+ * effort. */
 #define WORTHWHILE_SHARE 4
 
 struct batch {
@@ -173,12 +179,26 @@ static void average_share(struct shard *sh)
     counter_set(average, (counter_read(average) * 19 + share_ppm) / 20);
 }
 
+static uint64_t effort_of(const struct shard *sh)
+{
+    return MIN(MAX(sh->config->expire_effort, 1u), EXPIRE_EFFORT_MAX);
+}
+
+/* How long after the start of a slice that took so long the next one may begin. */
+static uint64_t pace_ns(const struct shard *sh, uint64_t took_ns)
+{
+    uint64_t more = (BUSY_PERCENT_MAX - BUSY_PERCENT_MIN) * (effort_of(sh) - 1);
+    return took_ns * 100 / (BUSY_PERCENT_MIN + more / (EXPIRE_EFFORT_MAX - 1));
+}
+
 /* How long to rest after a sweep that is through. */
 static uint64_t rest_ns(const struct shard *sh)
 {
-    uint64_t least = 1000000000ULL / MAX(sh->config->hz, 1u);
-    if (sh->keys.sweep.expired * WORTHWHILE_SHARE > sh->keys.sweep.touched) return least;
-    return MIN(MAX(least, sh->keys.sweep.busy_ns * REST_FACTOR), REST_NS_MAX);
+    uint64_t effort = effort_of(sh), hz = MAX(counter_read(&sh->raised_hz), sh->config->hz);
+    uint64_t least = 1000000000ULL / (MAX(hz, 1u) * effort);
+    if (sh->keys.sweep.expired * WORTHWHILE_SHARE * effort > sh->keys.sweep.touched) return least;
+    uint64_t times = 100 / (IDLE_PERCENT * effort) - 1;
+    return MIN(MAX(least, sh->keys.sweep.busy_ns * times), REST_NS_MAX / effort);
 }
 
 bool expire_step(struct shard *sh)
@@ -190,16 +210,17 @@ bool expire_step(struct shard *sh)
         return false;
     }
     if (!sh->config->active_expire) {
-        sh->expire_next_ns = sh->now_ns + REST_NS_MAX;
+        sh->expire_next_ns = sh->now_ns + OFF_NS;
         return false;
     }
-    uint64_t start_ns = env_now_ns();
+    uint64_t start_ns = env_now_ns(), start_cpu_ns = env_thread_cpu_ns();
     bool is_through = run_slice(sh, start_ns);
     uint64_t took_ns = env_now_ns() - start_ns;
+    sh->keys.sweep.slice_ns = took_ns;
     sh->keys.sweep.busy_ns += took_ns;
-    sh->keys.sweep.total_ns += took_ns;
-    counter_set(&sh->counters.expire_cycle_us, sh->keys.sweep.total_ns / 1000);
-    sh->expire_next_ns = sh->now_ns + took_ns * (1 + SLEEP_FACTOR);
+    sh->keys.sweep.total_cpu_ns += env_thread_cpu_ns() - start_cpu_ns;
+    counter_set(&sh->counters.expire_cycle_us, sh->keys.sweep.total_cpu_ns / 1000);
+    sh->expire_next_ns = sh->now_ns + pace_ns(sh, took_ns);
     if (is_through) {
         sh->expire_next_ns = sh->now_ns + took_ns + rest_ns(sh);
         average_share(sh);

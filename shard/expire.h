@@ -8,15 +8,18 @@
  * slices, during which the sweep stays where it is.
  *
  * Thread     [shard]
- * Limits     A slice takes at most SHARD_SLICE_US, and the next one starts three times as long
- *            after it: 25 % of the CPU. Between sweeps it rests 1/hz of a second or more: so long
- *            that sweeps which find little take at most 2 %, but never over a second.
+ * Limits     A slice takes at most SHARD_SLICE_US. Slices of a sweep have 25 % of the CPU, with
+ *            active-expire-effort 10 50 %. Between sweeps it rests 1/(hz * effort) of a second, or
+ *            longer if at most 1/(4 * effort) of what was touched had expired: then so long that
+ *            sweeps take 2 % * effort, but never over 1/effort of a second.
  * Order      Every key is gone with the first sweep that starts after its deadline, and so is every
  *            field.
  */
 #pragma once
 
 #include "shard/shard.h"
+
+#define EXPIRE_EFFORT_MAX 10u
 
 /* One slice, if it is due at sh->now_ns. Sets sh->expire_next_ns: when to call again; UINT64_MAX
  * while there is nothing that could expire. True if the next slice is due already. */

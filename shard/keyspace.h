@@ -45,7 +45,8 @@ struct keyspace {
     struct mem *mem;
     uint64_t seed;
     struct {
-        uint64_t busy_ns, total_ns; /* CPU of the running sweep, and of all */
+        uint64_t slice_ns, busy_ns; /* of the last slice, of the running sweep */
+        uint64_t total_cpu_ns;      /* of all sweeps */
         uint64_t touched, expired;  /* by the running sweep */
     } sweep;
 };

@@ -39,6 +39,7 @@ struct shard_config {
     bool rdb_compression;       /* of DUMP and snapshots */
     uint64_t snapshot_delay_us; /* of a snapshot's walk after each key, for tests; 0: none */
     bool active_expire;
+    uint32_t expire_effort; /* 1 … EXPIRE_EFFORT_MAX */
     bool active_defrag;
     uint64_t defrag_scan_fields_max; /* of a value, in one go */
     uint64_t maxmemory_bytes;        /* of all shards and everything else; 0: no limit */
@@ -126,6 +127,7 @@ struct shard {
     uint32_t late_count; /* late replies that have not come back */
     uint64_t expire_next_ns;
     uint32_t expire_db;
+    struct counter raised_hz; /* written by the main thread: what dynamic-hz makes of hz; 0: none */
     const struct shard_hooks *hooks;
 };
 

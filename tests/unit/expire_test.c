@@ -129,6 +129,77 @@ Test(expire, sweeps_that_find_nothing_rest_by_hz)
     cr_assert_leq(run_ms(10000), 11);
 }
 
+/* One slice; how long after its own time the next one comes, and in `took` that time. */
+static uint64_t wait_after_slice_ns(uint64_t *took)
+{
+    sh->now_ns = sh->expire_next_ns;
+    (void)expire_step(sh);
+    *took = sh->keys.sweep.slice_ns;
+    return sh->expire_next_ns - sh->now_ns - *took;
+}
+
+Test(expire, the_effort_is_a_share_of_the_cpu_while_there_is_more_to_do)
+{
+    static const uint32_t percents[] = {25, 27, 30, 33, 36, 38, 41, 44, 47, 50};
+    for (unsigned i = 0; i < 200000; i++) set(0, i, sh->now_ms + 10);
+    shard_fixture_pass_ms(&f, 1000);
+    for (uint32_t effort = 1; effort <= 10; effort++) {
+        uint64_t took, left = keyspace_size(sh, 0);
+        f.config->expire_effort = effort;
+        uint64_t wait = wait_after_slice_ns(&took);
+        cr_assert_eq(wait, took * 100 / percents[effort - 1] - took, "effort %u", effort);
+        cr_assert(keyspace_size(sh, 0) < left && keyspace_size(sh, 0) > 0);
+    }
+}
+
+Test(expire, the_effort_shortens_the_rest_after_sweeps_that_find_little)
+{
+    for (unsigned i = 0; i < 100; i++) set(0, i, sh->now_ms + 900000);
+    for (uint32_t effort = 1; effort <= 10; effort += 3) {
+        uint64_t took;
+        f.config->expire_effort = effort;
+        f.config->hz = 500;
+        sh->keys.sweep.busy_ns = 6000000; /* as if it had taken slices before */
+        uint64_t rest = wait_after_slice_ns(&took);
+        cr_assert_eq(rest, (6000000 + took) * (100 / (2 * effort) - 1), "effort %u", effort);
+        sh->keys.sweep.busy_ns = 10000000000;
+        cr_assert_eq(wait_after_slice_ns(&took), 1000000000 / effort, "effort %u", effort);
+        f.config->hz = 1;
+        cr_assert_eq(wait_after_slice_ns(&took), 1000000000 / effort, "effort %u", effort);
+    }
+}
+
+/* The rest after a sweep that has touched `all` keys, of which so many had expired. */
+static uint64_t rest_after_ns(unsigned all, unsigned due)
+{
+    uint64_t took;
+    for (unsigned i = 0; i < all; i++) set(0, i, sh->now_ms + (i < due ? 10 : 900000));
+    shard_fixture_pass_ms(&f, 2000);
+    sh->keys.sweep.busy_ns = 10000000000;
+    return wait_after_slice_ns(&took);
+}
+
+Test(expire, the_effort_tolerates_a_smaller_share_of_expired_keys)
+{
+    cr_assert_eq(rest_after_ns(40, 12), 100000000, "12 of 40: it comes again by hz");
+    cr_assert_eq(rest_after_ns(40, 6), 1000000000, "6 of 40: it may rest");
+    f.config->expire_effort = 2;
+    cr_assert_eq(rest_after_ns(40, 6), 50000000, "twice as often, too");
+    cr_assert_eq(rest_after_ns(40, 4), 500000000);
+    f.config->expire_effort = 9;
+    f.config->hz = 100;
+    cr_assert_eq(rest_after_ns(40, 2), 10000000 / 9);
+    cr_assert_eq(rest_after_ns(40, 1), 1000000000 / 9);
+}
+
+Test(expire, many_clients_raise_hz)
+{
+    counter_set(&sh->raised_hz, 40);
+    cr_assert_eq(rest_after_ns(40, 12), 25000000);
+    f.config->hz = 50;
+    cr_assert_eq(rest_after_ns(40, 12), 20000000);
+}
+
 Test(expire, a_deadline_in_the_past_is_found_at_once)
 {
     for (unsigned i = 0; i < 1000; i++) set(0, i, sh->now_ms + 1000000);

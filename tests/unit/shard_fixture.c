@@ -31,6 +31,7 @@ struct shard_fixture shard_fixture_make_one_of(uint16_t id, uint16_t shard_count
         .proto_max_bulk_bytes = 512 * 1024 * 1024,
         .hz = 10,
         .active_expire = true,
+        .expire_effort = 1,
         .lfu_log_factor = 10,
         .lfu_decay_minutes = 1,
         .list_max_listpack_size = -2,
