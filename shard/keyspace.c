@@ -196,10 +196,12 @@ bool keyspace_is_expired(const struct shard *sh, const struct entry *e)
     return unlikely(entry_has_deadline(e)) && sh->now_ms > entry_deadline_ms(e);
 }
 
-/* Takes the entry out and frees it, big values in slices. */
+/* Takes the entry out and frees it, big values in slices. A snapshot does without what it has not
+ * come to of the keys that expire or are evicted: a file is loaded later than their deadline, a
+ * base has the log behind it that says that they are gone, and a copy of each would take the very
+ * memory that eviction frees. */
 static void drop(struct shard *sh, struct database *db, uint64_t hash, struct entry *e)
 {
-    snapshot_guard(sh, db, e);
     dict_remove_entry(&db->keys, hash, e);
     db->deadline_count -= entry_has_deadline(e);
     publish_counts(db);
@@ -504,7 +506,9 @@ bool keyspace_delete(struct shard *sh, const struct key *k)
     struct entry *e = keyspace_peek(sh, k);
     if (!e) return false;
     note_change(sh, k);
-    drop(sh, database_of(sh, k->db), k->hash, e);
+    struct database *db = database_of(sh, k->db);
+    snapshot_guard(sh, db, e);
+    drop(sh, db, k->hash, e);
     return true;
 }
 

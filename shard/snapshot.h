@@ -8,6 +8,7 @@
  *     begin            colour = !colour
  *     walk, in slices  old colour?  append it, new colour
  *     before a change  old colour?  append it, new colour         (also before it is removed)
+ *     expiry, eviction old colour?  it is not in the snapshot
  *     FLUSHALL         the table is kept aside and walked to its end
  *     end              no entry has the old colour
  *
