@@ -15,11 +15,13 @@
 /* The files of the two versions. */
 struct version {
     const char *folder; /* below the root */
-    const char *limit, *used, *file_cache;
+    const char *limit, *high, *used, *file_cache;
+    const char *controller; /* in /proc/self/cgroup; of version 2: none */
 };
 static const struct version versions[] = {
-    {"", "memory.max", "memory.current", "inactive_file "},
-    {"/memory", "memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file "},
+    {"", "memory.max", "memory.high", "memory.current", "inactive_file ", ""},
+    {"/memory", "memory.limit_in_bytes", NULL, "memory.usage_in_bytes", "total_inactive_file ",
+     "memory"},
 };
 
 /* False: no such file. "max" is 0. */
@@ -49,34 +51,69 @@ static uint64_t read_statistic(const char *folder, const char *label)
     return value;
 }
 
-/* The path of our group, without a slash at the end: of a line "0::/path" or "4:memory:/path". */
-static bool find_group(const char *self, const char *label, char path[PATH_MAX])
+/* Whether it is one of "cpu,memory"; of version 2 nothing is named. */
+static bool has_controller(const char *list, size_t size, const char *name)
+{
+    size_t name_size = strlen(name);
+    if (name_size == 0) return size == 0;
+    for (const char *at = list; at < list + size; at += strcspn(at, ",:") + 1)
+        if (strcspn(at, ",:") == name_size && strncmp(at, name, name_size) == 0) return true;
+    return false;
+}
+
+/* The path of a line "4:cpu,memory:/path" with that controller; NULL: it has not. */
+static const char *path_in(const char *line, const char *controller)
+{
+    const char *first = strchr(line, ':'), *second = first ? strchr(first + 1, ':') : NULL;
+    if (!second) return NULL;
+    bool is_it = has_controller(first + 1, (size_t)(second - first - 1), controller);
+    return is_it ? second + 1 : NULL;
+}
+
+/* The path of our group, without a slash at the end; empty if nothing is known. */
+static void find_group(const char *self, const char *controller, char path[PATH_MAX])
 {
     char line[LINE_BYTES_MAX];
-    bool found = false;
     FILE *f = fopen(self, "re");
-    while (f && !found && fgets(line, sizeof line, f)) {
-        const char *at = strstr(line, label);
-        if (!at || (label[0] == '0' && at != line)) continue;
+    path[0] = '\0';
+    while (f && path[0] == '\0' && fgets(line, sizeof line, f)) {
         line[strcspn(line, "\n")] = '\0';
-        snprintf(path, PATH_MAX, "%.*s", PATH_MAX - 1, at + strlen(label));
-        found = true;
+        const char *found = path_in(line, controller);
+        if (found) snprintf(path, PATH_MAX, "%s", found);
     }
     if (f) fclose(f);
-    if (!found) path[0] = '\0';
     size_t size = strlen(path);
     while (size > 0 && path[size - 1] == '/') path[--size] = '\0';
-    return found;
+}
+
+/* The smaller of the two limits of a group; 0: none. */
+static uint64_t read_limit(const struct version *v, const char *folder, bool *is_high)
+{
+    uint64_t limit = 0, high = 0;
+    *is_high = false;
+    if (!read_number(folder, v->limit, &limit) || limit >= LIMIT_NONE) limit = 0;
+    if (!v->high || !read_number(folder, v->high, &high) || high == 0) return limit;
+    if (limit && limit <= high) return limit;
+    *is_high = true;
+    return high;
 }
 
 static void look_at(const struct version *v, const char *folder, struct cgroup_memory *out)
 {
-    uint64_t limit = 0, used = 0;
-    if (!read_number(folder, v->limit, &limit) || limit == 0 || limit >= LIMIT_NONE) return;
-    if (out->limit_bytes && limit >= out->limit_bytes) return;
+    uint64_t used = 0;
+    bool is_high;
+    uint64_t limit = read_limit(v, folder, &is_high);
+    if (limit == 0 || (out->limit_bytes && limit >= out->limit_bytes)) return;
     (void)read_number(folder, v->used, &used);
     uint64_t cache = read_statistic(folder, v->file_cache);
-    *out = (struct cgroup_memory){limit, used > cache ? used - cache : 0};
+    *out = (struct cgroup_memory){limit, is_high, used > cache ? used - cache : 0};
+}
+
+/* Limits of the groups above it do not concern a group of version 1 that says so. */
+static bool is_root_of_its_own(const char *folder)
+{
+    uint64_t has_hierarchy = 1;
+    return read_number(folder, "memory.use_hierarchy", &has_hierarchy) && has_hierarchy == 0;
 }
 
 void cgroup_read_memory(const char *root, const char *self, struct cgroup_memory *out)
@@ -86,7 +123,7 @@ void cgroup_read_memory(const char *root, const char *self, struct cgroup_memory
     if (!self) self = "/proc/self/cgroup";
     for (unsigned i = 0; i < ARRAY_LEN(versions); i++) {
         char group[PATH_MAX], folder[2 * PATH_MAX];
-        (void)find_group(self, i == 0 ? "0::" : ":memory:", group);
+        find_group(self, versions[i].controller, group);
         /* From our group up to the root, which inside a container is the container's. */
         for (;;) {
             snprintf(folder, sizeof folder, "%s%s%s", root, versions[i].folder, group);
@@ -94,6 +131,8 @@ void cgroup_read_memory(const char *root, const char *self, struct cgroup_memory
             char *slash = strrchr(group, '/');
             if (!slash) break;
             *slash = '\0';
+            snprintf(folder, sizeof folder, "%s%s%s", root, versions[i].folder, group);
+            if (is_root_of_its_own(folder)) break;
         }
     }
 }

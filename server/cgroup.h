@@ -2,14 +2,18 @@
  *
  * Thread     any
  * Limits     cgroup 2 and the memory controller of cgroup 1. Of nested groups the tightest limit
- *            counts.
+ *            counts; those above a group of cgroup 1 without use_hierarchy do not. memory.high is a
+ *            limit, too, for beyond it nothing works any more. The soft limit of cgroup 1 is none,
+ *            as it matters only when the machine itself has no memory left.
  */
 #pragma once
 
+#include <stdbool.h>
 #include <stdint.h>
 
 struct cgroup_memory {
     uint64_t limit_bytes; /* 0: none */
+    bool is_high;         /* beyond it the kernel slows the process down, and does not end it */
     uint64_t used_bytes;  /* of the group with that limit, without file pages that may go at once */
 };
 

@@ -241,7 +241,8 @@ static void write_memory(struct info *in)
 {
     const struct stats *s = &in->stats;
     const struct server_samples *m = &in->srv->samples;
-    uint64_t rss = counter_read(&m->rss_bytes), limit = counter_read(&m->cgroup_limit_bytes);
+    uint64_t rss = counter_read(&m->rss_bytes),
+             limit = counter_read(&in->srv->container.limit_bytes);
     uint64_t system = (uint64_t)sysconf(_SC_PHYS_PAGES) * (uint64_t)sysconf(_SC_PAGESIZE);
     /* A table grows by a segment at a time, so nothing is there twice while it does. */
     static const char *const zeros[] = {"mem_overhead_db_hashtable_rehashing",
@@ -270,7 +271,7 @@ static void write_memory(struct info *in)
     NUMBERS(in,
             /* Ours: what a container really has; 0: no limit. */
             {"cgroup_memory_limit", limit},
-            {"cgroup_memory_used", counter_read(&m->cgroup_used_bytes)});
+            {"cgroup_memory_used", counter_read(&in->srv->container.used_bytes)});
     write_scripts(in);
     NUMBERS(in, {"maxmemory", in->config->maxmemory_bytes});
     write_human(in, "maxmemory", in->config->maxmemory_bytes);

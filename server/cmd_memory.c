@@ -170,8 +170,8 @@ static void examine(const struct server *srv, const struct stats *st, struct buf
     uint64_t allocated = counter_read(&m->allocator_allocated_bytes),
              active = counter_read(&m->allocator_active_bytes),
              resident = counter_read(&m->allocator_resident_bytes),
-             rss = counter_read(&m->rss_bytes), cgroup = counter_read(&m->cgroup_limit_bytes),
-             in_cgroup = MAX(rss, counter_read(&m->cgroup_used_bytes));
+             rss = counter_read(&m->rss_bytes), cgroup = counter_read(&srv->container.limit_bytes),
+             in_cgroup = MAX(rss, counter_read(&srv->container.used_bytes));
     uint64_t connections = MAX(st->connections, (uint64_t)1);
     if (2 * st->used_memory_peak > 3 * st->used_memory)
         complain(

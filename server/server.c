@@ -9,7 +9,6 @@
 #include "server/acl_file.h"
 #include "server/batch.h"
 #include "server/boot.h"
-#include "server/cgroup.h"
 #include "server/defragmenter.h"
 #include "server/descriptors.h"
 #include "server/lending.h"
@@ -553,26 +552,6 @@ bool server_init(struct server *srv, struct config *config, char *why)
     return true;
 }
 
-/* One line on what there is, so that a wrong cap is seen before the kernel's killer shows it. */
-static void log_memory(const struct config *c)
-{
-    struct cgroup_memory m;
-    cgroup_read_memory(NULL, NULL, &m);
-    char limit[64] = "no limit of a container", cap[64] = "not set";
-    if (m.limit_bytes)
-        snprintf(limit, sizeof limit, "the container's limit is %llu MB",
-                 (unsigned long long)(m.limit_bytes >> 20));
-    int n = c->maxmemory_bytes ? snprintf(cap, sizeof cap, "%llu MB",
-                                          (unsigned long long)(c->maxmemory_bytes >> 20))
-                               : 0;
-    if (c->maxmemory_percent)
-        snprintf(cap + n, sizeof cap - (size_t)n, " (%d %%)", c->maxmemory_percent);
-    log_notice("Memory: %s; maxmemory %s", limit, cap);
-    if (m.limit_bytes && (c->maxmemory_bytes == 0 || c->maxmemory_bytes > m.limit_bytes / 10 * 9))
-        log_warning("maxmemory is %s the container's limit: the kernel may end this process",
-                    c->maxmemory_bytes ? "close to" : "not set below");
-}
-
 bool server_start(struct server *srv, char *why)
 {
     const struct config *c = srv->config;
@@ -586,7 +565,7 @@ bool server_start(struct server *srv, char *why)
     for (uint16_t i = 0; i < srv->worker_count; i++)
         if (!worker_start(&srv->workers[i], pin, why)) return false;
     log_notice("I/O: %s", env_loop_description(srv->workers[0].thread.loop));
-    log_memory(c);
+    container_begin(srv);
     if (!listeners_open(srv, c, why)) return false;
     srv->startup_memory_bytes = server_live_bytes(srv);
     for (uint16_t i = 0; i < srv->mesh.net_count; i++)
@@ -664,6 +643,7 @@ void server_step(struct server *srv, uint64_t max_sleep_ns)
     rewriter_step(srv);
     if (now_ns >= srv->cron_next_ns) {
         sample(srv, now_ns);
+        container_update(srv);
         raise_hz(srv);
         lending_update(srv, srv->config);
         defragmenter_update(srv, now_ns);

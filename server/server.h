@@ -20,6 +20,7 @@
 #include "server/acl.h"
 #include "server/client_eviction.h"
 #include "server/config.h"
+#include "server/container.h"
 #include "server/durable.h"
 #include "server/import.h"
 #include "server/latency.h"
@@ -56,9 +57,6 @@ struct server_samples {
     struct counter ops_per_s, input_bytes_per_s, output_bytes_per_s;
     struct counter used_memory_peak_bytes;
     struct counter rss_bytes;
-    struct counter cgroup_limit_bytes, cgroup_used_bytes; /* 0: no limit */
-    uint32_t cgroup_turn;
-    bool cgroup_is_near; /* the log has said so */
     struct counter allocator_allocated_bytes, allocator_active_bytes, allocator_resident_bytes;
     struct counter allocator_metadata_bytes;
     struct counter main_user_us, main_sys_us; /* CPU of the main thread */
@@ -125,6 +123,7 @@ struct server {
     struct server_defrag defrag;
     struct slowlog slowlog;
     struct latency latency;
+    struct container container;
     struct counter rejected_connections;
     _Atomic uint32_t short_shards; /* that have used up their reserve: base/mem.h */
     struct counter hz;             /* in effect: dynamic-hz raises it with the number of clients */

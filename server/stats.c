@@ -6,12 +6,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "server/cgroup.h"
 #include "server/server.h"
-
-/* Of the container's limit: when the log warns, and when it may warn again. */
-#define CGROUP_WARN_SHARE 0.9
-#define CGROUP_CALM_SHARE 0.8
 
 /* ---- totals ---- */
 
@@ -243,26 +238,6 @@ static uint64_t read_rss(void)
     return second ? strtoull(second, NULL, 10) * (uint64_t)sysconf(_SC_PAGESIZE) : 0;
 }
 
-/* A tenth of the samples: it takes some files. Before the kernel ends the process, the log says so,
- * once, until there is room again. */
-static void sample_cgroup(struct server_samples *s)
-{
-    if (s->cgroup_turn++ % 10 != 0) return;
-    struct cgroup_memory m;
-    cgroup_read_memory(NULL, NULL, &m);
-    counter_set(&s->cgroup_limit_bytes, m.limit_bytes);
-    counter_set(&s->cgroup_used_bytes, m.used_bytes);
-    if (m.limit_bytes == 0) return;
-    double share = (double)m.used_bytes / (double)m.limit_bytes;
-    if (share > CGROUP_WARN_SHARE && !s->cgroup_is_near)
-        log_warning("The container uses %llu of %llu MB of memory. At its limit the kernel ends "
-                    "this process: set maxmemory, or lower it",
-                    (unsigned long long)(m.used_bytes >> 20),
-                    (unsigned long long)(m.limit_bytes >> 20));
-    if (share > CGROUP_WARN_SHARE) s->cgroup_is_near = true;
-    if (share < CGROUP_CALM_SHARE) s->cgroup_is_near = false;
-}
-
 /* A moving average over about a second and a half, as of the other figures. */
 static void share_move(struct counter *permille, double *average, double part)
 {
@@ -309,7 +284,6 @@ void stats_sample(struct server *srv, double seconds)
     counter_set(&s->allocator_active_bytes, totals.active);
     counter_set(&s->allocator_resident_bytes, totals.resident);
     counter_set(&s->allocator_metadata_bytes, totals.metadata);
-    sample_cgroup(s);
     struct rusage usage;
     if (getrusage(RUSAGE_THREAD, &usage) == 0) {
         counter_set(&s->main_user_us, us_of(usage.ru_utime));

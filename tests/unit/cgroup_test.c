@@ -85,3 +85,49 @@ Test(cgroup, version_1_has_other_names)
     cr_assert_eq(read_it().limit_bytes, 300000);
     cr_assert_eq(read_it().used_bytes, 200000);
 }
+
+Test(cgroup, version_1_may_have_several_controllers_in_one_line)
+{
+    write_file("self", "5:cpu,memoryless:/x\n4:hugetlb,memory,pids:/docker/1\n0::/\n");
+    write_file("memory/docker/1/memory.limit_in_bytes", "300000\n");
+    write_file("memory/x/memory.limit_in_bytes", "200000\n");
+    cr_assert_eq(read_it().limit_bytes, 300000);
+}
+
+Test(cgroup, limits_above_do_not_count_where_version_1_has_no_hierarchy)
+{
+    write_file("self", "4:memory:/outer/inner\n");
+    write_file("memory/outer/memory.limit_in_bytes", "300000\n");
+    write_file("memory/outer/memory.use_hierarchy", "1\n");
+    write_file("memory/outer/inner/memory.limit_in_bytes", "400000\n");
+    write_file("memory/outer/inner/memory.use_hierarchy", "0\n");
+    cr_assert_eq(read_it().limit_bytes, 300000);
+    write_file("memory/outer/memory.use_hierarchy", "0\n");
+    cr_assert_eq(read_it().limit_bytes, 400000);
+}
+
+Test(cgroup, what_slows_the_process_down_is_a_limit_too)
+{
+    write_file("self", "0::/pod\n");
+    write_file("pod/memory.max", "900000\n");
+    write_file("pod/memory.high", "800000\n");
+    write_file("pod/memory.current", "100000\n");
+    cr_assert_eq(read_it().limit_bytes, 800000);
+    cr_assert(read_it().is_high);
+    write_file("pod/memory.high", "max\n");
+    cr_assert_eq(read_it().limit_bytes, 900000);
+    cr_assert_not(read_it().is_high);
+    write_file("pod/memory.max", "max\n");
+    cr_assert_eq(read_it().limit_bytes, 0);
+    write_file("pod/memory.high", "800000\n");
+    cr_assert_eq(read_it().limit_bytes, 800000);
+}
+
+/* A container that sees the host's name of its group, but only its own part of the hierarchy. */
+Test(cgroup, a_group_that_cannot_be_seen_is_the_root)
+{
+    write_file("self", "4:memory:/docker/abc\n0::/../../docker/abc\n");
+    write_file("memory/memory.limit_in_bytes", "300000\n");
+    write_file("memory.max", "200000\n");
+    cr_assert_eq(read_it().limit_bytes, 200000);
+}
