@@ -7,6 +7,7 @@
 #include "shard/cmd/families.h"
 #include "shard/digest.h"
 #include "shard/lazyfree.h"
+#include "shard/object.h"
 #include "shard/type/hash.h"
 #include "shard/type/list.h"
 #include "shard/type/set.h"
@@ -330,19 +331,26 @@ static const struct entry *entry_of(const char *name)
     return keyspace_peek(sh, &k);
 }
 
-Test(defrag, a_locked_key_stays_where_it_is)
+/* Holds a key, as a command over several shards does. */
+static uint64_t lock(const char *name)
 {
     static const struct command hold = {.name = "hold", .keys = KEYS_FIRST(KEY_RW)};
-    sh->defrag.force = true;
-    fill("SET key:%u %0200u", 10);
-    struct bytes argv[] = {BYTES_LITERAL("hold"), BYTES_LITERAL("key:3")};
     static struct parcel pc;
+    struct bytes argv[] = {BYTES_LITERAL("hold"), bytes_of(name)};
     parcel_reset(&pc, 0, 0);
     pc.requests[0] = (struct request){.command = &hold, .argc = 2, .argv = argv};
     pc.request_count = 1;
     sh->parcel = &pc;
     uint64_t token = locks_take(sh, &pc.requests[0]);
     sh->parcel = NULL;
+    return token;
+}
+
+Test(defrag, a_locked_key_stays_where_it_is)
+{
+    sh->defrag.force = true;
+    fill("SET key:%u %0200u", 10);
+    uint64_t token = lock("key:3");
     const struct entry *held = entry_of("key:3"), *other = entry_of("key:4");
     run_cycle();
     cr_assert_eq(entry_of("key:3"), held);
@@ -350,6 +358,115 @@ Test(defrag, a_locked_key_stays_where_it_is)
     locks_release(sh, token);
     run_cycle();
     cr_assert_neq(entry_of("key:3"), held);
+}
+
+static void add_address(void *context, struct entry *e, uint64_t position)
+{
+    (void)position;
+    *(uint64_t *)context = *(uint64_t *)context * 31 + (uintptr_t)e;
+}
+
+/* Of all fields of a hash. */
+static uint64_t addresses_in(const char *name)
+{
+    const struct entry *e = entry_of(name);
+    const struct dict *d = object_ops(TYPE_HASH)->table(entry_root(e), entry_encoding(e));
+    uint64_t sum = 0, cursor = 0;
+    do cursor = dict_scan(d, cursor, add_address, &sum);
+    while (cursor);
+    return sum;
+}
+
+Test(defrag, a_big_value_that_is_locked_meanwhile_stays_as_it_is)
+{
+    sh->defrag.force = true;
+    fill("HSET h field-%u value-%u", 40000);
+    while (sh->defrag.value_cursor == 0) slice();
+    uint64_t token = lock("h"), before = addresses_in("h");
+    run_cycle();
+    run_cycle();
+    cr_assert_eq(addresses_in("h"), before);
+    locks_release(sh, token);
+    run_cycle();
+    cr_assert_neq(addresses_in("h"), before);
+}
+
+Test(defrag, a_value_that_visits_from_another_shard_stays_where_it_is)
+{
+    shard_fixture_free(&f);
+    f = shard_fixture_make_one_of(0, 4);
+    sh = f.shard;
+    f.config->active_defrag = true;
+    defrag_set_effort(&sh->defrag, 100);
+    sh->defrag.force = true;
+    fill("SET key:%u %0200u", 40);
+    uint64_t token = lock("another");
+    unsigned own = 0, guests = 0;
+    const struct entry *before[40];
+    char name[40][16];
+    for (unsigned i = 0; i < 40; i++) {
+        snprintf(name[i], sizeof name[i], "key:%u", i);
+        before[i] = entry_of(name[i]);
+    }
+    run_cycle();
+    for (unsigned i = 0; i < 40; i++) {
+        struct bytes b = bytes_of(name[i]);
+        uint64_t hash = bytes_hash(b, sh->keys.seed);
+        bool is_own = bytes_shard(b, hash, sh->keys.seed, 4) == 0;
+        cr_assert_eq(entry_of(name[i]) != before[i], is_own, "%s", name[i]);
+        own += is_own;
+        guests += !is_own;
+    }
+    cr_assert(own > 0 && guests > 0);
+    locks_release(sh, token);
+}
+
+static struct snapshot_chunk *chunks[64];
+static unsigned chunk_count;
+
+static void keep_chunk(struct shard *at, struct snapshot_chunk *chunk)
+{
+    (void)at;
+    cr_assert_lt(chunk_count, ARRAY_LEN(chunks));
+    chunks[chunk_count++] = chunk;
+}
+
+Test(defrag, nothing_moves_while_a_big_value_is_serialised)
+{
+    static const struct shard_hooks hooks = {.send_chunk = keep_chunk};
+    sh->hooks = &hooks;
+    sh->defrag.force = true;
+    fill("HSET h field-%u value-%u", 3000);
+    fill("SET s:%u %060u", 500);
+    snapshot_begin(sh, SNAPSHOT_RECORDS);
+    snapshot_slice_entries(sh, 10);
+    while (!big_value_is_any(&sh->snapshot.big_values)) (void)snapshot_step(sh);
+    uint64_t hits = counter_read(&sh->defrag.hits);
+    for (unsigned i = 0; i < 10; i++) slice();
+    cr_assert_eq(counter_read(&sh->defrag.hits), hits);
+    while (big_value_is_any(&sh->snapshot.big_values)) (void)snapshot_step(sh);
+    run_cycle();
+    cr_assert_gt(counter_read(&sh->defrag.hits), hits);
+    while (sh->snapshot.is_walking) (void)snapshot_step(sh);
+    while (chunk_count > 0) snapshot_chunk_is_back(sh, chunks[--chunk_count]);
+    validate_all();
+}
+
+/* By which LRU, LFU and S3-FIFO judge a key. */
+Test(defrag, an_entry_keeps_its_access_clock)
+{
+    char name[16];
+    fill("SET s:%u %060u", 500);
+    for (unsigned i = 0; i < 500; i++) {
+        snprintf(name, sizeof name, "s:%u", i);
+        entry_set_clock((struct entry *)(uintptr_t)entry_of(name), i * 30011);
+    }
+    sh->defrag.force = true;
+    run_cycle();
+    for (unsigned i = 0; i < 500; i++) {
+        snprintf(name, sizeof name, "s:%u", i);
+        cr_assert_eq(entry_clock(entry_of(name)), i * 30011, "%s", name);
+    }
 }
 
 /* ---- all of it ---- */
