@@ -624,7 +624,7 @@ void rewriter_cron(struct server *srv)
     if (r->state != REWRITER_IDLE || !srv->is_loaded || srv->should_stop) return;
     if (srv->durable.round || srv->shutdown.state != SHUTDOWN_IDLE) return;
     if (!srv->config->appendonly && srv->durable.is_on) switch_off(srv);
-    if (!srv->config->appendonly) counter_set(&r->scheduled, r->is_scheduled);
+    if (!srv->config->appendonly || srv->durable.is_on) counter_set(&r->scheduled, r->is_scheduled);
     if (r->state != REWRITER_IDLE || !saver_is_idle(&srv->saver)) return;
     if (r->is_save_scheduled) {
         start_save(srv);
@@ -648,7 +648,9 @@ void rewriter_cron(struct server *srv)
 void rewriter_apply_config(struct server *srv, const struct config *changed)
 {
     struct rewriter *r = &srv->rewriter;
-    if (changed->appendonly && !srv->durable.is_on) counter_set(&r->scheduled, 1);
+    /* Also while the log is still being switched off. */
+    if (changed->appendonly && (!srv->durable.is_on || !srv->config->appendonly))
+        counter_set(&r->scheduled, 1);
     if (changed->appendonly || !srv->config->appendonly || r->state == REWRITER_IDLE) return;
     log_notice("Rewrite of the append only log given up: appendonly is no");
     rewriter_cancel(srv);
