@@ -477,3 +477,16 @@ const struct config_special config_special_maxmemory = {
     .set = set_maxmemory, .print = print_maxmemory, .lines = lines_maxmemory};
 
 const struct config_special config_special_hz = {.set = set_hz};
+
+#define BACKLOG_BYTES_MIN (16 * 1024)
+
+/* Less is accepted, as in Redis, and becomes that. */
+static bool set_backlog(struct config *c, const struct config_param *p,
+                        const struct config_words *in, struct buf *why)
+{
+    if (!config_set_memory(c, p, in->words[0], why)) return false;
+    c->repl_backlog_bytes = MAX(c->repl_backlog_bytes, (uint64_t)BACKLOG_BYTES_MIN);
+    return true;
+}
+
+const struct config_special config_special_backlog = {.set = set_backlog};

@@ -202,7 +202,7 @@ static bool set_threads(struct config *c, const struct config_param *p, struct b
     return true;
 }
 
-static bool set_memory(struct config *c, const struct config_param *p, struct bytes word,
+bool config_set_memory(struct config *c, const struct config_param *p, struct bytes word,
                        struct buf *why)
 {
     uint64_t value, min = (uint64_t)p->min, max = (uint64_t)p->max;
@@ -443,7 +443,7 @@ static bool set_by_kind(struct config *c, const struct config_param *p,
     case CONFIG_INT:
         return config_set_int(c, p, in->words[0], why);
     case CONFIG_MEMORY:
-        return set_memory(c, p, in->words[0], why);
+        return config_set_memory(c, p, in->words[0], why);
     case CONFIG_MEMORY_PERCENT:
         return set_memory_percent(c, p, in->words[0], why);
     case CONFIG_OCTAL:

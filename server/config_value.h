@@ -36,8 +36,8 @@ extern const struct config_special config_special_bind, config_special_dir, conf
     config_special_percentiles, config_special_replicaof, config_special_users,
     config_special_modules, config_special_rename, config_special_ignored, config_special_include,
     config_special_file_name, config_special_file_name_needed, config_special_dir_name_needed,
-    config_special_hostname, config_special_title, config_special_hz, config_special_defrag,
-    config_special_maxmemory;
+    config_special_hostname, config_special_title, config_special_hz, config_special_backlog,
+    config_special_defrag, config_special_maxmemory;
 
 /* Stores a value. */
 MUST_USE bool config_value_set(struct config *c, const struct config_param *p,
@@ -61,6 +61,8 @@ bool config_fail(struct buf *why, const char *text);
 bool config_has_nul(struct bytes text);
 bool config_set_int(struct config *c, const struct config_param *p, struct bytes word,
                     struct buf *why);
+bool config_set_memory(struct config *c, const struct config_param *p, struct bytes word,
+                       struct buf *why);
 void config_replace_text(struct config *c, const struct config_param *p, struct bytes text);
 void config_print_text(const struct config *c, const struct config_param *p, struct buf *out);
 void config_lines_text(const struct config *c, const struct config_param *p, struct buf *out);

@@ -69,8 +69,10 @@ static void drop_functions(struct server *srv)
 static void note_result(struct server *srv, bool ok)
 {
     struct saver *s = &srv->saver;
-    counter_set(&s->has_ended, 1);
-    counter_set(&s->last_seconds, (env_now_ns() - s->started_ns) / 1000000000);
+    if (!s->done) { /* Of SAVE nothing is told here, as in Redis. */
+        counter_set(&s->has_ended, 1);
+        counter_set(&s->last_seconds, (env_now_ns() - s->started_ns) / 1000000000);
+    }
     if (!ok) {
         log_warning("Background saving error: %s", s->why);
         if (s->is_cancelled) return;
@@ -229,6 +231,7 @@ bool saver_start(struct server *srv, saver_done_fn *done)
     const struct config *c = srv->config;
     CHECK(s->state == SAVER_IDLE);
     s->last_try_s = wall_s();
+    s->done = done;
     s->why[0] = '\0';
     s->has_failed = s->is_cancelled = false;
     s->started_ns = env_now_ns();
@@ -247,13 +250,13 @@ bool saver_start(struct server *srv, saver_done_fn *done)
     if (!rdb_thread_start(&s->thread, &options, s->why)) {
         drop_functions(srv);
         note_result(srv, false);
+        s->done = NULL;
         return false;
     }
     s->state = SAVER_CUTTING;
     s->early = NULL;
     s->early_end = &s->early;
     s->shards_left = srv->mesh.shard_count;
-    s->done = done;
     counter_set(&s->is_saving, 1);
     counter_set(&s->started_s, (uint64_t)wall_s());
     everywhere_run(&s->cut, srv, INTERNAL_SNAPSHOT, is_cut);

@@ -42,7 +42,7 @@ struct saver {
     int64_t last_try_s;
     /* ---- any thread reads ---- */
     struct counter is_saving, started_s, saves, last_save_s, last_failed;
-    struct counter last_seconds;  /* that the last save took */
+    struct counter last_seconds;  /* that the last save in the background took */
     struct counter has_ended;     /* there was one */
     struct counter changes_saved; /* counters.changes of all shards that need no save any more */
     struct counter keys_total, keys_written;

@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "server/server.h"
+#include "shard/lazyfree.h"
 
 /* ---- totals ---- */
 
@@ -354,6 +355,7 @@ static void reset_shard(struct shard *sh)
         for (unsigned k = 0; k < ARRAY_LEN(counters); k++) counter_set(counters[k], 0);
         histogram_slot_reset(&of->histogram);
     }
+    free_list_reset_count(sh);
     sh->slowest_ticks = 0;
     sh->keys.sweep.total_cpu_ns = 0;
     counter_set(&c->expire_cycle_us, 0);

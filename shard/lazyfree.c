@@ -84,6 +84,12 @@ static void publish(struct shard *sh)
     counter_set(&sh->counters.lazyfreed, list->freed);
 }
 
+void free_list_reset_count(struct shard *sh)
+{
+    sh->free_list->freed = 0;
+    publish(sh);
+}
+
 void free_list_entry(struct shard *sh, struct entry *e)
 {
     if (unlikely(big_value_is_any(&sh->snapshot.big_values)) && big_value_keep(sh, e)) return;

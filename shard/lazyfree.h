@@ -24,5 +24,7 @@ void free_list_root(struct shard *sh, enum type type, enum encoding encoding, vo
 void free_list_dict(struct shard *sh, struct dict *d);
 /* One slice; true if there is more. */
 bool free_list_step(struct shard *sh);
+/* CONFIG RESETSTAT: counts from zero what has been freed. */
+void free_list_reset_count(struct shard *sh);
 /* Values and keys that wait to be freed. */
 uint64_t free_list_pending(const struct free_list *list);

@@ -46,10 +46,6 @@ struct shard_config {
     enum evict_policy evict_policy;
     bool evict_volatile; /* only keys with a deadline */
     uint32_t evict_samples, evict_tenacity;
-    bool lazyfree_user_del; /* DEL works as UNLINK */
-    bool lazyfree_user_flush;
-    bool lazyfree_expire;
-    bool lazyfree_server_del;
     uint32_t lfu_log_factor, lfu_decay_minutes;
     int32_t list_max_listpack_size; /* > 0: elements; -1 … -5: 4, 8, 16, 32, 64 KiB */
     uint64_t list_plain_bytes_min;  /* DEBUG QUICKLIST-PACKED-THRESHOLD; 0: none */

@@ -107,6 +107,26 @@ class Cap(ServerCase):
         self.assertIn("Memory: ", self.server.output())
 
 
+class Background(ServerCase):
+    def test_many_clients_raise_hz(self):
+        c = self.client()
+        c.config_set("hz", 1)
+        keep = [self.raw() for _ in range(201)]
+        self.assertTrue(eventually(lambda: c.info("server")["hz"] == 2))
+        self.assertEqual(c.info("server")["configured_hz"], 1)
+        c.config_set("dynamic-hz", "no")
+        self.assertTrue(eventually(lambda: c.info("server")["hz"] == 1))
+        del keep
+
+    def test_counters_of_freeing_begin_anew(self):
+        c = self.client()
+        c.sadd("big", *range(1000))
+        c.delete("big")
+        self.assertTrue(eventually(lambda: c.info("memory")["lazyfreed_objects"] > 0))
+        c.config_resetstat()
+        self.assertTrue(eventually(lambda: c.info("memory")["lazyfreed_objects"] == 0))
+
+
 class Defragmentation(ServerCase):
     ARGUMENTS = ("--threads", "2", "--active-defrag-ignore-bytes", "1mb")
     KEYS = 300000 // SLOW
