@@ -50,7 +50,10 @@ enum request_flags {
                                   ready is held for it and reported */
     REQUEST_ASK =
         1 << 7, /* with MAY_WAIT: it also writes elsewhere: a ready key is only reported */
+    REQUEST_NO_TOUCH = 1 << 8, /* what it reads or writes does not count as used */
 };
+
+#define HASHED_INDEX_MAX 0xffffffu /* RESP_ARGS_MAX is smaller */
 
 struct request {
     const struct command *command;
@@ -58,15 +61,15 @@ struct request {
     uint64_t hash; /* of argv[hashed_index], the first key; 0 without keys */
     uint32_t argc;
     uint16_t db;
-    uint8_t resp;       /* 2 or 3 */
-    uint8_t flags;      /* enum request_flags */
+    uint16_t flags;     /* enum request_flags */
     uint64_t reply_end; /* in the parcel's reply bytes; starts where the previous request's ends;
                            written by the shard */
-    struct env_buffer *input; /* what argv points into, counted; or NULL */
-    struct payload *payload;  /* or this: the net thread's own memory, counted */
-    uint16_t command_id;      /* index of the row in the router's table: for statistics */
-    uint16_t error_count;     /* error replies that it wrote; written by the shard */
-    uint32_t hashed_index;    /* which argument `hash` is of; 0: none */
+    struct env_buffer *input;   /* what argv points into, counted; or NULL */
+    struct payload *payload;    /* or this: the net thread's own memory, counted */
+    uint16_t command_id;        /* index of the row in the router's table: for statistics */
+    uint16_t error_count;       /* error replies that it wrote; written by the shard */
+    uint32_t hashed_index : 24; /* which argument `hash` is of; 0: none */
+    uint32_t resp : 8;          /* 2 or 3 */
 };
 _Static_assert(sizeof(struct request) == CACHE_LINE,
                "a window of 64 requests stays in the first-level cache");

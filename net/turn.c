@@ -74,7 +74,7 @@ static ALWAYS_INLINE struct request *parcel_add(struct parcel *pc, const struct 
     struct request *rq = &pc->requests[pc->request_count++];
     rq->command = r->command;
     rq->hash = r->hash;
-    rq->hashed_index = r->hashed_index;
+    rq->hashed_index = r->hashed_index & HASHED_INDEX_MAX;
     rq->argc = r->argc;
     rq->db = r->db;
     rq->resp = r->resp;

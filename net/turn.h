@@ -70,7 +70,7 @@ struct turn_request {
     uint64_t hash;
     uint32_t hashed_index; /* the argument that `hash` is of; 0: none */
     uint8_t resp;
-    uint8_t flags;           /* enum request_flags */
+    uint16_t flags;          /* enum request_flags */
     struct input_ref *input; /* one count is taken over per call; NULL: argv outlives the request by
                                 other means */
     bool argv_is_stable;     /* argv itself outlives the request (it lies in a payload) */

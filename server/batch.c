@@ -249,7 +249,7 @@ static void requests_fill(struct batch *b)
                              .argv = p->argv,
                              .argc = p->argc,
                              .hash = p->hash,
-                             .hashed_index = p->hashed_index,
+                             .hashed_index = p->hashed_index & HASHED_INDEX_MAX,
                              .command_id = c->route->id,
                              .flags = REQUEST_IN_EXEC | (p->is_part ? REQUEST_PART : 0)};
     }

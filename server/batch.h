@@ -23,7 +23,7 @@ struct batch_command {
     uint32_t argc;
     uint16_t db;    /* may be set as late as before batch_send, */
     uint8_t resp;   /* so may this, */
-    uint8_t flags;  /* and this: REQUEST_TRACKED, or 0 */
+    uint16_t flags; /* and this: session_client_flags */
     bool is_across; /* batch_is_across said so: the command is no piece of a batch */
     /* ---- private ---- */
     bool is_split;
@@ -53,7 +53,7 @@ struct batch {
     uint64_t watch;                       /* id that is checked and ended on every shard; 0: none */
     uint16_t command_id;                  /* that the time of the whole is counted for */
     uint32_t conn_index, conn_generation; /* whose commands they are; set before batch_send */
-    uint8_t flags;                        /* enum request_flags of the blocks */
+    uint16_t flags;                       /* enum request_flags of the blocks */
     struct acl_user *user;                /* who scripts run for; NULL: one who may do everything */
     void (*on_complete)(struct batch *b);
     /* ---- private ---- */

@@ -76,7 +76,7 @@ struct blocking {
     struct wait_id id;
     uint64_t first_hash; /* of argv[first_index] */
     uint32_t first_index;
-    uint8_t tracked_flag;
+    uint16_t client_flags;
     struct buf reply;
     struct bytes again_argv[2];
     uint16_t part_count;
@@ -218,7 +218,7 @@ static struct control *claim_make(struct blocking_part *part)
     return c;
 }
 
-static void control_send(struct control *c, const struct command *command, uint8_t flags,
+static void control_send(struct control *c, const struct command *command, uint16_t flags,
                          void (*on_complete)(struct gather *g))
 {
     struct blocking_part *part = c->part;
@@ -569,9 +569,9 @@ static bool any_part(UNUSED const struct blocking_part *part)
 }
 
 /* The command itself, to each of its shards. */
-static void send_parts(struct blocking *op, uint8_t more_flags)
+static void send_parts(struct blocking *op, uint16_t more_flags)
 {
-    uint8_t flags = REQUEST_MAY_WAIT | op->tracked_flag | more_flags;
+    uint16_t flags = REQUEST_MAY_WAIT | op->client_flags | more_flags;
     if (op->mode == BLOCKING_CLAIM) flags |= REQUEST_CLAIM;
     if (op->mode == BLOCKING_ASK) flags |= REQUEST_ASK;
     for (uint16_t i = 0; i < op->part_count; i++) {
@@ -635,7 +635,7 @@ static void run_under_locks(struct blocking *op)
                               .argc = op->argc,
                               .db = op->db,
                               .resp = op->resp,
-                              .flags = op->tracked_flag};
+                              .flags = op->client_flags};
     op->phase = BLOCKING_TRIES;
     op->is_unlocking = true;
     if (locked_run_alone(op->worker, &c, op->input,
@@ -763,7 +763,7 @@ static struct blocking *blocking_create(struct session *s, const struct route *r
                                               .content = {.mem = &w->net.mem}};
     op->first_hash = places->first_hash;
     op->first_index = places->first_index;
-    op->tracked_flag = session_tracked_flag(s, route->command);
+    op->client_flags = session_client_flags(s, route->command);
     op->again_argv[0] = BYTES_LITERAL("again");
     op->again_argv[1] = bytes_make(&op->id, sizeof op->id);
     w->net.errands++;

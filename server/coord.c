@@ -172,7 +172,7 @@ static void fan_out_parts(struct session *s, const struct route *route, const st
                                    .hash = placement_first_hash(p, p->part_shards[i]),
                                    .hashed_index = p->first,
                                    .resp = s->resp,
-                                   .flags = REQUEST_PART | session_tracked_flag(s, route->command),
+                                   .flags = REQUEST_PART | session_client_flags(s, route->command),
                                    .commits = route->command->flags & CMD_WRITE,
                                    .argv_is_stable = true});
 }

@@ -135,11 +135,11 @@ static void exec_free(struct exec *x)
     mem_free(x->mem, x, sizeof *x);
 }
 
-static uint8_t tracked_flag(const struct session *s, const struct batch_command *c)
+static uint16_t client_flags(const struct session *s, const struct batch_command *c)
 {
-    if (likely(!s->tracking.is_on)) return 0;
-    return c->route->command->plan == PLAN_SCRIPT ? script_tracked_flag(s)
-                                                  : session_tracked_flag(s, c->route->command);
+    if (likely(!s->tracking.is_on && !s->is_no_touch)) return 0;
+    return c->route->command->plan == PLAN_SCRIPT ? script_client_flags(s)
+                                                  : session_client_flags(s, c->route->command);
 }
 
 /* From here on it happens. */
@@ -164,7 +164,7 @@ static void exec_commit(struct exec *x, struct session *s)
     for (uint32_t i = 0; i < x->tx.count; i++) {
         struct batch_command *c = &x->tx.commands[i];
         counter_add(&w->routes[c->route->id].calls, 1);
-        c->flags = tracked_flag(s, c);
+        c->flags = client_flags(s, c);
     }
 }
 
@@ -319,7 +319,7 @@ static void batch_settle(struct exec *x, struct session *s)
         struct batch_command *c = &x->tx.commands[i];
         c->db = x->db;
         c->resp = x->resp;
-        c->flags = tracked_flag(s, c);
+        c->flags = client_flags(s, c);
         if (!is_net(c)) continue;
         size_t at = x->replies.size;
         CHECK(run_net(x, c));
@@ -555,7 +555,7 @@ static void stages_go_on(struct exec *x)
                 commands[i].db = x->db;
                 commands[i].resp = x->resp;
                 /* Commands before it may have changed that; nothing else can meanwhile. */
-                if (s && s->exec == x) commands[i].flags = tracked_flag(s, &commands[i]);
+                if (s && s->exec == x) commands[i].flags = client_flags(s, &commands[i]);
                 show(x, &commands[i], x->db);
             }
             stage->held.batch.conn_index = x->conn_index;

@@ -118,9 +118,10 @@ void round_begin(struct locked *op, void (*on_complete)(struct gather *))
 /* Effects of one shard arrive in the order in which they are added, whatever turns they are spread
  * over: the locks hide what is half done. The last one may complete the round at once, in a turn
  * that runs in place, so nothing may follow it. */
-static uint8_t round_flags(const struct locked *op)
+static uint16_t round_flags(const struct locked *op)
 {
-    return op->is_held ? REQUEST_COMMIT | REQUEST_IN_EXEC : REQUEST_COMMIT;
+    uint16_t flags = REQUEST_COMMIT | (op->client_flags & REQUEST_NO_TOUCH);
+    return op->is_held ? flags | REQUEST_IN_EXEC : flags;
 }
 
 static void effect_send(struct locked *op, bool commits)
@@ -679,7 +680,7 @@ static void lock_turn(struct locked *op)
                                              .command_id = op->route->id,
                                              .db = op->db,
                                              .resp = 2,
-                                             .flags = op->tracked_flag,
+                                             .flags = op->client_flags,
                                              .argv_is_stable = true,
                                              .is_same_command = i > 0});
 }
@@ -691,7 +692,7 @@ static void effects_fetch(struct locked *op)
         struct effect *e = effect_add(op, op->participants[i].shard, internal_row(INTERNAL_FETCH));
         e->argv = op->participants[i].argv;
         e->argc = op->participants[i].argc;
-        e->flags = op->tracked_flag;
+        e->flags = op->client_flags;
     }
     round_begin(op, fetched);
 }
@@ -720,7 +721,7 @@ struct locked *locked_create(struct worker *w, const struct batch_command *c)
     op->argc = c->argc;
     op->db = c->db;
     op->resp = c->resp;
-    op->tracked_flag = c->flags;
+    op->client_flags = c->flags;
     return op;
 }
 
@@ -732,7 +733,7 @@ struct locked *locked_create_for(struct session *s, const struct route *route)
                                                  .argc = s->conn.reader.argc,
                                                  .db = (uint16_t)s->db,
                                                  .resp = s->resp,
-                                                 .flags = session_tracked_flag(s, route->command)});
+                                                 .flags = session_client_flags(s, route->command)});
 }
 
 /* Takes over the request's arguments. */

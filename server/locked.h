@@ -59,7 +59,7 @@ struct locked_key {
 struct effect {
     uint16_t shard, db;
     uint8_t resp;
-    uint8_t flags; /* beyond those that all of the operation have */
+    uint16_t flags; /* beyond those that all of the operation have */
     const struct command *command;
     uint64_t hash;
     uint32_t argc;
@@ -106,7 +106,7 @@ struct locked {
     uint32_t argc;
     uint16_t db;
     uint8_t resp;
-    uint8_t tracked_flag; /* of the lock turn: there the keys are read */
+    uint16_t client_flags; /* TRACKED: of the lock turn, for there the keys are read */
     uint16_t host;
     struct locked_key *keys;
     uint32_t key_count, key_capacity;

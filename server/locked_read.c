@@ -154,7 +154,7 @@ void locked_read_run(struct locked *op)
         e->argv = at;
         e->argc = part_arguments(op, &r, e->shard, at);
         e->resp = op->resp;
-        e->flags = REQUEST_PART | op->tracked_flag;
+        e->flags = REQUEST_PART | op->client_flags;
         at += e->argc;
     }
     if (!op->on_nothing) effects_unlock(op);

@@ -73,7 +73,7 @@ static bool run_effect(struct shard *sh, const struct replay_command *c, char *e
                          .argv = c->argv,
                          .argc = c->argc,
                          .hash = c->hash,
-                         .hashed_index = c->hashed_index,
+                         .hashed_index = c->hashed_index & HASHED_INDEX_MAX,
                          .db = (uint16_t)c->db,
                          .resp = 2,
                          .flags = REQUEST_IN_EXEC,

@@ -685,7 +685,7 @@ bool coord_script(struct session *s, const struct route *route)
     op->argc = r->argc;
     op->db = (uint16_t)s->db;
     op->resp = s->resp;
-    op->tracked = s->tracking.is_on ? script_tracked_flag(s) : 0;
+    op->client_flags = script_client_flags(s);
     op->acl = s->is_restricted ? script_acl_make(s->user, &w->net.mem) : NULL;
     op->sequence = s->requests;
     op->client_id = s->conn.id;
@@ -708,7 +708,7 @@ void script_run_stage(struct held_stage *stage)
     struct script_op *op = op_make(w, c->route);
     w->net.errands++;
     op->stage_of_exec = stage;
-    op->tracked = c->flags;
+    op->client_flags = c->flags;
     op->argv = c->argv;
     op->argc = c->argc;
     op->db = c->db;

@@ -33,10 +33,10 @@ void script_prepare_run(struct script_op *op, struct lua_vm *vm, const struct lu
                                .is_read_only = op->is_read_only};
 }
 
-uint8_t script_tracked_flag(const struct session *s)
+uint16_t script_client_flags(const struct session *s)
 {
-    static const struct command reads = {.flags = CMD_READ};
-    return session_tracked_flag(s, &reads);
+    static const struct command reads = {.name = "call", .flags = CMD_READ};
+    return session_client_flags(s, &reads);
 }
 
 /* ---- what is learned ---- */
@@ -438,14 +438,12 @@ static void run_on_shard(struct script_op *op, struct lua_call *call, struct rep
                          .argc = call->argc,
                          .db = (uint16_t)op->run.db,
                          .resp = out->resp,
-                         .flags = REQUEST_IN_EXEC,
+                         .flags = REQUEST_IN_EXEC | (op->client_flags & REQUEST_NO_TOUCH),
                          .command_id = route->id};
-    if (route->has_first_key)
-        rq.hashed_index = 1;
-    else
-        command_each_key(route->command, call->argv, call->argc, first_key, &rq.hashed_index);
-    if (rq.hashed_index)
-        router_shard(&op->worker->server->router, call->argv[rq.hashed_index], &rq.hash);
+    uint32_t first = route->has_first_key;
+    if (!first) command_each_key(route->command, call->argv, call->argc, first_key, &first);
+    rq.hashed_index = first & HASHED_INDEX_MAX;
+    if (first) router_shard(&op->worker->server->router, call->argv[rq.hashed_index], &rq.hash);
     out->mem = &sh->mem;
     const struct slow_entry *noted = *sh->slow_to;
     uint64_t started = env_ticks();
@@ -454,7 +452,8 @@ static void run_on_shard(struct script_op *op, struct lua_call *call, struct rep
     if (unlikely(*sh->slow_to != noted)) (*sh->slow_to)->has_no_client = true;
     count_call(op, call);
     if (rq.error_count) counter_add(&sh->per_command[route->id].script_failed, 1);
-    if (op->tracked && route->command->flags & CMD_READ) tracking_remember_in_block(sh, &rq);
+    if (op->client_flags & REQUEST_TRACKED && route->command->flags & CMD_READ)
+        tracking_remember_in_block(sh, &rq);
 }
 
 static enum call_state call_in_place(struct lua_run *run, struct lua_call *call, struct reply *out)
@@ -516,13 +515,14 @@ static bool copy_call(struct script_op *op, const struct lua_call *call)
         if (call->argv[i].size) memcpy(at, call->argv[i].data, call->argv[i].size);
         at += call->argv[i].size;
     }
-    op->command = (struct batch_command){
-        .route = call->route,
-        .argv = argv,
-        .argc = call->argc,
-        .db = (uint16_t)op->run.db,
-        .resp = op->run.resp,
-        .flags = call->route->command->flags & CMD_READ ? op->tracked : (uint8_t)0};
+    uint16_t flags = op->client_flags;
+    if (!(call->route->command->flags & CMD_READ)) flags &= (uint16_t)~REQUEST_TRACKED;
+    op->command = (struct batch_command){.route = call->route,
+                                         .argv = argv,
+                                         .argc = call->argc,
+                                         .db = (uint16_t)op->run.db,
+                                         .resp = op->run.resp,
+                                         .flags = flags};
     uint64_t mset_bytes = 0;
     batch_place(op->worker, &op->command, &mset_bytes);
     return true;

@@ -28,7 +28,7 @@ struct script_op {
     int32_t one_shard; /* of all declared keys; -1: they have none in common */
     uint16_t db;
     uint8_t resp;
-    uint8_t tracked; /* REQUEST_TRACKED or 0 */
+    uint16_t client_flags; /* of what it reads: session_client_flags */
     bool is_read_only;
     bool is_attached;    /* the connection waits for it */
     bool is_watched;     /* what it calls is shown by MONITOR */
@@ -80,6 +80,6 @@ bool script_may_restart(const struct script_op *op);
 void script_leave_slow(struct script_op *op);
 /* Shows the calls that have collected on the net thread. */
 void script_tell_lines(struct script_op *op);
-uint8_t script_tracked_flag(const struct session *s);
+uint16_t script_client_flags(const struct session *s);
 /* Once more, under a holding. */
 void script_hold(struct script_op *op, bool everything);

@@ -428,7 +428,7 @@ static inline bool dispatch_one_shard(struct session *s, const struct route *rou
                                     .hash = hash,
                                     .hashed_index = hashed_index,
                                     .resp = s->resp,
-                                    .flags = session_tracked_flag(s, route->command),
+                                    .flags = session_client_flags(s, route->command),
                                     .input = &input,
                                     .argv_is_stable = is_long});
     return true;

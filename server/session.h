@@ -113,13 +113,22 @@ bool session_name_is_valid(struct bytes name);
 /* False: the error has been written. */
 MUST_USE bool session_name_is_short(struct bytes name, struct reply *out);
 
-/* REQUEST_TRACKED if what this command reads is to be remembered for the connection, else 0. */
-static inline uint8_t session_tracked_flag(const struct session *s, const struct command *c)
+/* REQUEST_TRACKED if what this command reads is to be remembered for the connection. */
+static inline uint16_t session_tracked_flag(const struct session *s, const struct command *c)
 {
     const struct client_tracking *t = &s->tracking;
     if (likely(!t->is_on) || t->is_bcast || !(c->flags & CMD_READ)) return 0;
     if (t->is_optin && t->caching != CACHING_YES) return 0;
     return t->caching == CACHING_NO ? 0 : REQUEST_TRACKED;
+}
+
+/* What the connection has asked for, for all its requests: the same, and REQUEST_NO_TOUCH. The
+ * command TOUCH itself counts. */
+static inline uint16_t session_client_flags(const struct session *s, const struct command *c)
+{
+    uint16_t flags = session_tracked_flag(s, c);
+    if (unlikely(s->is_no_touch) && strcmp(c->name, "touch") != 0) flags |= REQUEST_NO_TOUCH;
+    return flags;
 }
 
 /* In RESP2 whoever subscribes to something may do little else. */

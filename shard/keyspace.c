@@ -127,8 +127,15 @@ static uint8_t lfu_increment(struct shard *sh, uint8_t counter)
     return (uint8_t)(counter + (shard_random(sh) % odds == 0));
 }
 
+/* CLIENT NO-TOUCH: what runs leaves the access clocks as they are. */
+static inline bool leaves_clocks(const struct shard *sh)
+{
+    return sh->journal.running && unlikely(sh->journal.running->flags & REQUEST_NO_TOUCH);
+}
+
 void keyspace_touch(struct shard *sh, struct entry *e)
 {
+    if (leaves_clocks(sh)) return;
     enum evict_policy policy = sh->config->evict_policy;
     if (unlikely(policy == EVICT_LFU)) {
         uint8_t counter = lfu_increment(sh, keyspace_frequency(sh, e));
@@ -145,7 +152,9 @@ static void start_clock(struct shard *sh, const struct key *k, struct entry *e,
                         const struct entry *old)
 {
     enum evict_policy policy = sh->config->evict_policy;
-    if (likely(policy != EVICT_LFU && policy != EVICT_S3FIFO)) {
+    if (old && leaves_clocks(sh)) {
+        entry_set_clock(e, entry_clock(old));
+    } else if (likely(policy != EVICT_LFU && policy != EVICT_S3FIFO)) {
         write_clock(e, lru_clock(sh));
     } else if (old) {
         entry_set_clock(e, entry_clock(old));

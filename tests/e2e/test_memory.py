@@ -118,6 +118,43 @@ class Background(ServerCase):
         self.assertTrue(eventually(lambda: c.info("server")["hz"] == 1))
         del keep
 
+    def test_what_a_client_without_touch_uses_does_not_count(self):
+        c, s = self.client(), self.raw()
+        c.config_set("maxmemory-policy", "allkeys-lfu")
+        c.config_set("lfu-log-factor", 0)
+        script = "redis.call('get', KEYS[1]) return redis.call('get', KEYS[2])"
+        names = [f"k{i}" for i in range(8)]  # on both shards
+        c.mset({n: "x" for n in names})
+
+        def counters():
+            return [c.object("freq", n) for n in names]
+
+        def use():
+            for _ in range(2):
+                self.assertEqual(s.command("GET", "k0"), b"$1\r\nx\r\n")
+                s.command("MGET", *names)
+                s.command("APPEND", "k1", "y")
+                s.command("SET", "k2", "x" * 100)
+                for n in names:
+                    s.command("EVAL", script, 2, "k3", n)
+                    s.command("GETEX", n)
+                s.command("SINTERSTORE", "none", *names)
+                s.command("MULTI")
+                s.command("GET", "k4")
+                s.command("SET", "k5", "z")
+                s.command("EXEC")
+        s.command("CLIENT", "NO-TOUCH", "on")
+        before = counters()
+        use()
+        self.assertEqual(counters(), before)
+        s.command("TOUCH", "k0", "k1")
+        self.assertEqual(counters(), [before[0] + 1, before[1] + 1] + before[2:])
+        s.command("CLIENT", "NO-TOUCH", "off")
+        before = counters()
+        use()
+        self.assertTrue(all(now > then for now, then in zip(counters(), before)))
+        c.config_set("maxmemory-policy", "noeviction")
+
     def test_counters_of_freeing_begin_anew(self):
         c = self.client()
         c.sadd("big", *range(1000))

@@ -163,7 +163,7 @@ static void first_key(void *context, uint32_t index, const struct key_spec *spec
     (void)spec;
     struct request *rq = context;
     if (rq->hashed_index) return;
-    rq->hashed_index = index;
+    rq->hashed_index = index & HASHED_INDEX_MAX;
     rq->hash = bytes_hash(rq->argv[index], shard()->keys.seed);
 }
 

@@ -193,7 +193,7 @@ struct bytes shard_fixture_run(struct shard_fixture *f, uint32_t argc, const str
         const struct key_spec *keys = &rq.command->keys[0];
         if (keys->flags) {
             rq.hash = bytes_hash(rq.argv[keys->begin], f->shard->keys.seed);
-            rq.hashed_index = (uint32_t)keys->begin;
+            rq.hashed_index = (uint32_t)keys->begin & HASHED_INDEX_MAX;
         }
         enum err e = ERR_NO_MEM;
         if (f->shard->snapshot.is_walking) snapshot_guard_request(f->shard, &rq);
