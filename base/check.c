@@ -80,6 +80,7 @@ void check_failed(const char *condition, const char *file, int line)
     report_text(&r, ":");
     report_number(&r, (uint64_t)line, 10);
     report_finish(&r);
+    signal(SIGABRT, SIG_DFL); /* this is the report */
     abort();
 }
 
@@ -94,6 +95,8 @@ static const char *signal_name(int number)
         return "SIGFPE";
     case SIGILL:
         return "SIGILL";
+    case SIGABRT:
+        return "SIGABRT";
     default:
         return "signal";
     }
@@ -104,8 +107,11 @@ static const char *signal_name(int number)
 static void on_crash(int number, siginfo_t *info, UNUSED void *unused)
 {
     struct report r = {.size = 0};
-    report_text(&r, "=== Crashed by ");
+    report_text(&r, "=== Shoal crashed by signal: ");
+    report_number(&r, (uint64_t)number, 10);
+    report_text(&r, " (");
     report_text(&r, signal_name(number));
+    report_text(&r, ")");
     report_text(&r, ", address 0x");
     report_number(&r, (uint64_t)(uintptr_t)info->si_addr, 16);
     report_finish(&r);
@@ -114,7 +120,7 @@ static void on_crash(int number, siginfo_t *info, UNUSED void *unused)
 
 void check_install_crash_handler(void)
 {
-    static const int signals[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL};
+    static const int signals[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT};
 
     /* The first backtrace loads libgcc, which allocates: not a thing to do after a crash. */
     void *frame;

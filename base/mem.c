@@ -173,6 +173,30 @@ static void raw_free_past_cache(void *p, size_t size)
     sdallocx(p, size, MALLOCX_TCACHE_NONE);
 }
 
+/* Numbers are of 1, 4 or 8 bytes: the allocator refuses any other size than the right one. */
+bool mem_tune_number(const char *name, const int64_t *wanted, int64_t *value)
+{
+    static const size_t sizes[] = {8, 4, 1};
+    for (unsigned i = 0; i < ARRAY_LEN(sizes); i++) {
+        uint64_t before = 0, after = wanted ? (uint64_t)*wanted : 0; /* little endian */
+        size_t size = sizes[i];
+        if (mallctl(name, &before, &size, wanted ? &after : NULL, wanted ? sizes[i] : 0) != 0)
+            continue;
+        *value = (int64_t)before;
+        return true;
+    }
+    return false;
+}
+
+bool mem_tune_text(const char *name, const char *wanted, const char **value)
+{
+    size_t size = sizeof *value;
+    *value = NULL;
+    if (wanted && strcmp(wanted, "VOID") == 0) return mallctl(name, NULL, NULL, NULL, 0) == 0;
+    /* What may be set this way is a fixed word of the allocator, which it compares and forgets. */
+    return mallctl(name, value, &size, wanted ? &wanted : NULL, wanted ? sizeof wanted : 0) == 0;
+}
+
 bool mem_start_decay(void)
 {
     bool on = true;
@@ -288,6 +312,16 @@ static void *raw_alloc_filling(const struct mem *m, size_t size)
 static void raw_free_past_cache(void *p, UNUSED size_t size)
 {
     free(p);
+}
+
+bool mem_tune_number(UNUSED const char *name, UNUSED const int64_t *wanted, UNUSED int64_t *value)
+{
+    return false;
+}
+
+bool mem_tune_text(UNUSED const char *name, UNUSED const char *wanted, UNUSED const char **value)
+{
+    return false;
 }
 
 bool mem_start_decay(void)

@@ -113,3 +113,10 @@ const char *mem_allocator_name(void);
 void mem_print_statistics(void (*print)(void *context, const char *text), void *context);
 /* Gives dirty pages of all arenas back to the system. [main] */
 void mem_purge(void);
+
+/* Numbers and texts of the allocator by their names; `wanted`, if any, is set, and `value` is what
+ * was there. False: there is no such thing, or it cannot be set so. */
+#define MEM_TUNING_BYTES_MAX 128
+MUST_USE bool mem_tune_number(const char *name, const int64_t *wanted, int64_t *value);
+/* `wanted` "VOID": only called. *value is NULL then, and otherwise the allocator's. */
+MUST_USE bool mem_tune_text(const char *name, const char *wanted, const char **value);

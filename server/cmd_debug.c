@@ -1,6 +1,6 @@
 /* cmd_debug.c: DEBUG SLEEP, DIGEST, DIGEST-VALUE, OBJECT, what sets something, and the rows of
- * RELOAD, of cmd_debug_samples.c and of shard/cmd/debug.c. Who may use it: enable-debug-command,
- * checked before a handler runs.
+ * RELOAD, of cmd_debug_samples.c, cmd_debug_settings.c and of shard/cmd/debug.c. Who may use it:
+ * enable-debug-command, checked before a handler runs.
  */
 
 #include <stdlib.h>
@@ -176,8 +176,14 @@ static const char *const debug_help[] = {
     "    Flush the AOF buffers on disk and reload the AOF in memory.",
     "LOG <message>",
     "    Write <message> to the server log.",
+    "MALLCTL <key> [<val>]",
+    "    Get or set a malloc tuning integer.",
+    "MALLCTL-STR <key> [<val>]",
+    "    Get or set a malloc tuning string.",
     "OBJECT <key>",
     "    Show low level info about `key` and associated value.",
+    "PAUSE-CRON <0|1>",
+    "    Stop periodic cron job processing.",
     "POPULATE <count> [<prefix>] [<size>]",
     "    Create <count> string keys named key:<num>. If <prefix> is specified then",
     "    it is used instead of the 'key' prefix.",
@@ -201,12 +207,16 @@ static const char *const debug_help[] = {
     "      existing RDB file.",
     "    * DEBUG RELOAD NOSAVE NOFLUSH MERGE: add the contents of an existing RDB",
     "      file to the database.",
+    "SEGFAULT",
+    "    Crash the server with sigsegv.",
     "SET-ACTIVE-EXPIRE <0|1>",
     "    Setting it to 0 disables expiring keys in background when they are not",
     "    accessed (otherwise the Redis behavior). Setting it to 1 reenables back the",
     "    default.",
     "SET-DISABLE-DENY-SCRIPTS <0|1>",
     "    Setting it to 1 lets scripts call commands that are not meant for them.",
+    "SET-SKIP-CHECKSUM-VALIDATION <0|1>",
+    "    Enables or disables checksum checks for RESTORE's payload.",
     "SLEEP <seconds>",
     "    Stop the server for <seconds>. Decimals allowed.",
     "HELP",
@@ -231,6 +241,16 @@ const struct command debug_subcommands[] = {
      .since = "1.0.0", .group = "server", .complexity = "O(N): N elements of the values", .summary = "A digest of each value."},
     {.name = "fault", .on_net = cmd_debug_fault, .arity = -2, .plan = PLAN_NET, .flags = DEBUG_FLAGS, .keys = KEYS_NONE,
      .since = "1.0.0", .group = "server", .complexity = "O(1)", .summary = "Makes a fault point fail once."},
+    {.name = "mallctl", .on_net = cmd_debug_mallctl, .arity = -2, .plan = PLAN_NET, .flags = DEBUG_FLAGS, .keys = KEYS_NONE,
+     .since = "1.0.0", .group = "server", .complexity = "O(1)", .summary = "Shows or sets a number of the allocator."},
+    {.name = "mallctl-str", .on_net = cmd_debug_mallctl_str, .arity = -2, .plan = PLAN_NET, .flags = DEBUG_FLAGS, .keys = KEYS_NONE,
+     .since = "1.0.0", .group = "server", .complexity = "O(1)", .summary = "Shows or sets a text of the allocator."},
+    {.name = "pause-cron", .on_net = cmd_debug_pause_cron, .arity = -2, .plan = PLAN_NET, .flags = DEBUG_FLAGS | CMD_BARRIER | CMD_DEFERS, .keys = KEYS_NONE,
+     .since = "1.0.0", .group = "server", .complexity = "O(1)", .summary = "Stops what is done ten times a second, or goes on with it."},
+    {.name = "set-skip-checksum-validation", .on_net = cmd_debug_set_skip_checksum, .arity = -2, .plan = PLAN_NET, .flags = DEBUG_FLAGS | CMD_BARRIER | CMD_DEFERS, .keys = KEYS_NONE,
+     .since = "1.0.0", .group = "server", .complexity = "O(1)", .summary = "Lets RESTORE take payloads whose checksum is wrong."},
+    {.name = "segfault", .on_net = cmd_debug_segfault, .arity = -2, .plan = PLAN_NET, .flags = DEBUG_FLAGS, .keys = KEYS_NONE,
+     .since = "1.0.0", .group = "server", .complexity = "O(1)", .summary = "Ends the process as a wrong memory access would."},
     {.name = "object", .on_shard = cmd_debug_object_checked, .arity = -2, .plan = PLAN_ONE_SHARD, .flags = DEBUG_FLAGS, .keys = {{.flags = KEY_RO, .begin = 2, .last = 0, .step = 1}},
      .since = "1.0.0", .group = "server", .complexity = "O(N): N elements of the value", .summary = "Shows how a value is stored."},
     {.name = "htstats", .on_shard = cmd_debug_htstats, .arity = -2, .plan = PLAN_ALL_SHARDS, .merge = MERGE_TEXT, .flags = DEBUG_FLAGS, .keys = KEYS_NONE,

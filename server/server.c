@@ -641,7 +641,9 @@ void server_step(struct server *srv, uint64_t max_sleep_ns)
     replay_step(srv);
     import_step(srv);
     rewriter_step(srv);
-    if (now_ns >= srv->cron_next_ns) {
+    if (now_ns >= srv->cron_next_ns && srv->is_cron_paused) {
+        srv->cron_next_ns = now_ns + CRON_NS;
+    } else if (now_ns >= srv->cron_next_ns) {
         sample(srv, now_ns);
         container_update(srv);
         raise_hz(srv);

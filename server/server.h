@@ -101,6 +101,7 @@ struct server {
     uint32_t listener_count;
     uint64_t cron_next_ns;
     uint32_t acl_sweeps;     /* under way */
+    bool is_cron_paused;     /* DEBUG PAUSE-CRON */
     uint32_t accepted_count; /* sockets on their way to a net thread, until the call is back */
     bool should_stop;
     bool is_loaded; /* the data of an earlier run is there: clients are served */

@@ -82,6 +82,7 @@ static void shard_config_fill(struct shard_config *out, const struct config *c)
 static void keep_debug_settings(struct shard_config *out, const struct shard_config *old)
 {
     out->active_expire = old->active_expire;
+    out->skip_checksum = old->skip_checksum;
     out->list_plain_bytes_min = old->list_plain_bytes_min;
 }
 

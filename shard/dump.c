@@ -37,17 +37,26 @@ bool dump_try_append(const struct entry *e, bool compress, struct buf *out)
 
 /* ---- reading ---- */
 
-bool dump_is_intact(struct bytes payload, struct bytes *value)
+bool dump_is_known(struct bytes payload, struct bytes *value)
 {
     if (payload.size < DUMP_FOOTER_BYTES) return false;
     size_t size = payload.size - DUMP_FOOTER_BYTES;
     uint16_t version;
-    uint64_t crc;
     memcpy(&version, payload.data + size, sizeof version);
-    memcpy(&crc, payload.data + size + sizeof version, sizeof crc);
     if (version > RDB_VERSION_MAX) return false;
-    if (crc != crc64(0, bytes_make(payload.data, size + sizeof version))) return false;
     *value = bytes_make(payload.data, size);
+    return true;
+}
+
+bool dump_is_intact(struct bytes payload, struct bytes *value)
+{
+    struct bytes known;
+    uint64_t crc;
+    if (!dump_is_known(payload, &known)) return false;
+    size_t checked = known.size + sizeof(uint16_t); /* the version, too */
+    memcpy(&crc, payload.data + checked, sizeof crc);
+    if (crc != crc64(0, bytes_make(payload.data, checked))) return false;
+    *value = known;
     return true;
 }
 

@@ -26,6 +26,8 @@ MUST_USE bool dump_try_seal(struct buf *out, size_t start, uint16_t version);
 /* Whether the version is one that we know and the checksum is right; `*value` is all before them.
  */
 MUST_USE bool dump_is_intact(struct bytes payload, struct bytes *value);
+/* The same without a look at the checksum. */
+MUST_USE bool dump_is_known(struct bytes payload, struct bytes *value);
 /* An entry of that value; NULL if it is malformed, or there is no memory. A hash is without the
  * fields whose deadline has passed at `now_ms`: maybe it has none left. */
 MUST_USE struct entry *dump_try_read(struct mem *mem, struct bytes value, struct bytes key,

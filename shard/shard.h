@@ -40,6 +40,7 @@ struct shard_config {
     uint64_t snapshot_delay_us; /* of a snapshot's walk after each key, for tests; 0: none */
     bool active_expire;
     uint32_t expire_effort; /* 1 … EXPIRE_EFFORT_MAX */
+    bool skip_checksum;     /* of RESTORE's payloads, for tests */
     bool active_defrag;
     uint64_t defrag_scan_fields_max; /* of a value, in one go */
     uint64_t maxmemory_bytes;        /* of all shards and everything else; 0: no limit */

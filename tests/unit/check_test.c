@@ -115,7 +115,7 @@ Test(check, a_crash_is_reported_and_keeps_its_signal)
 {
     char text[REPORT_ROOM];
     cr_assert_eq(run_in_child(crash_as_io_1, text), SIGBUS);
-    cr_assert(strstr(text, "=== Crashed by SIGBUS, address 0x"), "%s", text);
+    cr_assert(strstr(text, "=== Shoal crashed by signal: 7 (SIGBUS), address 0x"), "%s", text);
     cr_assert(strstr(text, "thread: io-1, command: get\n"), "%s", text);
     cr_assert_gt(count_lines(text), 4, "no backtrace: %s", text);
 }
