@@ -14,9 +14,7 @@
 /* Waits for something other than its own question about the clients. */
 static bool is_blocked(const struct session *s)
 {
-    bool is_held_by_pause = session_worker(s)->pause_mode != PAUSE_NONE &&
-                            s->conn.queue == CONN_STALLED && !s->is_waiting;
-    return s->wait || is_held_by_pause;
+    return s->wait || session_is_held_by_pause(s);
 }
 
 static void append_flags(const struct session *s, bool is_unix, struct buf *out)

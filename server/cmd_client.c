@@ -352,11 +352,19 @@ static int64_t now_ms(const struct worker *w)
     return (int64_t)(w->thread.now_ns / 1000000);
 }
 
+/* Whoever is still held is looked at anew. */
+static void pause_end(struct worker *w)
+{
+    w->pause_mode = PAUSE_NONE;
+    w->pause_number++;
+    counter_set(&w->blocked_clients, counter_read(&w->blocked_clients) - w->paused_clients);
+    w->paused_clients = 0;
+    w->should_resume = true;
+}
+
 static void pause_ends(struct netloop *nl, UNUSED struct net_timer *t)
 {
-    struct worker *w = nl->owner;
-    w->pause_mode = PAUSE_NONE;
-    w->should_resume = true;
+    pause_end(nl->owner);
 }
 
 /* Of two pauses at the same time the longer and the stricter one hold, as in Redis. */
@@ -382,8 +390,7 @@ static void pause_is_lifted(struct thread *at, UNUSED uint64_t argument)
     struct worker *w = at->owner;
     if (at->net_id < 0) return;
     wheel_disarm(&w->net.wheel, &w->pause_timer.timer);
-    w->pause_mode = PAUSE_NONE;
-    w->should_resume = true;
+    pause_end(w);
 }
 
 static enum err cmd_client_pause(struct session *s, struct request *rq, struct reply *out)

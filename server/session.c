@@ -45,6 +45,8 @@ void session_on_open(struct conn *c)
     session_reset(s);
 }
 
+static void count_held_by_pause(struct session *s, bool is_held);
+
 void session_on_close(struct conn *c)
 {
     struct session *s = session_of(c);
@@ -55,6 +57,7 @@ void session_on_close(struct conn *c)
     tracking_stop(s);
     session_wait_close(s);
     session_acl_close(s);
+    count_held_by_pause(s, false);
     buf_clear(&s->name);
     buf_clear(&s->lib_name);
     buf_clear(&s->lib_version);
@@ -242,14 +245,36 @@ static uint32_t pausing_flags(const struct command *c)
     return c->flags | (is_script ? CMD_WRITE : 0);
 }
 
-static bool is_paused(struct session *s, const struct command *c)
+bool session_is_held_by_pause(const struct session *s)
+{
+    return s->held_by_pause == session_worker(s)->pause_number;
+}
+
+static void count_held_by_pause(struct session *s, bool is_held)
 {
     struct worker *w = session_worker(s);
-    if (likely(w->pause_mode == PAUSE_NONE)) return false;
+    if (session_is_held_by_pause(s) == is_held) return;
+    s->held_by_pause = is_held ? w->pause_number : 0;
+    uint64_t change = is_held ? 1 : UINT64_MAX;
+    w->paused_clients += change;
+    counter_add(&w->blocked_clients, change);
+}
+
+static bool pause_concerns(const struct session *s, const struct command *c)
+{
+    const struct worker *w = session_worker(s);
     if ((int64_t)(w->thread.now_ns / 1000000) >= w->pause_until_ms) return false;
     uint32_t flags = pausing_flags(c) | (c->on_net == cmd_exec ? s->tx.command_flags : 0);
     if (c->on_net == cmd_exec && s->tx.has_script) flags |= CMD_WRITE;
     return w->pause_mode == PAUSE_ALL || flags & (CMD_WRITE | CMD_MAY_REPLICATE);
+}
+
+static bool is_paused(struct session *s, const struct command *c)
+{
+    if (likely(session_worker(s)->pause_mode == PAUSE_NONE)) return false;
+    bool must_wait = pause_concerns(s, c);
+    count_held_by_pause(s, must_wait);
+    return must_wait;
 }
 
 /* True: the command has been answered, or (*wait) must wait. Rare enough for one test before it. */

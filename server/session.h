@@ -36,6 +36,7 @@ struct session {
     bool must_login;       /* it has not, and the default user needs a password */
     bool is_restricted;    /* what it sends must be checked: session_acl.h */
     bool is_no_evict, is_no_touch;
+    uint32_t held_by_pause; /* the pause that holds it, if it is worker.pause_number */
     bool reply_skip_next; /* CLIENT REPLY SKIP has just been given */
     bool is_deferred;     /* the command that runs now will be answered later */
     bool is_waiting;      /* a deferred command has not been answered: nothing else may run */
@@ -70,6 +71,8 @@ struct worker *session_worker(const struct session *s);
 void session_on_open(struct conn *c);
 void session_on_input(struct conn *c);
 void session_on_close(struct conn *c);
+/* CLIENT PAUSE makes its command wait. */
+bool session_is_held_by_pause(const struct session *s);
 
 /* Names a connection from outside its thread, or across time. */
 struct session_ref {

@@ -283,6 +283,7 @@ static void worker_init_net(struct worker *w)
     timer_init(&w->pause_timer.timer);
     w->scratch.mem = w->placement.mem = mem;
     pubsub_init(w);
+    w->pause_number = 1;
     monitor_init(w);
     redirects_init(w);
     dlist_init(&w->tracking.clients);

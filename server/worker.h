@@ -67,6 +67,8 @@ struct worker {
     enum pause_mode pause_mode;
     int64_t pause_until_ms; /* monotonic */
     struct net_timer pause_timer;
+    uint32_t pause_number;   /* of the present or next pause, from 1 on */
+    uint64_t paused_clients; /* that it holds: among blocked_clients */
     struct pubsub pubsub;
     struct monitor monitor;
     struct net_tracking tracking;

@@ -251,6 +251,32 @@ Test(cmd_client, a_pause_of_writes_lets_the_rest_pass)
     cr_assert(has(list, " flags=b ") && has(list, " cmd=set "));
 }
 
+static uint64_t blocked_clients(void)
+{
+    uint64_t sum = 0;
+    for (uint16_t i = 0; i < 2; i++) sum += counter_read(&f.server->workers[i].blocked_clients);
+    return sum;
+}
+
+Test(cmd_client, who_is_held_by_a_pause_counts_as_blocked)
+{
+    expect(&f, s, "CLIENT PAUSE 100000 WRITE", "+OK\r\n");
+    cr_assert_eq(blocked_clients(), 0u);
+    expect(&f, other, "SET a b", "");
+    expect(&f, s, "SET a c", "");
+    cr_assert_eq(blocked_clients(), 2u);
+    session_on_close(&other->conn);
+    cr_assert_eq(blocked_clients(), 1u);
+    expect(&f, third, "CLIENT UNPAUSE", "+OK\r\n");
+    cr_assert_eq(blocked_clients(), 0u);
+    expect_sent(&f, s, "+OK\r\n");
+    expect(&f, third, "CLIENT PAUSE 50 WRITE", "+OK\r\n");
+    expect(&f, s, "SET a d", "");
+    cr_assert_eq(blocked_clients(), 1u);
+    server_fixture_pass_ms(&f, 100);
+    cr_assert_eq(blocked_clients(), 0u);
+}
+
 Test(cmd_client, unpause_ends_a_pause_on_every_thread)
 {
     expect(&f, s, "CLIENT PAUSE 100000 WRITE", "+OK\r\n");
