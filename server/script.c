@@ -120,6 +120,24 @@ static struct script *find_script(struct worker *w, const struct route *route,
     return s;
 }
 
+bool script_promises_no_writes(struct worker *w, const struct command *c, const struct bytes *argv)
+{
+    uint32_t flags = 0;
+    if (c->name[0] == 'f') {
+        functions_refresh(&w->server->scripts.functions, &w->libraries, &w->libraries_version);
+        const struct function *f = library_set_find_function(w->libraries, argv[1]);
+        if (f) flags = f->script.flags;
+    } else if (strncmp(c->name, "evalsha", 7) == 0) {
+        const struct script *s = script_table_find_sha(table_of(w), argv[1]);
+        if (s) flags = s->flags;
+    } else {
+        bool has_shebang;
+        w->scratch.size = 0;
+        if (!script_read_shebang(argv[1], &flags, &has_shebang, &w->scratch)) flags = 0;
+    }
+    return flags & SCRIPT_NO_WRITES;
+}
+
 /* ---- life ---- */
 
 static struct script_op *op_make(struct worker *w, const struct route *route)

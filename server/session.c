@@ -238,10 +238,12 @@ static const struct route *find_route(struct session *s)
     return NULL;
 }
 
-/* A script may write whatever its row says, unless its command is one of those that only read. */
-static uint32_t pausing_flags(const struct command *c)
+/* A script may write whatever its row says, unless its command is one of those that only read, or
+ * it says so itself. */
+static uint32_t pausing_flags(const struct session *s, const struct command *c)
 {
     bool is_script = c->plan == PLAN_SCRIPT && !(c->flags & CMD_READ);
+    if (is_script && script_promises_no_writes(session_worker(s), c, s->conn.reader.argv)) return 0;
     return c->flags | (is_script ? CMD_WRITE : 0);
 }
 
@@ -264,7 +266,7 @@ static bool pause_concerns(const struct session *s, const struct command *c)
 {
     const struct worker *w = session_worker(s);
     if ((int64_t)(w->thread.now_ns / 1000000) >= w->pause_until_ms) return false;
-    uint32_t flags = pausing_flags(c) | (c->on_net == cmd_exec ? s->tx.command_flags : 0);
+    uint32_t flags = pausing_flags(s, c) | (c->on_net == cmd_exec ? s->tx.command_flags : 0);
     if (c->on_net == cmd_exec && s->tx.has_script) flags |= CMD_WRITE;
     return w->pause_mode == PAUSE_ALL || flags & (CMD_WRITE | CMD_MAY_REPLICATE);
 }

@@ -37,9 +37,9 @@ struct session {
     bool is_restricted;    /* what it sends must be checked: session_acl.h */
     bool is_no_evict, is_no_touch;
     uint32_t held_by_pause; /* the pause that holds it, if it is worker.pause_number */
-    bool reply_skip_next; /* CLIENT REPLY SKIP has just been given */
-    bool is_deferred;     /* the command that runs now will be answered later */
-    bool is_waiting;      /* a deferred command has not been answered: nothing else may run */
+    bool reply_skip_next;   /* CLIENT REPLY SKIP has just been given */
+    bool is_deferred;       /* the command that runs now will be answered later */
+    bool is_waiting;        /* a deferred command has not been answered: nothing else may run */
     bool is_unix_socket;
     bool is_import;        /* of this server itself: what it sends runs while others wait */
     bool is_resumed;       /* a deferred command goes on */

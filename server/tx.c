@@ -5,6 +5,7 @@
 #include "server/coord.h"
 #include "server/exec.h"
 #include "server/families.h"
+#include "server/script.h"
 #include "server/server.h"
 #include "server/session.h"
 #include "server/stuck.h"
@@ -428,7 +429,9 @@ static bool queue_add(struct session *s, const struct route *route)
         (struct batch_command){.route = route, .argv = p->argv, .argc = argc};
     tx->bytes += bytes;
     tx->command_flags |= route->command->flags;
-    tx->has_script |= route->command->plan == PLAN_SCRIPT && !(route->command->flags & CMD_READ);
+    const struct command *c = route->command;
+    tx->has_script |= c->plan == PLAN_SCRIPT && !(c->flags & CMD_READ) &&
+                      !script_promises_no_writes(session_worker(s), c, p->argv);
     return true;
 }
 

@@ -277,6 +277,18 @@ Test(cmd_client, who_is_held_by_a_pause_counts_as_blocked)
     cr_assert_eq(blocked_clients(), 0u);
 }
 
+Test(cmd_client, a_script_that_promises_not_to_write_passes_a_pause_of_writes)
+{
+    expect(&f, s, "CLIENT PAUSE 100000 WRITE", "+OK\r\n");
+    expect(&f, third, "EVAL \"#!lua flags=no-writes\\nreturn 1\" 0", ":1\r\n");
+    expect(&f, third, "MULTI", "+OK\r\n");
+    expect(&f, third, "EVAL \"#!lua flags=no-writes\\nreturn 2\" 0", "+QUEUED\r\n");
+    expect(&f, third, "EXEC", "*1\r\n:2\r\n");
+    expect(&f, other, "EVAL \"return 1\" 0", "");
+    expect(&f, s, "CLIENT UNPAUSE", "+OK\r\n");
+    expect_sent(&f, other, ":1\r\n");
+}
+
 Test(cmd_client, unpause_ends_a_pause_on_every_thread)
 {
     expect(&f, s, "CLIENT PAUSE 100000 WRITE", "+OK\r\n");
