@@ -25,7 +25,7 @@ struct load_batch {
     bool may_replace;
     struct buf records;
     /* ---- written by the shard ---- */
-    uint64_t loaded, expired;
+    uint64_t loaded, expired, empty;
     const char *error; /* NULL: none */
     uint64_t error_offset;
 };
@@ -42,6 +42,10 @@ static const char *load_record(struct shard *sh, struct load_batch *b, const str
         return NULL;
     }
     struct entry *e = dump_try_read(&sh->mem, value, name, r->key.deadline_ms, sh->now_ms);
+    if (!e && dump_is_empty(&sh->mem, value)) { /* of a server that had a defect once */
+        b->empty++;
+        return NULL;
+    }
     if (!e) return "a value is malformed, of a type that is not known here, or there is no memory";
     if (entry_type(e) == TYPE_HASH) {
         struct hash h = hash_of(e);
@@ -113,6 +117,7 @@ static void batch_is_back(struct thread *at, struct call *c)
     l->away_count--;
     counter_add(&l->keys_loaded, b->loaded);
     counter_add(&l->keys_expired, b->expired);
+    l->keys_empty += b->empty;
     if (b->error) fail(l, b->error, b->error_offset);
     load_batch_free(srv, b);
 }
@@ -276,6 +281,8 @@ static void tell(const struct loader *l)
                seconds, (unsigned long long)counter_read(&l->keys_loaded),
                (unsigned long long)counter_read(&l->keys_expired),
                (unsigned long long)l->read_bytes, l->path);
+    if (l->keys_empty)
+        log_warning("%llu keys without elements were left out", (unsigned long long)l->keys_empty);
 }
 
 static void finish(struct server *srv)
@@ -373,6 +380,7 @@ static enum loader_begin start(struct server *srv, const char *path, bool may_re
     counter_set(&l->keys_loaded, 0);
     counter_set(&l->used_mem, 0);
     counter_set(&l->keys_expired, 0);
+    l->keys_empty = 0;
     counter_set(&l->is_shown, 1);
     return LOADER_STARTED;
 }

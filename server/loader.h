@@ -50,6 +50,7 @@ struct loader {
     char why[512];
     uint64_t started_ns;
     loader_done_fn *done;
+    uint64_t keys_empty; /* collections without elements, which were left out */
     /* ---- any thread reads ---- */
     struct counter is_shown, start_s, total_bytes, loaded_bytes; /* while it is_shown */
     struct counter keys_loaded, keys_expired;                    /* of the last one */

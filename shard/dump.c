@@ -72,3 +72,91 @@ struct entry *dump_try_read(struct mem *mem, struct bytes value, struct bytes ke
     hash_store(e, &h);
     return e;
 }
+
+/* ---- empty collections ---- */
+
+#define QUICKLIST_2_PACKED 2
+
+/* What an empty one looks like, from end to end. */
+static bool is_empty_ziplist(struct bytes blob)
+{
+    static const char empty[] = {11, 0, 0, 0, 10, 0, 0, 0, 0, 0, (char)0xff};
+    return bytes_equal(blob, bytes_make(empty, sizeof empty));
+}
+
+static bool is_empty_listpack(struct bytes blob)
+{
+    static const char empty[] = {7, 0, 0, 0, 0, 0, (char)0xff};
+    return bytes_equal(blob, bytes_make(empty, sizeof empty));
+}
+
+static bool is_empty_zipmap(struct bytes blob)
+{
+    static const char empty[] = {0, (char)0xff};
+    return bytes_equal(blob, bytes_make(empty, sizeof empty));
+}
+
+/* The width of its elements does not matter. */
+static bool is_empty_intset(struct bytes blob)
+{
+    static const char no_elements[4] = {0};
+    return blob.size == 8 && memcmp(blob.data + 4, no_elements, sizeof no_elements) == 0;
+}
+
+static bool take_empty(struct mem *mem, struct bytes *in, bool (*is_empty)(struct bytes blob))
+{
+    struct rdb_string blob;
+    if (!rdb_take_string(mem, in, &blob)) return false;
+    bool result = is_empty(blob.text);
+    rdb_string_free(mem, &blob);
+    return result;
+}
+
+static bool take_empty_nodes(struct mem *mem, struct bytes *in, bool is_listpack)
+{
+    uint64_t count, container;
+    if (!rdb_take_length(in, &count)) return false;
+    for (uint64_t i = 0; i < count; i++) {
+        if (is_listpack && (!rdb_take_length(in, &container) || container != QUICKLIST_2_PACKED))
+            return false;
+        if (!take_empty(mem, in, is_listpack ? is_empty_listpack : is_empty_ziplist)) return false;
+    }
+    return true;
+}
+
+static bool take_empty_value(struct mem *mem, uint8_t type, struct bytes *in)
+{
+    uint64_t count;
+    switch (type) {
+    case RDB_TYPE_LIST:
+    case RDB_TYPE_SET:
+    case RDB_TYPE_ZSET:
+    case RDB_TYPE_ZSET_2:
+    case RDB_TYPE_HASH:
+        return rdb_take_length(in, &count) && count == 0;
+    case RDB_TYPE_LIST_ZIPLIST:
+    case RDB_TYPE_ZSET_ZIPLIST:
+    case RDB_TYPE_HASH_ZIPLIST:
+        return take_empty(mem, in, is_empty_ziplist);
+    case RDB_TYPE_SET_LISTPACK:
+    case RDB_TYPE_ZSET_LISTPACK:
+    case RDB_TYPE_HASH_LISTPACK:
+        return take_empty(mem, in, is_empty_listpack);
+    case RDB_TYPE_HASH_ZIPMAP:
+        return take_empty(mem, in, is_empty_zipmap);
+    case RDB_TYPE_SET_INTSET:
+        return take_empty(mem, in, is_empty_intset);
+    case RDB_TYPE_LIST_QUICKLIST:
+    case RDB_TYPE_LIST_QUICKLIST_2:
+        return take_empty_nodes(mem, in, type == RDB_TYPE_LIST_QUICKLIST_2);
+    default:
+        return false;
+    }
+}
+
+bool dump_is_empty(struct mem *mem, struct bytes value)
+{
+    struct bytes type;
+    return rdb_take(&value, 1, &type) && take_empty_value(mem, (uint8_t)type.data[0], &value) &&
+           value.size == 0;
+}

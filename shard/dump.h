@@ -32,3 +32,5 @@ MUST_USE bool dump_is_known(struct bytes payload, struct bytes *value);
  * fields whose deadline has passed at `now_ms`: maybe it has none left. */
 MUST_USE struct entry *dump_try_read(struct mem *mem, struct bytes value, struct bytes key,
                                      int64_t deadline_ms, int64_t now_ms);
+/* A collection without elements, which no server makes any more, and dump_try_read refuses. */
+bool dump_is_empty(struct mem *mem, struct bytes value);

@@ -364,3 +364,56 @@ Test(dump, writing_and_reading_without_memory_leave_nothing_behind)
         object_free(&mem, e);
     }
 }
+
+Test(dump, a_collection_without_elements_is_told_from_a_broken_one)
+{
+    static const char ziplist[] = "\x0b\x0b\0\0\0\x0a\0\0\0\0\0\xff";
+    static const char listpack[] = "\x07\x07\0\0\0\0\0\xff";
+    static const char intset[] = "\x08\x04\0\0\0\0\0\0\0";
+    static const uint8_t counted[] = {RDB_TYPE_LIST,
+                                      RDB_TYPE_SET,
+                                      RDB_TYPE_ZSET,
+                                      RDB_TYPE_ZSET_2,
+                                      RDB_TYPE_HASH,
+                                      RDB_TYPE_LIST_QUICKLIST,
+                                      RDB_TYPE_LIST_QUICKLIST_2};
+    const struct {
+        uint8_t type;
+        struct bytes body;
+    } blobs[] = {
+        {RDB_TYPE_LIST_ZIPLIST, bytes_make(ziplist, sizeof ziplist - 1)},
+        {RDB_TYPE_ZSET_ZIPLIST, bytes_make(ziplist, sizeof ziplist - 1)},
+        {RDB_TYPE_HASH_ZIPLIST, bytes_make(ziplist, sizeof ziplist - 1)},
+        {RDB_TYPE_SET_LISTPACK, bytes_make(listpack, sizeof listpack - 1)},
+        {RDB_TYPE_HASH_LISTPACK, bytes_make(listpack, sizeof listpack - 1)},
+        {RDB_TYPE_SET_INTSET, bytes_make(intset, sizeof intset - 1)},
+        {RDB_TYPE_HASH_ZIPMAP, BYTES_LITERAL("\x02\0\xff")},
+    };
+    char value[64];
+    for (size_t i = 0; i < ARRAY_LEN(counted); i++) {
+        value[0] = (char)counted[i];
+        value[1] = 0;
+        cr_assert(dump_is_empty(&mem, bytes_make(value, 2)), "%u", counted[i]);
+        cr_assert_not(dump_is_empty(&mem, bytes_make(value, 1)));
+        cr_assert_not(dump_is_empty(&mem, bytes_make(value, 3)));
+        value[1] = 1;
+        cr_assert_not(dump_is_empty(&mem, bytes_make(value, 2)));
+    }
+    for (size_t i = 0; i < ARRAY_LEN(blobs); i++) {
+        size_t size = blobs[i].body.size + 1;
+        value[0] = (char)blobs[i].type;
+        memcpy(value + 1, blobs[i].body.data, blobs[i].body.size);
+        cr_assert(dump_is_empty(&mem, bytes_make(value, size)), "%u", blobs[i].type);
+        for (size_t cut = 0; cut < size; cut++)
+            cr_assert_not(dump_is_empty(&mem, bytes_make(value, cut)));
+        value[2 + (blobs[i].type == RDB_TYPE_SET_INTSET) * 4] ^= 1;
+        cr_assert_not(dump_is_empty(&mem, bytes_make(value, size)), "%u", blobs[i].type);
+    }
+    /* A quicklist of an empty node. */
+    value[0] = RDB_TYPE_LIST_QUICKLIST;
+    value[1] = 1;
+    memcpy(value + 2, ziplist, sizeof ziplist - 1);
+    cr_assert(dump_is_empty(&mem, bytes_make(value, 2 + sizeof ziplist - 1)));
+    value[0] = RDB_TYPE_STRING;
+    cr_assert_not(dump_is_empty(&mem, bytes_make(value, 2)));
+}
