@@ -89,6 +89,15 @@ void resp_rebase(struct resp_reader *r, const char *data);
  * it does, and until the next call. Only when `gathered`; the request can then no longer be unread.
  */
 struct buf resp_take_gathered(struct resp_reader *r);
+/* The buffer of a request that has not arrived as a whole: for CLIENT LIST. */
+static inline size_t resp_gathered_bytes(const struct resp_reader *r)
+{
+    return r->gather.size;
+}
+static inline size_t resp_gather_capacity(const struct resp_reader *r)
+{
+    return r->gather.capacity;
+}
 /* Bytes held in buffers of this reader: for CLIENT LIST and the accounts. */
 size_t resp_held_bytes(const struct resp_reader *r);
 void resp_validate(const struct resp_reader *r);

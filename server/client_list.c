@@ -45,8 +45,8 @@ uint64_t session_memory_bytes(const struct session *s)
            s->lib_version.capacity + tx_memory_bytes(&s->tx) + s->subscriber.bytes;
 }
 
-/* What it sent that was not run yet, and what waits to be sent to it. There is no buffer kept ready
- * for either, so nothing is free. */
+/* What it sent that was not run yet, and what waits to be sent to it. Only a request that arrives
+ * in pieces has a buffer, which may be larger than what is in it. */
 static void append_buffers(const struct session *s, struct buf *out)
 {
     const struct conn *c = &s->conn;
@@ -55,9 +55,11 @@ static void append_buffers(const struct session *s, struct buf *out)
     for (const struct chunk *chunk = c->out_first; chunk; chunk = chunk->next) chunks++;
     buf_printf(
         out,
-        " qbuf=%zu qbuf-free=0 argv-mem=%zu multi-mem=%llu rbs=0 rbp=0 obl=0 oll=%u omem=%llu "
+        " qbuf=%zu qbuf-free=%zu argv-mem=%zu multi-mem=%llu rbs=0 rbp=0 obl=0 oll=%u omem=%llu "
         "tot-mem=%llu",
-        resp_unread_bytes(&c->reader) + (size_t)c->waiting_bytes, resp_held_bytes(&c->reader),
+        resp_unread_bytes(&c->reader) + (size_t)c->waiting_bytes + resp_gathered_bytes(&c->reader),
+        resp_gather_capacity(&c->reader) - resp_gathered_bytes(&c->reader),
+        resp_held_bytes(&c->reader) - resp_gather_capacity(&c->reader),
         (unsigned long long)tx_memory_bytes(&s->tx), chunks, (unsigned long long)c->out_bytes,
         (unsigned long long)session_memory_bytes(s));
 }

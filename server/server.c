@@ -642,6 +642,7 @@ void server_step(struct server *srv, uint64_t max_sleep_ns)
     import_step(srv);
     rewriter_step(srv);
     if (now_ns >= srv->cron_next_ns && srv->is_cron_paused) {
+        client_eviction_update(srv); /* not by the clock in Redis */
         srv->cron_next_ns = now_ns + CRON_NS;
     } else if (now_ns >= srv->cron_next_ns) {
         sample(srv, now_ns);

@@ -74,6 +74,14 @@ class ClientEviction(ServerCase):
         self.assertTrue(eventually(lambda: self.evicted() > before))
         self.assertTrue(self.client().ping())
 
+    def test_a_request_that_has_not_arrived_as_a_whole_is_in_the_query_buffer(self):
+        s = self.raw()
+        s.send(b"*3\r\n$6\r\nCLIENT\r\n$7\r\nSETNAME\r\n$4\r\nslow\r\n*2\r\n$4\r\nECHO\r\n$200000\r\n")
+        s.send(b"y" * 100000)
+        c = self.client(decode_responses=True)
+        self.assertTrue(eventually(lambda: any(
+            int(line["qbuf"]) >= 100000 for line in c.client_list() if line["name"] == "slow")))
+
     def test_a_percentage_is_one_of_maxmemory(self):
         c = self.client()
         c.config_set("maxmemory-clients", "5%")
