@@ -404,6 +404,11 @@ bool server_apply_config(struct server *srv, const struct config *changed, uint3
         config_set_failure(error, "dir", "No such file or directory");
         return false;
     }
+    if (areas & CONFIG_AREA_PROCESS && !oom_score_apply(&srv->oom_score, changed)) {
+        config_set_failure(error, "oom-score-adj",
+                           "Failed to apply new oom_score_adj configuration, check server logs.");
+        return false;
+    }
     if (changed->maxclients > srv->config->maxclients) {
         uint32_t possible = descriptors_reserve(changed->maxclients);
         if (possible < changed->maxclients) {
@@ -441,7 +446,11 @@ bool server_apply_config(struct server *srv, const struct config *changed, uint3
             listeners_await_closed(srv);
             if (!listeners_open(srv, srv->config, why))
                 log_warning("Failed listening on the old addresses as well: %s", why);
-            config_set_failure(error, "port", "Unable to listen on this port. Check server logs.");
+            if (config_differs(srv->config, changed, "bind"))
+                config_set_failure(error, "bind", "Failed to bind to specified addresses.");
+            else
+                config_set_failure(error, "port",
+                                   "Unable to listen on this port. Check server logs.");
             return false;
         }
     }
@@ -524,6 +533,8 @@ static bool read_users(struct server *srv, char *why)
 bool server_init(struct server *srv, struct config *config, char *why)
 {
     srv->config = config;
+    if (!oom_score_apply(&srv->oom_score, config))
+        log_warning("The server starts with another out-of-memory score than it should have");
     srv->started_wall_us = env_wall_us();
     srv->started_ns = env_now_ns();
     srv->database_count = config->databases;

@@ -26,6 +26,7 @@
 #include "server/latency.h"
 #include "server/loader.h"
 #include "server/obstacles.h"
+#include "server/oom_score.h"
 #include "server/replay.h"
 #include "server/rewriter.h"
 #include "server/router.h"
@@ -101,6 +102,7 @@ struct server {
     uint32_t listener_count;
     uint64_t cron_next_ns;
     uint32_t acl_sweeps;     /* under way */
+    struct oom_score oom_score;
     bool is_cron_paused;     /* DEBUG PAUSE-CRON */
     uint32_t accepted_count; /* sockets on their way to a net thread, until the call is back */
     bool should_stop;

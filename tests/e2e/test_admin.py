@@ -49,6 +49,24 @@ class Config(ServerCase):
         self.assertEqual(c.config_get("timeout"), {"timeout": "100"})
         c.config_set("timeout", "0")
 
+    def test_oom_score_follows_the_configuration(self):
+        c = self.client()
+
+        def score():
+            with open(f"/proc/{self.server.child.pid}/oom_score_adj", encoding="ascii") as f:
+                return int(f.read())
+        before = score()
+        c.execute_command("CONFIG", "SET", "oom-score-adj-values", "10 20 30", "oom-score-adj", "relative")
+        self.assertEqual(score(), min(before + 10, 1000))
+        c.config_set("oom-score-adj-values", "33 20 30")
+        self.assertEqual(score(), min(before + 33, 1000))
+        c.config_set("oom-score-adj", "no")
+        self.assertEqual(score(), before)
+        c.execute_command("CONFIG", "SET", "oom-score-adj-values", "2000 20 30", "oom-score-adj", "absolute")
+        self.assertEqual(score(), 1000)
+        c.config_set("oom-score-adj", "no")
+        self.assertEqual(score(), before)
+
     def test_resetstat(self):
         c = self.client()
         c.get("missing")
