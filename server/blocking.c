@@ -461,7 +461,7 @@ static void finish(struct blocking *op)
         if (op->has_reply)
             reply_raw(&out, op->reply.data, op->reply.size);
         else if (op->end == SESSION_WAIT_ERROR)
-            session_wait_reply_error(&out);
+            session_wait_reply_error(&op->wait, &out);
         else if (op->end == SESSION_WAIT_DENIED)
             reply_error(&out, "NOPERM this user has no permissions to access one of the keys used "
                               "as arguments");

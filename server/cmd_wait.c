@@ -61,7 +61,7 @@ static void answer(struct wait *wait, bool with_error)
     struct netloop *nl = &wait->worker->net;
     struct reply out = netloop_reply(nl, wait->resp);
     if (with_error)
-        session_wait_reply_error(&out);
+        session_wait_reply_error(&wait->wait, &out);
     else
         reply_counts(wait->is_waitaof, is_local(wait), &out);
     session_wait_answer(&wait->wait, &out);

@@ -101,7 +101,7 @@ struct server {
     struct listener listeners[SERVER_LISTENERS_MAX];
     uint32_t listener_count;
     uint64_t cron_next_ns;
-    uint32_t acl_sweeps;     /* under way */
+    uint32_t acl_sweeps; /* under way */
     struct oom_score oom_score;
     bool is_cron_paused;     /* DEBUG PAUSE-CRON */
     uint32_t accepted_count; /* sockets on their way to a net thread, until the call is back */

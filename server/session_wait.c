@@ -58,9 +58,14 @@ void session_wait_answer(struct session_wait *w, struct reply *out)
     tell_asker(w, !w->was_served);
 }
 
-void session_wait_reply_error(struct reply *out)
+void session_wait_reply_error(struct session_wait *w, struct reply *out)
 {
-    reply_error(out, "UNBLOCKED client unblocked via CLIENT UNBLOCK");
+    static const char text[] = "UNBLOCKED client unblocked via CLIENT UNBLOCK";
+    reply_error(out, text);
+    struct session *s = w->session;
+    if (!s) return;
+    counter_add(&session_worker(s)->routes[s->last_route->id].failed, 1);
+    worker_count_error(session_worker(s), bytes_of(text));
 }
 
 bool session_wait_unblock(struct session *s, bool with_error, struct session_wait_asker *asker)

@@ -39,8 +39,8 @@ struct session_wait {
 void session_wait_begin(struct session *s, struct session_wait *w, int64_t timeout_ms);
 /* It has ended; the bytes are copied. Nothing happens if the connection has closed. */
 void session_wait_answer(struct session_wait *w, struct reply *out);
-/* What CLIENT UNBLOCK … ERROR makes of it. */
-void session_wait_reply_error(struct reply *out);
+/* What CLIENT UNBLOCK … ERROR makes of it; before session_wait_answer. */
+void session_wait_reply_error(struct session_wait *w, struct reply *out);
 
 /* CLIENT UNBLOCK. False if the session does not wait, or its end is under way. Else the asker, who
  * may be NULL, hears of the outcome, maybe at once. */

@@ -133,6 +133,15 @@ class Blocking(ServerCase):
             self.assertEqual(w.reply(), bulk(key, b"e%d" % i))
         self.assert_silent(waiters[4])
 
+    def test_an_unblocking_with_an_error_counts_as_one(self):
+        admin, waiter = self.client(decode_responses=True), self.waiter()
+        admin.config_resetstat()
+        self.waits(waiter, "BLPOP", self.key(), "0")
+        self.assertEqual(admin.execute_command("CLIENT", "UNBLOCK", waiter.ident, "ERROR"), 1)
+        self.assertEqual(waiter.reply(), b"-UNBLOCKED client unblocked via CLIENT UNBLOCK\r\n")
+        self.assertIn("errorstat_UNBLOCKED", admin.info("errorstats"))
+        self.assertEqual(admin.info("commandstats")["cmdstat_blpop"]["failed_calls"], 1)
+
     def test_who_has_been_served_is_not_unblocked(self):
         """Push and CLIENT UNBLOCK go out together; the answer tells what has become of the client."""
         pusher, waiter = self.raw(), self.waiter()
