@@ -47,17 +47,14 @@ static struct chunk *chain_try_make(struct mem *mem, uint64_t size)
     return first;
 }
 
-/* The error that stands for a reply that finds no memory; for several, one behind the other. */
-static struct chunk *chain_make_errors(struct mem *mem, uint32_t count)
+/* The error that stands for a reply that finds no memory. */
+static struct chunk *chunk_make_error(struct mem *mem)
 {
     char text[128];
     size_t size = (size_t)snprintf(text, sizeof text, "-%s\r\n", err_text(ERR_ALLOC));
-    struct chunk *chunk = mem_alloc(mem, sizeof *chunk + count * size);
-    *chunk = (struct chunk){.capacity = (uint32_t)(count * size)};
-    for (uint32_t i = 0; i < count; i++) {
-        memcpy(chunk->data + chunk->size, text, size);
-        chunk->size += (uint32_t)size;
-    }
+    struct chunk *chunk = mem_alloc(mem, sizeof *chunk + size);
+    *chunk = (struct chunk){.capacity = (uint32_t)size, .size = (uint32_t)size};
+    memcpy(chunk->data, text, size);
     return chunk;
 }
 
@@ -72,7 +69,7 @@ static struct chunk *chunk_copy_range(struct mem *mem, const struct chunk *chain
     mem_insist(mem, total <= REPLY_SURE_BYTES);
     struct chunk *first = chain_try_make(mem, total), *copy = first;
     mem_insist(mem, false);
-    if (!first) return chain_make_errors(mem, 1);
+    if (!first) return chunk_make_error(mem);
     while (total > 0) {
         uint64_t n = MIN(total, chain->size - offset_in_chunk);
         n = MIN(n, (uint64_t)(copy->capacity - copy->size));
@@ -185,22 +182,25 @@ static void out_append(struct conn *c, const char *data, size_t size)
     out_count(c, size);
 }
 
-/* In place of so many replies. */
-static void out_append_errors(struct conn *c, uint32_t count)
+static void out_append_error(struct conn *c)
 {
-    struct chunk *errors = chain_make_errors(&c->netloop->mem, count);
-    out_append(c, errors->data, errors->size);
-    chunk_free_chain(&c->netloop->mem, errors);
+    struct chunk *error = chunk_make_error(&c->netloop->mem);
+    out_append(c, error->data, error->size);
+    chunk_free_chain(&c->netloop->mem, error);
 }
 
-/* Bytes [start, end) of a chain, which are so many replies: all of them, or errors. */
+/* Bytes [start, end) of a chain, which are so many replies: all of them, or an error. */
 static void out_append_range(struct conn *c, const struct chunk *chain, uint64_t start,
                              uint64_t end, uint32_t count)
 {
     struct chunk *fresh;
     if (c->is_closing || c->has_lost_output) return;
     if (unlikely(!out_try_reserve(c, end - start, &fresh))) {
-        out_append_errors(c, count);
+        /* Short ones and those of several tell of what has been done: an error would be wrong. */
+        if (count > 1 || end - start <= REPLY_SURE_BYTES)
+            conn_lose(c);
+        else
+            out_append_error(c);
         return;
     }
     uint64_t base = 0;

@@ -99,17 +99,18 @@ static inline void run_request(struct shard *sh, struct request *rq, struct repl
 {
     out->resp = rq->resp;
     uint32_t errors = out->error_count;
+    uint64_t outer_start = out->start;
+    out->start = reply_size(out);
     enum err e = ERR_NO_MEM;
     if (unlikely(sh->locks.short_count > 0) && locks_refuse_command(sh, rq)) {
         reply_err(out, ERR_ALLOC);
+        out->start = outer_start;
         rq->error_count = 1;
         return;
     }
     if (unlikely(sh->snapshot.is_walking) && rq->command->flags & (CMD_WRITE | CMD_MAY_REPLICATE))
         snapshot_guard_request(sh, rq);
     const struct request *outer = sh->journal.running;
-    uint64_t outer_start = out->start;
-    out->start = reply_size(out);
     sh->journal.running = rq;
     if (likely(shard_admits(sh, rq))) e = rq->command->on_shard(sh, rq, out);
     if (sh->journal.note_count > 0) journal_settle(sh, rq, e != OK || out->error_count != errors);
@@ -155,6 +156,7 @@ static void run_in_window(struct shard *sh, struct parcel *pc, uint32_t i, struc
         if (unlikely(sh->journal.effects.payload.size > JOURNAL_RECORD_BYTES)) journal_break(sh);
     } else if (parking == PARKING_REFUSED) {
         pc->out.resp = rq->resp;
+        pc->out.start = reply_size(&pc->out); /* so short a reply is sure */
         reply_err(&pc->out, ERR_ALLOC);
         rq->error_count = 1;
     }
