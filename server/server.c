@@ -260,6 +260,10 @@ static void reply_arrives(struct thread *at, struct call *c)
 
 void server_answer(struct server *srv, struct main_request *m)
 {
+    if (m->is_running) { /* It leaves when its handler has returned. */
+        m->is_deferred = false;
+        return;
+    }
     uint32_t errors = m->reply.error_count;
     m->chain = reply_take(&m->reply);
     m->reply.error_count = errors;
@@ -284,7 +288,9 @@ static void request_run(struct server *srv, struct main_request *m)
 {
     check_context_here()->command = m->route->full_name;
     uint64_t started = env_ticks();
+    m->is_running = true;
     enum err e = m->request.command->on_main(srv, &m->request, &m->reply);
+    m->is_running = false;
     if (e != OK) reply_err(&m->reply, e);
     m->ticks = env_ticks() - started;
     counter_add(&srv->route_ticks[m->route->id], m->ticks);

@@ -149,6 +149,7 @@ struct main_request {
     struct main_request *next;
     size_t bytes;
     bool is_deferred; /* server_answer will be called later */
+    bool is_running;  /* its handler has not returned */
     struct mem *mem;  /* the net thread's: owns this struct */
 };
 
