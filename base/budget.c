@@ -1,10 +1,29 @@
 #include "base/budget.h"
 
-void budget_resize(struct budget *b, int64_t total_bytes)
+void budget_resize(struct budget *b, int64_t cap_bytes, uint64_t elsewhere_bytes)
 {
-    int64_t more = total_bytes - b->total_bytes;
-    b->total_bytes = total_bytes;
-    if (more != 0) atomic_fetch_add_explicit(&b->unlent_bytes, more, memory_order_relaxed);
+    int64_t total = cap_bytes - (int64_t)elsewhere_bytes;
+    atomic_store_explicit(&b->cap_bytes, cap_bytes, memory_order_relaxed);
+    int64_t before = atomic_exchange_explicit(&b->total_bytes, total, memory_order_relaxed);
+    if (total != before)
+        atomic_fetch_add_explicit(&b->unlent_bytes, total - before, memory_order_relaxed);
+}
+
+/* Several threads at a time are no harm: each adds the difference to the total that it replaces. */
+void budget_raise(struct budget *b, uint64_t elsewhere_bytes)
+{
+    int64_t cap = atomic_load_explicit(&b->cap_bytes, memory_order_relaxed);
+    int64_t total = cap - (int64_t)elsewhere_bytes, before = budget_total(b);
+    do {
+        if (total <= before) return;
+    } while (!atomic_compare_exchange_weak_explicit(&b->total_bytes, &before, total,
+                                                    memory_order_relaxed, memory_order_relaxed));
+    atomic_fetch_add_explicit(&b->unlent_bytes, total - before, memory_order_relaxed);
+}
+
+int64_t budget_total(const struct budget *b)
+{
+    return atomic_load_explicit(&b->total_bytes, memory_order_relaxed);
 }
 
 int64_t budget_unlent(const struct budget *b)

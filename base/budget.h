@@ -1,14 +1,14 @@
 /* budget.h: one memory cap for all shards, lent to them in pieces.
  *
- *     total = what the main thread allows = unlent + the sum of all loans
+ *     cap - what is used elsewhere = unlent + the sum of all loans
  *
  * A shard that has used up its loan borrows more; when nothing is left to lend, it must evict. So a
  * shard that gets more data than others does not evict while there is room anywhere, and the sum
  * stays under the cap without a lock. The main thread calls loans back when the cap shrinks or when
  * memory lies where it is of less use.
  *
- * Thread     budget_resize and budget_recall [main], a loan [shard] its own, budget_unlent [any]
- * Limits     Bytes. `unlent` is negative while more is lent than the total, until the shards have
+ * Thread     budget_resize and budget_recall [main], a loan [shard] its own, the rest [any]
+ * Limits     Bytes. `unlent` is negative while more is lent than there is, until the shards have
  *            given back what was called.
  */
 #pragma once
@@ -21,8 +21,8 @@
 
 struct budget {
     alignas(CACHE_LINE) _Atomic int64_t unlent_bytes;
-    /* ---- main thread ---- */
-    alignas(CACHE_LINE) int64_t total_bytes;
+    alignas(CACHE_LINE) _Atomic int64_t total_bytes; /* unlent and all loans */
+    _Atomic int64_t cap_bytes;                       /* written by the main thread */
 };
 
 struct loan {
@@ -34,8 +34,12 @@ struct loan {
     struct counter repaid_bytes; /* of what was called */
 };
 
-/* [main] What may be lent from now on. */
-void budget_resize(struct budget *b, int64_t total_bytes);
+/* [main] The cap on loans and on what is used elsewhere, and how much that is now. */
+void budget_resize(struct budget *b, int64_t cap_bytes, uint64_t elsewhere_bytes);
+/* What is used elsewhere has been measured again. If it has grown, nothing happens until the next
+ * budget_resize. */
+void budget_raise(struct budget *b, uint64_t elsewhere_bytes);
+int64_t budget_total(const struct budget *b);
 int64_t budget_unlent(const struct budget *b);
 /* [main] Asks for that much of a loan back. */
 void budget_recall(struct loan *l, uint64_t bytes);

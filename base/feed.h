@@ -47,3 +47,8 @@ static inline uint64_t feed_waiting_bytes(const struct feed *f)
 {
     return f->filling.size;
 }
+/* Of the sender's memory, on its way or not. The receiver changes no capacity. */
+static inline uint64_t feed_memory_bytes(const struct feed *f)
+{
+    return f->filling.capacity + f->travelling.capacity;
+}

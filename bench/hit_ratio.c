@@ -151,7 +151,7 @@ static void shards_start(const struct setup *s, struct shard_config *config)
                                                        .budget = &budget});
         cap += mem_live_bytes(&shards[i].mem);
     }
-    budget_resize(&budget, (int64_t)cap);
+    budget_resize(&budget, (int64_t)cap, 0);
 }
 
 /* True: a hit. */

@@ -32,6 +32,12 @@ static uint64_t shards_live_bytes(const struct server *srv)
     return sum;
 }
 
+uint64_t lending_used_elsewhere(const struct server *srv)
+{
+    uint64_t shards = shards_live_bytes(srv), all = server_live_bytes(srv);
+    return all > shards ? all - shards : 0;
+}
+
 /* The shards' pages that have a block, as of the last sample. */
 static uint64_t shards_active_bytes(const struct server *srv)
 {
@@ -48,7 +54,9 @@ static uint64_t shards_active_bytes(const struct server *srv)
 static uint64_t fragmentation_charge(struct server *srv, const struct config *c, uint64_t share)
 {
     uint64_t percent = (uint64_t)c->maxmemory_fragmentation_percent;
-    uint64_t slack = MAX(share / 100 * percent, CHARGE_SLACK_BYTES_MIN * srv->mesh.shard_count);
+    uint64_t slack_min =
+        srv->startup_metadata_bytes + CHARGE_SLACK_BYTES_MIN * srv->mesh.shard_count;
+    uint64_t slack = MAX(share / 100 * percent, slack_min);
     uint64_t target = 0, charge = counter_read(&srv->fragmentation_charge_bytes);
     if (percent && c->maxmemory_policy != CONFIG_POLICY_NOEVICTION) {
         uint64_t active =
@@ -108,16 +116,14 @@ void lending_update(struct server *srv, const struct config *config)
         counter_set(&srv->fragmentation_charge_bytes, 0);
         return;
     }
-    uint64_t shards = shards_live_bytes(srv), all = server_live_bytes(srv);
-    uint64_t others = all > shards ? all - shards : 0;
+    uint64_t others = lending_used_elsewhere(srv);
     uint64_t share = config->maxmemory_bytes > others ? config->maxmemory_bytes - others : 0;
     uint64_t charge = fragmentation_charge(srv, config, share);
-    budget_resize(&srv->budget,
-                  (int64_t)config->maxmemory_bytes - (int64_t)others - (int64_t)charge);
+    budget_resize(&srv->budget, (int64_t)config->maxmemory_bytes - (int64_t)charge, others);
     int64_t unlent = budget_unlent(&srv->budget);
     if (unlent < 0)
         recall_excess(srv, (uint64_t)-unlent);
-    else if (unlent < srv->budget.total_bytes / RECALL_PART &&
+    else if (unlent < budget_total(&srv->budget) / RECALL_PART &&
              policy_compares(config->maxmemory_policy))
         recall_coldest(srv);
 }

@@ -40,7 +40,8 @@ uint64_t server_live_bytes(const struct server *srv)
     for (uint16_t i = 0; i < srv->worker_count; i++)
         n += counter_read(&srv->workers[i].vm.used_bytes);
     return n + mem_live_bytes(&srv->scripts.cache.mem) +
-           mem_live_bytes(&srv->scripts.functions.mem) + mem_live_bytes(&srv->slowlog.mem);
+           mem_live_bytes(&srv->scripts.functions.mem) + mem_live_bytes(&srv->slowlog.mem) +
+           mem_live_bytes(&srv->acl.mem);
 }
 
 /* ---- accepting ---- */
@@ -584,6 +585,9 @@ bool server_start(struct server *srv, char *why)
     log_notice("I/O: %s", env_loop_description(srv->workers[0].thread.loop));
     container_begin(srv);
     if (!listeners_open(srv, c, why)) return false;
+    struct mem_totals totals;
+    mem_read_totals(&totals);
+    srv->startup_metadata_bytes = totals.metadata;
     srv->startup_memory_bytes = server_live_bytes(srv);
     for (uint16_t i = 0; i < srv->mesh.net_count; i++)
         srv->startup_net_bytes += mem_live_bytes(&srv->net_workers[i]->net.mem);

@@ -86,6 +86,7 @@ struct server {
     uint64_t started_ns;
     uint64_t hash_seed;
     uint64_t startup_memory_bytes, startup_net_bytes; /* of all, of the net threads */
+    uint64_t startup_metadata_bytes;                  /* the allocator's own tables */
     char executable[PATH_MAX];
     struct cpu_budget cpus;
     uint32_t database_count;

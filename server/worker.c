@@ -4,6 +4,7 @@
 
 #include "base/late.h"
 #include "base/log.h"
+#include "server/lending.h"
 #include "server/server.h"
 #include "server/slow_client.h"
 #include "server/stuck.h"
@@ -245,13 +246,19 @@ static void note_latency(struct shard *sh, const char *event, uint64_t ms)
     latency_add(&container_of(sh, struct worker, shard)->server->latency, event, ms);
 }
 
+static uint64_t used_elsewhere(struct shard *sh)
+{
+    return lending_used_elsewhere(container_of(sh, struct worker, shard)->server);
+}
+
 static const struct shard_hooks shard_hooks = {.send_late = send_late,
                                                .send_chunk = send_chunk,
                                                .notify = notify_publish,
                                                .note_slow = slow_note,
                                                .pass_slow = slow_pass,
                                                .drop_slow = slow_drop,
-                                               .note_latency = note_latency};
+                                               .note_latency = note_latency,
+                                               .used_elsewhere = used_elsewhere};
 
 /* ---- errorstats ---- */
 

@@ -59,6 +59,14 @@ void channels_deinit(struct shard *sh)
     buf_clear(&cs->matched);
 }
 
+uint64_t channels_feed_bytes(const struct shard *sh)
+{
+    const struct channels *cs = &sh->channels;
+    uint64_t sum = 0;
+    for (uint16_t i = 0; i < cs->net_count; i++) sum += feed_memory_bytes(&cs->feeds[i]);
+    return sum;
+}
+
 bool channels_are_settled(const struct shard *sh)
 {
     for (uint16_t i = 0; i < sh->channels.net_count; i++)

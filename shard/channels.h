@@ -71,6 +71,8 @@ struct channels {
 void channels_init(struct shard *sh, uint16_t net_count, feed_read_fn *read,
                    _Atomic uint64_t *places);
 void channels_deinit(struct shard *sh);
+/* What messages take that wait for net threads, or are on their way. */
+uint64_t channels_feed_bytes(const struct shard *sh);
 
 /* ATTEND: argv[1] is the header; then pairs follow, each a name and its topic. */
 struct attend {

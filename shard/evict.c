@@ -10,6 +10,8 @@
 #define ROUND_KEYS 16
 /* Bounds a round where the clock stands still, as in the simulator. */
 #define ROUNDS_MAX 4096
+/* Between two measurements of what is used elsewhere. */
+#define LOOK_NS 1000000
 /* What a shard may keep beyond what it uses, in chunks. */
 #define SLACK_CHUNKS 2
 
@@ -119,9 +121,11 @@ static enum evicted evict_one(struct shard *sh)
 
 enum room { ROOM_MADE, ROOM_LATER, ROOM_NONE };
 
+/* Without messages to clients: an evicted key may be told to many, and what that takes must not
+ * evict the next one. */
 static uint64_t used_bytes(const struct shard *sh)
 {
-    return mem_live_bytes(&sh->mem);
+    return mem_live_bytes(&sh->mem) - channels_feed_bytes(sh);
 }
 
 static bool borrow(struct shard *sh)
@@ -134,10 +138,24 @@ static bool borrow(struct shard *sh)
     return got > 0;
 }
 
+/* The main thread measures that ten times a second. Buffers of clients come and go faster, and no
+ * key should go for memory that is free again. Growth is left to the main thread, as messages to
+ * clients are on their way for a moment. False: it has just been measured. */
+static bool look_elsewhere(struct shard *sh)
+{
+    struct evict *ev = &sh->evict;
+    if (!sh->hooks || !sh->hooks->used_elsewhere || sh->now_ns - ev->looked_ns < LOOK_NS)
+        return false;
+    ev->looked_ns = sh->now_ns;
+    budget_raise(ev->loan.budget, sh->hooks->used_elsewhere(sh));
+    return true;
+}
+
 /* One step towards the limit. */
 static enum room make_some_room(struct shard *sh)
 {
     if (used_bytes(sh) <= sh->evict.limit_bytes || borrow(sh)) return ROOM_MADE;
+    if (look_elsewhere(sh) && borrow(sh)) return ROOM_MADE;
     if (free_list_pending(sh->free_list) > 0) {
         free_list_step(sh);
         return ROOM_LATER;

@@ -42,7 +42,8 @@ struct evict {
     uint64_t limit_bytes; /* UINT64_MAX: none */
     uint64_t chunk_bytes; /* what it borrows at a time */
     uint64_t tick_next_ns;
-    uint64_t cursor; /* where the search for keys with a deadline goes on; 0: anywhere */
+    uint64_t looked_ns; /* at what is used elsewhere */
+    uint64_t cursor;    /* where the search for keys with a deadline goes on; 0: anywhere */
     struct evict_pool pool;
     struct s3fifo s3fifo;
     /* Any thread may read these. */

@@ -10,7 +10,7 @@ Test(budget, lends_what_is_there_and_no_more)
 {
     struct budget b = {0};
     struct loan l = {.budget = &b};
-    budget_resize(&b, 1000);
+    budget_resize(&b, 1000, 0);
     cr_assert_eq(loan_borrow(&l, 600), 600);
     cr_assert_eq(loan_borrow(&l, 600), 400);
     cr_assert_eq(loan_borrow(&l, 1), 0);
@@ -22,7 +22,7 @@ Test(budget, what_is_above_the_need_comes_back)
 {
     struct budget b = {0};
     struct loan l = {.budget = &b};
-    budget_resize(&b, 1000);
+    budget_resize(&b, 1000, 0);
     cr_assert_eq(loan_borrow(&l, 1000), 1000);
     loan_repay(&l, 300);
     cr_assert_eq(loan_bytes(&l), 300);
@@ -35,9 +35,9 @@ Test(budget, a_smaller_total_is_a_debt_until_the_call_is_answered)
 {
     struct budget b = {0};
     struct loan l = {.budget = &b};
-    budget_resize(&b, 1000);
+    budget_resize(&b, 1000, 0);
     cr_assert_eq(loan_borrow(&l, 900), 900);
-    budget_resize(&b, 400);
+    budget_resize(&b, 400, 0);
     cr_assert_eq(budget_unlent(&b), -500);
     cr_assert_eq(loan_borrow(&l, 1), 0);
     budget_recall(&l, 500);
@@ -52,7 +52,7 @@ Test(budget, a_call_for_more_than_was_lent_takes_all_of_it)
 {
     struct budget b = {0};
     struct loan l = {.budget = &b};
-    budget_resize(&b, 100);
+    budget_resize(&b, 100, 0);
     cr_assert_eq(loan_borrow(&l, 60), 60);
     budget_recall(&l, 1000);
     loan_repay(&l, UINT64_MAX);
@@ -61,20 +61,44 @@ Test(budget, a_call_for_more_than_was_lent_takes_all_of_it)
     cr_assert_eq(budget_awaited(&l), 0);
 }
 
+Test(budget, what_is_used_elsewhere_may_not_be_lent)
+{
+    struct budget b = {0};
+    struct loan l = {.budget = &b};
+    budget_resize(&b, 1000, 400);
+    cr_assert_eq(budget_total(&b), 600);
+    cr_assert_eq(loan_borrow(&l, 1000), 600);
+    budget_raise(&b, 100);
+    cr_assert_eq(loan_borrow(&l, 1000), 300);
+    budget_raise(&b, 700);
+    cr_assert_eq(budget_unlent(&b), 0);
+    budget_resize(&b, 1000, 700);
+    cr_assert_eq(budget_unlent(&b), -600);
+    budget_resize(&b, 2000, 700);
+    cr_assert_eq(loan_borrow(&l, 1000), 400);
+}
+
 Test(budget, no_byte_is_lost_whatever_happens)
 {
     struct random r = random_make();
     struct budget b = {0};
     struct loan loans[LOANS] = {0};
-    int64_t total = 0;
+    int64_t cap = 0, elsewhere = 0;
     for (unsigned i = 0; i < LOANS; i++) loans[i].budget = &b;
     for (unsigned step = 0; step < 100000; step++) {
         struct loan *l = &loans[random_below(&r, LOANS)];
-        switch (random_below(&r, 4)) {
+        switch (random_below(&r, 5)) {
         case 0:
-            total = (int64_t)random_below(&r, 1000000) - 1000;
-            budget_resize(&b, total);
+            cap = (int64_t)random_below(&r, 1000000) - 1000;
+            elsewhere = (int64_t)random_below(&r, 100000);
+            budget_resize(&b, cap, (uint64_t)elsewhere);
             break;
+        case 4: {
+            uint64_t now = random_below(&r, 100000);
+            budget_raise(&b, now);
+            elsewhere = MIN(elsewhere, (int64_t)now);
+            break;
+        }
         case 1:
             cr_assert_leq(loan_borrow(l, 1 + random_below(&r, 50000)), 50000);
             break;
@@ -87,6 +111,6 @@ Test(budget, no_byte_is_lost_whatever_happens)
         }
         int64_t sum = budget_unlent(&b);
         for (unsigned i = 0; i < LOANS; i++) sum += (int64_t)loan_bytes(&loans[i]);
-        cr_assert_eq(sum, total, "step %u", step);
+        cr_assert_eq(sum, cap - elsewhere, "step %u", step);
     }
 }

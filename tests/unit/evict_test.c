@@ -16,7 +16,7 @@ static void start(uint64_t maxmemory, enum evict_policy policy, bool is_volatile
 {
     f = shard_fixture_make();
     budget = (struct budget){0};
-    budget_resize(&budget, (int64_t)maxmemory);
+    budget_resize(&budget, (int64_t)maxmemory, 0);
     f.config->maxmemory_bytes = maxmemory;
     f.config->evict_policy = policy;
     f.config->evict_volatile = is_volatile;
@@ -212,7 +212,7 @@ Test(evict, a_lower_limit_is_reached_in_the_background)
     start(4 << 20, EVICT_LRU, false);
     for (unsigned i = 0; i < 25000; i++) cr_assert(set(i, ""));
     cr_assert_gt(used(), 2 << 20);
-    budget_resize(&budget, 1 << 20);
+    budget_resize(&budget, 1 << 20, 0);
     budget_recall(&f.shard->evict.loan, (uint64_t)-budget_unlent(&budget));
     for (unsigned i = 0; i < 1000 && used() > 1 << 20; i++) {
         shard_fixture_pass_ms(&f, 100);
@@ -235,6 +235,59 @@ Test(evict, a_big_value_that_goes_is_freed_before_more_is_evicted)
     shard_fixture_pass_ms(&f, 10000);
     for (unsigned i = 0; i < 20000; i++) cr_assert(set(i, ""));
     cr_assert_gt(count_there(0, 20000), 19900, "the big one made room for all");
+    finish();
+}
+
+static uint64_t elsewhere;
+
+static uint64_t used_elsewhere(struct shard *sh)
+{
+    cr_assert_eq(sh, f.shard);
+    return elsewhere;
+}
+
+static const struct shard_hooks looking = {.used_elsewhere = used_elsewhere};
+
+Test(evict, no_key_goes_for_what_others_have_freed_since)
+{
+    start(4 << 20, EVICT_LRU, false);
+    f.shard->hooks = &looking;
+    budget_resize(&budget, 4 << 20, 3 << 20);
+    elsewhere = 0;
+    shard_fixture_pass_ms(&f, 10);
+    for (unsigned i = 0; i < 10000; i++) cr_assert(set(i, ""));
+    cr_assert_eq(count_there(0, 10000), 10000);
+    cr_assert_gt(used(), 1 << 20);
+    finish();
+}
+
+Test(evict, what_others_use_is_not_measured_for_each_key)
+{
+    start(4 << 20, EVICT_LRU, false);
+    f.shard->hooks = &looking;
+    budget_resize(&budget, 4 << 20, 3 << 20);
+    elsewhere = 3 << 20;
+    shard_fixture_pass_ms(&f, 10);
+    for (unsigned i = 0; i < 10000; i++) cr_assert(set(i, ""));
+    elsewhere = 0;
+    for (unsigned i = 10000; i < 10100; i++) cr_assert(set(i, ""));
+    cr_assert_lt(used(), 1100 << 10, "within a millisecond the last figure holds");
+    shard_fixture_pass_ms(&f, 10);
+    for (unsigned i = 10100; i < 20100; i++) cr_assert(set(i, ""));
+    cr_assert_eq(count_there(10100, 20100), 10000);
+    finish();
+}
+
+Test(evict, messages_on_their_way_to_clients_evict_nothing)
+{
+    start(4 << 20, EVICT_LRU, false);
+    for (unsigned i = 0; i < 18000; i++) cr_assert(set(i, ""));
+    cr_assert_gt(used(), 2 << 20);
+    struct buf *messages = &f.shard->channels.feeds[0].filling;
+    cr_assert(buf_try_reserve(messages, 3 << 20));
+    for (unsigned i = 0; i < 1000; i++) cr_assert(set(i, ""));
+    cr_assert_eq(count_there(0, 18000), 18000);
+    buf_clear(messages);
     finish();
 }
 

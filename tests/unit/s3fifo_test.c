@@ -15,7 +15,7 @@ static void start(void)
 {
     f = shard_fixture_make();
     budget = (struct budget){0};
-    budget_resize(&budget, CAP);
+    budget_resize(&budget, CAP, 0);
     f.config->maxmemory_bytes = CAP;
     f.config->evict_policy = EVICT_S3FIFO;
     f.config->evict_samples = 5;
