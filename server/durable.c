@@ -383,6 +383,7 @@ static void log_closes(struct thread *at, struct call *c)
 static void logs_are_closed(struct server *srv, bool ok)
 {
     srv->durable.is_on = false;
+    srv->durable.is_resolving = false; /* up to lsns that the next log will not reach */
     round_end(srv, ok);
 }
 

@@ -286,6 +286,20 @@ class Switch(RewriteCase):
         self.assertTrue(eventually(lambda: is_over(c), 20))
         self.assertEqual(info(c)["aof_last_bgrewrite_status"], "ok")
 
+    def test_log_is_begun_again_though_the_last_one_ended_unsynced(self):
+        server, c = self.start(threads="2", policy="no")
+        self.fill(c)
+        for times in (1, 2):
+            c.config_set("appendonly", "no")
+            self.assertTrue(eventually(lambda n=times: server.output().count("switched off") == n, 20))
+            c.config_set("appendonly", "yes")
+            self.assertTrue(eventually(lambda: is_over(c), 20))
+            c.set("last", times)
+        before = digest(c)
+        self.kill(server)
+        _, c = self.start()
+        self.assertEqual(digest(c), before)
+
     @staticmethod
     def can_rewrite(c):
         try:
