@@ -105,7 +105,11 @@ static void use(lua_State *L, unsigned with, struct bytes data)
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     if (size == 0) return 0;
-    lua_State *L = lua_newstate(allocate, NULL);
+    /* cjson keeps its settings in the run of the state. */
+    struct lua_run run = {.vm = NULL};
+    struct lua_vm vm = {.current = &run};
+    lua_json_defaults(&run.json);
+    lua_State *L = lua_newstate(allocate, &vm);
     CHECK(L);
     lua_open_cjson(L);
     lua_setglobal(L, "cjson");
