@@ -428,10 +428,11 @@ static bool reserve_is_whole(struct mem *m)
 
 /* ---- blocks ---- */
 
-/* The last attempt. */
+/* The last attempt; with an impossible size there is none. */
 static __attribute__((noinline, cold)) void *alloc_from_reserve(struct mem *m, size_t size,
                                                                 size_t alignment)
 {
+    CHECK(size <= MEM_BYTES_MAX);
     (void)reserve_release(m);
     return alignment ? raw_alloc_aligned(m, size, alignment) : raw_alloc(m, size);
 }
@@ -519,6 +520,7 @@ void *mem_try_realloc(struct mem *m, void *p, size_t old_size, size_t new_size)
     DCHECK(old_size > 0 && new_size > 0);
     void *moved = is_refused(m, new_size) ? NULL : raw_realloc(m, p, new_size);
     if (unlikely(!moved) && m->insists) {
+        CHECK(new_size <= MEM_BYTES_MAX);
         (void)reserve_release(m);
         moved = raw_realloc(m, p, new_size);
         CHECK(moved);

@@ -414,6 +414,31 @@ Test(mem, the_reserve_is_in_no_account)
     mem_deinit(&m);
 }
 
+Test(mem, who_insists_on_an_impossible_size_aborts, .signal = SIGABRT)
+{
+    struct mem m;
+    mem_init(&m, "test");
+    mem_insist(&m, true);
+    (void)!mem_try_alloc(&m, SIZE_MAX / 4);
+}
+
+Test(mem, who_insists_on_an_impossible_aligned_size_aborts, .signal = SIGABRT)
+{
+    struct mem m;
+    mem_init(&m, "test");
+    mem_insist(&m, true);
+    (void)!mem_try_alloc_aligned(&m, SIZE_MAX / 4 + 1, 64);
+}
+
+Test(mem, who_insists_on_growing_to_an_impossible_size_aborts, .signal = SIGABRT)
+{
+    struct mem m;
+    mem_init(&m, "test");
+    mem_insist(&m, true);
+    void *p = mem_alloc(&m, 16);
+    (void)!mem_try_realloc(&m, p, 16, SIZE_MAX / 4);
+}
+
 Test(mem, an_owner_that_insists_uses_its_reserve_up_and_gets_a_new_one)
 {
     struct mem m;
