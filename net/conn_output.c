@@ -4,6 +4,7 @@
 
 #include <stdio.h>
 
+#include "base/command.h"
 #include "base/log.h"
 #include "net/conn.h"
 #include "net/netloop.h"
@@ -189,18 +190,18 @@ static void out_append_error(struct conn *c)
     chunk_free_chain(&c->netloop->mem, error);
 }
 
-/* Bytes [start, end) of a chain, which are so many replies: all of them, or an error. */
+/* Bytes [start, end) of a chain: all of them, or an error if they are the reply of something that
+ * only read. An error in the place of other replies would tell that nothing has been done. */
 static void out_append_range(struct conn *c, const struct chunk *chain, uint64_t start,
-                             uint64_t end, uint32_t count)
+                             uint64_t end, bool is_read)
 {
     struct chunk *fresh;
     if (c->is_closing || c->has_lost_output) return;
     if (unlikely(!out_try_reserve(c, end - start, &fresh))) {
-        /* Short ones and those of several tell of what has been done: an error would be wrong. */
-        if (count > 1 || end - start <= REPLY_SURE_BYTES)
-            conn_lose(c);
-        else
+        if (is_read)
             out_append_error(c);
+        else
+            conn_lose(c);
         return;
     }
     uint64_t base = 0;
@@ -212,11 +213,11 @@ static void out_append_range(struct conn *c, const struct chunk *chain, uint64_t
     out_count(c, end - start);
 }
 
-static void out_append_chain(struct conn *c, const struct chunk *chain, uint32_t count)
+static void out_append_chain(struct conn *c, const struct chunk *chain)
 {
     uint64_t size = 0;
     for (const struct chunk *at = chain; at; at = at->next) size += at->size;
-    out_append_range(c, chain, 0, size, count);
+    out_append_range(c, chain, 0, size, false);
 }
 
 void conn_push(struct conn *c, const uint32_t *behind, const struct bytes *pieces, unsigned count)
@@ -262,12 +263,12 @@ static void slot_emit_reply(struct conn *c, struct slot *slot)
             const struct request *last = &slot->parcel->requests[slot->first + slot->count - 1];
             out_append_range(c, slot->parcel->out.first,
                              parcel_reply_start(slot->parcel, slot->first), last->reply_end,
-                             slot->count);
+                             slot->count == 1 && last->command->flags & CMD_READ);
         }
         turn_unhold(c->netloop, slot->parcel);
         return;
     }
-    if (!slot->muted) out_append_chain(c, slot->chain, MAX(slot->count, 1u));
+    if (!slot->muted) out_append_chain(c, slot->chain);
     if (slot->chain) chunk_free_chain(&c->netloop->mem, slot->chain);
 }
 
@@ -303,7 +304,7 @@ void conn_reply(struct conn *c, struct reply *r)
     if (muted) return;
     if (!conn_has_slots(c)) {
         c->answered++;
-        out_append_chain(c, r->first, 1);
+        out_append_chain(c, r->first);
         return;
     }
     struct slot *slot = conn_slot(c, conn_push_slot(c));

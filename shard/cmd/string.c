@@ -179,7 +179,8 @@ static enum err set_and_get_old(struct shard *sh, const struct request *rq, cons
     struct buf copy = {.mem = &sh->mem};
     if (buf_try_reserve(&copy, MAX(text.size, 1)) == NULL) return ERR_ALLOC;
     buf_append(&copy, text.data, text.size);
-    e = keyspace_set_string(sh, k, rq->argv[2], o->deadline_ms);
+    bool fits = reply_try_reserve(out, REPLY_STRING_BYTES(text.size)) != NULL;
+    e = fits ? keyspace_set_string(sh, k, rq->argv[2], o->deadline_ms) : ERR_ALLOC;
     if (e == OK) {
         notify_set(sh, k, rq->argv[2], o->deadline_ms);
         reply_bulk(out, buf_view(&copy));
@@ -273,6 +274,10 @@ static enum err cmd_getdel(struct shard *sh, struct request *rq, struct reply *o
         return OK;
     }
     if (e != OK) return e;
+    /* Nothing goes that cannot be answered. */
+    char scratch[TEXT_I64_BYTES_MAX];
+    size_t size = entry_string(value, scratch).size;
+    if (!reply_try_reserve(out, REPLY_STRING_BYTES(size))) return ERR_ALLOC;
     reply_string(out, value);
     keyspace_delete(sh, &k);
     notify(sh, NOTIFY_GENERIC, "del", &k);
