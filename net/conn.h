@@ -172,6 +172,9 @@ static inline struct slot *conn_slot(struct conn *c, uint32_t sequence)
 void conn_reply(struct conn *c, struct reply *r);
 /* Fills a waiting slot with bytes. Copied. */
 void conn_fill_slot(struct conn *c, uint32_t sequence, struct reply *r);
+/* The same with what has been done, so that an error would be wrong: if there is no memory for it,
+ * the connection is closed. */
+void conn_fill_slot_done(struct conn *c, uint32_t sequence, struct reply *r);
 /* The same with bytes of our own memory, which are taken over. */
 void conn_fill_slot_chain(struct conn *c, uint32_t sequence, struct chunk *chain);
 /* The replies of a run are in its parcel, apart from those that were parked. */

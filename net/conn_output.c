@@ -59,19 +59,17 @@ static struct chunk *chunk_make_error(struct mem *mem)
     return chunk;
 }
 
-/* A copy of the bytes [start, end) of a chain; an error, if there is no memory for it. */
-static struct chunk *chunk_copy_range(struct mem *mem, const struct chunk *chain, uint64_t start,
-                                      uint64_t end)
+/* A copy of the bytes [start, end) of a chain, at least one; NULL: no memory. */
+static struct chunk *chunk_try_copy_range(struct mem *mem, const struct chunk *chain,
+                                          uint64_t start, uint64_t end)
 {
     uint64_t total = end - start, offset_in_chunk = start;
-    if (total == 0) return NULL;
     for (; chain && offset_in_chunk >= chain->size; chain = chain->next)
         offset_in_chunk -= chain->size;
     mem_insist(mem, total <= REPLY_SURE_BYTES);
     struct chunk *first = chain_try_make(mem, total), *copy = first;
     mem_insist(mem, false);
-    if (!first) return chunk_make_error(mem);
-    while (total > 0) {
+    while (first && total > 0) {
         uint64_t n = MIN(total, chain->size - offset_in_chunk);
         n = MIN(n, (uint64_t)(copy->capacity - copy->size));
         memcpy(copy->data + copy->size, chain->data + offset_in_chunk, n);
@@ -86,11 +84,25 @@ static struct chunk *chunk_copy_range(struct mem *mem, const struct chunk *chain
     return first;
 }
 
+/* An error, if there is no memory for it. */
+static struct chunk *chunk_copy_range(struct mem *mem, const struct chunk *chain, uint64_t start,
+                                      uint64_t end)
+{
+    if (start == end) return NULL;
+    struct chunk *copy = chunk_try_copy_range(mem, chain, start, end);
+    return copy ? copy : chunk_make_error(mem);
+}
+
+static uint64_t chain_bytes(const struct chunk *chain)
+{
+    uint64_t size = 0;
+    for (; chain; chain = chain->next) size += chain->size;
+    return size;
+}
+
 struct chunk *chunk_copy_chain(struct mem *mem, const struct chunk *chain)
 {
-    uint64_t total = 0;
-    for (const struct chunk *c = chain; c; c = c->next) total += c->size;
-    return chunk_copy_range(mem, chain, 0, total);
+    return chunk_copy_range(mem, chain, 0, chain_bytes(chain));
 }
 
 /* At the end of a chain that is short. False: no memory, and nothing has changed. */
@@ -198,7 +210,7 @@ static void out_append_range(struct conn *c, const struct chunk *chain, uint64_t
     struct chunk *fresh;
     if (c->is_closing || c->has_lost_output) return;
     if (unlikely(!out_try_reserve(c, end - start, &fresh))) {
-        if (is_read)
+        if (is_read && end - start > REPLY_SURE_BYTES)
             out_append_error(c);
         else
             conn_lose(c);
@@ -215,9 +227,7 @@ static void out_append_range(struct conn *c, const struct chunk *chain, uint64_t
 
 static void out_append_chain(struct conn *c, const struct chunk *chain)
 {
-    uint64_t size = 0;
-    for (const struct chunk *at = chain; at; at = at->next) size += at->size;
-    out_append_range(c, chain, 0, size, false);
+    out_append_range(c, chain, 0, chain_bytes(chain), false);
 }
 
 void conn_push(struct conn *c, const uint32_t *behind, const struct bytes *pieces, unsigned count)
@@ -331,6 +341,16 @@ void conn_fill_slot(struct conn *c, uint32_t sequence, struct reply *r)
     if (c->is_closing) return;
     reply_close(r);
     conn_fill_slot_chain(c, sequence, chunk_copy_chain(&c->netloop->mem, r->first));
+}
+
+void conn_fill_slot_done(struct conn *c, uint32_t sequence, struct reply *r)
+{
+    if (c->is_closing) return;
+    reply_close(r);
+    uint64_t size = reply_size(r);
+    struct chunk *copy = chunk_try_copy_range(&c->netloop->mem, r->first, 0, size);
+    if (!copy) conn_lose(c);
+    conn_fill_slot_chain(c, sequence, copy);
 }
 
 /* The replies that are there are copied out, so that the parcel need not wait for the parked ones.

@@ -213,7 +213,7 @@ static void exec_finish(struct exec *x, void (*write)(struct exec *x, struct rep
     x->has_lost_reply |= out.is_lost;
     monitor_tell_last(x->worker, &x->notes, x->db);
     if (s) {
-        if (!x->has_lost_reply) conn_fill_slot(&s->conn, x->slot, &out);
+        if (!x->has_lost_reply) conn_fill_slot_done(&s->conn, x->slot, &out);
         if (s->exec == x) {
             s->exec = NULL;
             s->tracking.caching = CACHING_AS_USUAL; /* it was for this transaction */
@@ -536,6 +536,7 @@ static void on_stage_done(struct held_stage *s)
     struct exec *x = stage->exec;
     struct reply out = netloop_reply(&x->worker->net, x->resp);
     for (uint32_t i = 0; i < stage->count; i++) stage_reply(s, i, &out);
+    x->has_lost_reply |= out.is_lost; /* an error would stand for all of them */
     take_reply(x, &out);
     netloop_reply_drop(&x->worker->net, &out);
     x->next_stage++;
