@@ -66,6 +66,8 @@ static void stand_still(struct server *srv)
     tell_who_waits(srv);
 }
 
+static void forget_unused_segments(struct server *srv);
+
 static void finish(struct server *srv)
 {
     struct rewriter *r = &srv->rewriter;
@@ -73,6 +75,7 @@ static void finish(struct server *srv)
     counter_set(&r->has_ended, 1);
     counter_set(&r->last_seconds, (uint64_t)seconds);
     /* What a failed one has left, and what a good one has made needless. */
+    if (srv->durable.is_on && r->has_failed) forget_unused_segments(srv);
     if (srv->durable.is_on) durable_remove_strangers(srv);
     stand_still(srv);
     if (r->has_failed) return;
@@ -118,6 +121,32 @@ static void undo_manifest(struct server *srv, const struct buf *text)
     manifest_deinit(m);
     manifest_init(m, &srv->mem);
     CHECK(manifest_parse(m, buf_view(text), why));
+}
+
+static bool is_unused_segment(const struct rewriter *r, uint16_t shard_count,
+                              const struct manifest_file *f)
+{
+    for (uint16_t i = 0; i < shard_count; i++)
+        if (!r->jobs[i].is_cut && segment_uuid_equal(&r->jobs[i].segment.uuid, &f->uuid))
+            return true;
+    return false;
+}
+
+/* A file that was named and never cut to is empty: before one that is used, a start would take it
+ * for damage. */
+static void forget_unused_segments(struct server *srv)
+{
+    struct manifest *m = &srv->durable.manifest;
+    struct buf before = {.mem = &srv->mem};
+    bool any = false;
+    manifest_encode(m, &before);
+    for (unsigned i = m->file_count; i-- > 0;) {
+        if (!is_unused_segment(&srv->rewriter, srv->mesh.shard_count, &m->files[i])) continue;
+        manifest_remove_file(m, i);
+        any = true;
+    }
+    if (any && durable_write(srv) != OK) undo_manifest(srv, &before);
+    buf_clear(&before);
 }
 
 static enum err publish_jobs(struct server *srv, uint16_t first, uint16_t count)
