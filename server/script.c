@@ -250,7 +250,10 @@ static void send_answer(struct script_op *op, struct bytes reply)
     script_acl_tell(op->acl, s);
     struct reply out = netloop_reply(nl, op->resp);
     reply_raw(&out, reply.data, reply.size);
-    conn_fill_slot(&s->conn, op->gather.slot, &out);
+    if (op->has_written) /* an error would tell that nothing was done */
+        conn_fill_slot_done(&s->conn, op->gather.slot, &out);
+    else
+        conn_fill_slot(&s->conn, op->gather.slot, &out);
     netloop_reply_drop(nl, &out);
     if (op->is_attached) s->is_waiting = false;
     op->worker->should_resume = true;
