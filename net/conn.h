@@ -36,6 +36,7 @@ struct slot_pieces {
 struct slot {
     uint8_t state;              /* enum slot_state */
     bool muted;                 /* CLIENT REPLY OFF or SKIP: the bytes are thrown away */
+    bool is_done;               /* what it tells of: no error may stand for the reply */
     uint16_t first, count;      /* requests of `parcel` */
     struct parcel *parcel;      /* where the bytes are, or will be; NULL when they are in `chain` */
     struct chunk *chain;        /* bytes of our own memory */

@@ -202,15 +202,15 @@ static void out_append_error(struct conn *c)
     chunk_free_chain(&c->netloop->mem, error);
 }
 
-/* Bytes [start, end) of a chain: all of them, or an error if they are the reply of something that
- * only read. An error in the place of other replies would tell that nothing has been done. */
+/* Bytes [start, end) of a chain: all of them, or an error, if that may stand for them: it tells
+ * that nothing has been done. */
 static void out_append_range(struct conn *c, const struct chunk *chain, uint64_t start,
-                             uint64_t end, bool is_read)
+                             uint64_t end, bool may_be_error)
 {
     struct chunk *fresh;
     if (c->is_closing || c->has_lost_output) return;
     if (unlikely(!out_try_reserve(c, end - start, &fresh))) {
-        if (is_read && end - start > REPLY_SURE_BYTES)
+        if (may_be_error && end - start > REPLY_SURE_BYTES)
             out_append_error(c);
         else
             conn_lose(c);
@@ -225,9 +225,9 @@ static void out_append_range(struct conn *c, const struct chunk *chain, uint64_t
     out_count(c, end - start);
 }
 
-static void out_append_chain(struct conn *c, const struct chunk *chain)
+static void out_append_chain(struct conn *c, const struct chunk *chain, bool may_be_error)
 {
-    out_append_range(c, chain, 0, chain_bytes(chain), false);
+    out_append_range(c, chain, 0, chain_bytes(chain), may_be_error);
 }
 
 void conn_push(struct conn *c, const uint32_t *behind, const struct bytes *pieces, unsigned count)
@@ -278,7 +278,7 @@ static void slot_emit_reply(struct conn *c, struct slot *slot)
         turn_unhold(c->netloop, slot->parcel);
         return;
     }
-    if (!slot->muted) out_append_chain(c, slot->chain);
+    if (!slot->muted) out_append_chain(c, slot->chain, slot->count <= 1 && !slot->is_done);
     if (slot->chain) chunk_free_chain(&c->netloop->mem, slot->chain);
 }
 
@@ -314,7 +314,7 @@ void conn_reply(struct conn *c, struct reply *r)
     if (muted) return;
     if (!conn_has_slots(c)) {
         c->answered++;
-        out_append_chain(c, r->first);
+        out_append_chain(c, r->first, true);
         return;
     }
     struct slot *slot = conn_slot(c, conn_push_slot(c));
@@ -350,6 +350,7 @@ void conn_fill_slot_done(struct conn *c, uint32_t sequence, struct reply *r)
     uint64_t size = reply_size(r);
     struct chunk *copy = chunk_try_copy_range(&c->netloop->mem, r->first, 0, size);
     if (!copy) conn_lose(c);
+    conn_slot(c, sequence)->is_done = true;
     conn_fill_slot_chain(c, sequence, copy);
 }
 
