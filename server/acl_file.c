@@ -7,7 +7,6 @@
 #include "server/config_value.h"
 
 #define ERRORS_BYTES_MAX (64 * 1024) /* more than this nobody reads */
-#define BLANKS " \t\r\n"
 
 /* A text that is being read. */
 struct reading {
@@ -30,10 +29,15 @@ static bool fail(struct reading *r)
     return r->error->size < ERRORS_BYTES_MAX;
 }
 
+static bool is_blank(char c)
+{
+    return c == ' ' || c == '\t' || c == '\r' || c == '\n';
+}
+
 static struct bytes trim(struct bytes line)
 {
-    while (line.size && strchr(BLANKS, line.data[0])) line.data++, line.size--;
-    while (line.size && strchr(BLANKS, line.data[line.size - 1])) line.size--;
+    while (line.size && is_blank(line.data[0])) line.data++, line.size--;
+    while (line.size && is_blank(line.data[line.size - 1])) line.size--;
     return line;
 }
 

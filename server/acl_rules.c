@@ -49,6 +49,7 @@ static enum acl_rule_result list_add(struct acl_list *list, struct acl_item item
     return ACL_RULE_OK;
 }
 
+/* In a file of users white space ends a rule or a line. */
 static bool has_space(struct bytes text)
 {
     for (size_t i = 0; i < text.size; i++)
@@ -168,7 +169,7 @@ static enum acl_rule_result read_command(const struct router *r, struct bytes na
     about->route = find_row(r, bytes_make(name.data, (size_t)(bar - name.data)));
     if (!about->route) return ACL_RULE_UNKNOWN;
     if (about->route->parent) return ACL_RULE_FIRST_ARG;
-    if (about->first_arg.size == 0) return ACL_RULE_SYNTAX;
+    if (about->first_arg.size == 0 || has_space(about->first_arg)) return ACL_RULE_SYNTAX;
     if (about->route->child_count) return ACL_RULE_UNKNOWN;
     name_row(about);
     return ACL_RULE_OK;

@@ -1,6 +1,9 @@
 /* acl_text.c: a user as text: ACL LIST, ACL GETUSER, and files. */
 
 #include "server/acl_rules.h"
+#include "server/config_value.h"
+
+#define QUOTED_BYTES_MAX(size) (4 * (size) + 2) /* \x41 for each */
 
 static bool put(struct buf *out, struct bytes text)
 {
@@ -55,6 +58,32 @@ bool acl_describe_channels(const struct acl_selector *s, bool with_reset, struct
     return ok;
 }
 
+/* Quotes mean something inside parentheses, and a word with ) at its end closes them. */
+static bool is_plain_in_parentheses(struct bytes word)
+{
+    return word.size && word.data[word.size - 1] != ')' && !memchr(word.data, '"', word.size) &&
+           !memchr(word.data, '\'', word.size);
+}
+
+/* The words of a selector as they must be to read back. */
+static bool put_in_parentheses(struct buf *out, struct bytes text)
+{
+    for (size_t start = 0; start < text.size;) {
+        const char *end = memchr(text.data + start, ' ', text.size - start);
+        size_t size = end ? (size_t)(end - text.data) - start : text.size - start;
+        struct bytes word = bytes_make(text.data + start, size);
+        start += size + 1;
+        if (is_plain_in_parentheses(word)) {
+            if (!put(out, word)) return false;
+        } else {
+            if (!buf_try_reserve(out, QUOTED_BYTES_MAX(size))) return false;
+            config_quote(out, word);
+        }
+        if (end && !put_text(out, " ")) return false;
+    }
+    return true;
+}
+
 static bool describe_selector(const struct acl_selector *s, struct buf *out)
 {
     bool has_keys = s->all_keys || s->keys.items.size > 0;
@@ -78,7 +107,12 @@ bool acl_describe(const struct acl_user *u, struct buf *out)
     uint32_t count;
     const struct acl_selector *s = acl_selectors(u, &count);
     ok = ok && describe_selector(&s[0], out);
-    for (uint32_t i = 1; ok && i < count; i++)
-        ok = put_text(out, " (") && describe_selector(&s[i], out) && put_text(out, ")");
+    struct buf rules = {.mem = out->mem};
+    for (uint32_t i = 1; ok && i < count; i++) {
+        rules.size = 0;
+        ok = put_text(out, " (") && describe_selector(&s[i], &rules) &&
+             put_in_parentheses(out, buf_view(&rules)) && put_text(out, ")");
+    }
+    buf_clear(&rules);
     return ok;
 }

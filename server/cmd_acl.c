@@ -87,47 +87,45 @@ static void reply_flags(const struct acl_user *u, struct reply *out)
         if (flags[i].has) reply_bulk_text(out, flags[i].name);
 }
 
-/* False: no memory. */
-static bool reply_selector(const struct acl_selector *s, struct mem *mem, struct reply *out)
+/* `text` is what the whole user needed: it has room for each part. */
+static void reply_selector(const struct acl_selector *s, struct buf *text, struct reply *out)
 {
-    struct buf text = {.mem = mem};
-    bool ok = acl_describe_commands(s, &text);
+    text->size = 0;
+    CHECK(acl_describe_commands(s, text));
     reply_bulk_text(out, "commands");
-    reply_bulk(out, buf_view(&text));
-    text.size = 0;
-    ok = acl_describe_keys(s, &text) && ok;
+    reply_bulk(out, buf_view(text));
+    text->size = 0;
+    CHECK(acl_describe_keys(s, text));
     reply_bulk_text(out, "keys");
-    reply_bulk(out, buf_view(&text));
-    text.size = 0;
-    ok = acl_describe_channels(s, false, &text) && ok;
+    reply_bulk(out, buf_view(text));
+    text->size = 0;
+    CHECK(acl_describe_channels(s, false, text));
     reply_bulk_text(out, "channels");
-    reply_bulk(out, buf_view(&text));
-    buf_clear(&text);
-    return ok;
+    reply_bulk(out, buf_view(text));
 }
 
-/* Room for all of it, so that nothing fails half way. */
-static bool reserve_user(const struct acl_user *u, struct mem *mem, struct reply *out)
+/* Room for all of it, here and in `text`, so that nothing fails half way. */
+static bool reserve_user(const struct acl_user *u, struct buf *text, struct reply *out)
 {
-    struct buf text = {.mem = mem};
     uint32_t count;
     (void)acl_selectors(u, &count);
-    bool fits = acl_describe(u, &text) &&
-                reply_try_reserve(out, text.size + 32 * acl_password_count(u) + 256 * (count + 1));
-    buf_clear(&text);
-    return fits;
+    return acl_describe(u, text) &&
+           reply_try_reserve(out, text->size + 32 * acl_password_count(u) + 256 * (count + 1));
 }
 
 static enum err cmd_acl_getuser(struct session *s, struct request *rq, struct reply *out)
 {
-    struct mem *mem = &s->conn.netloop->mem;
+    struct buf text = {.mem = &s->conn.netloop->mem};
     const struct acl_user *u = acl_set_find(users_of(s), rq->argv[2]);
     uint32_t count;
     if (!u) {
         reply_null(out);
         return OK;
     }
-    if (!reserve_user(u, mem, out)) return ERR_ALLOC;
+    if (!reserve_user(u, &text, out)) {
+        buf_clear(&text);
+        return ERR_ALLOC;
+    }
     reply_map(out, 6);
     reply_flags(u, out);
     reply_bulk_text(out, "passwords");
@@ -138,13 +136,14 @@ static enum err cmd_acl_getuser(struct session *s, struct request *rq, struct re
         reply_bulk(out, bytes_make(hex, sizeof hex));
     }
     const struct acl_selector *selectors = acl_selectors(u, &count);
-    CHECK(reply_selector(&selectors[0], mem, out));
+    reply_selector(&selectors[0], &text, out);
     reply_bulk_text(out, "selectors");
     reply_array(out, count - 1);
     for (uint32_t i = 1; i < count; i++) {
         reply_map(out, 3);
-        CHECK(reply_selector(&selectors[i], mem, out));
+        reply_selector(&selectors[i], &text, out);
     }
+    buf_clear(&text);
     return OK;
 }
 

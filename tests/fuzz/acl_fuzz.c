@@ -98,6 +98,7 @@ static const char *const words[] = {
     "-config|get", "+client|id|x", "+select|0", "+select|1", "+get|a", "-select", "+object", "+OBJECT|freq", "+ping|x", "~*", "~a", "%R~a", "%W~a", "%RW~b", "%R~*",
     "~", "&*", "&a", "&b*", ">one", ">two", "<one", "#abc", "#30c952fab122c3f9759f02a6d95c3758b246b4fee239957b2d4fee46e26170c4", "(~a", "+get)", "(+@all)", "()",
     "(-@all", "&x)", ")", "(", "sanitize-payload", "skip-sanitize-payload", "+nosuch",
+    "~a'", "~a\"", "&a)", "+get|a)", "+get|a\t", "+get|a\r", "(\"~a)\"", "\"%R~a\\\"b\"", "'&a\\''", "(\"~a\\x00\"", "\"+get|\\n\")", "+get|\xe4",
 };
 /* clang-format on */
 

@@ -1,6 +1,7 @@
 #include "server/acl.h"
 
 #include <criterion/criterion.h>
+#include <stdio.h>
 
 #include "server/acl_check.h"
 #include "server/acl_file.h"
@@ -66,6 +67,50 @@ Test(acl, what_redis_lists_reads_back_as_the_same_text)
     }
     buf_clear(&error);
     buf_clear(&text);
+}
+
+static struct buf saved(struct acl *a)
+{
+    struct buf text = {.mem = &f.server->mem};
+    struct acl_set *set = acl_take(a);
+    cr_assert(acl_write_text(set, &text));
+    acl_set_unref(a, set);
+    return text;
+}
+
+Test(acl, quotes_and_parentheses_in_patterns_survive_a_file)
+{
+    struct acl *a = &f.server->acl;
+    struct buf error = {.mem = &f.server->mem};
+    expect(&f, s,
+           "ACL SETUSER t '~a\"b' &c) +get|d) "
+           "\"(\\\"~e)\\\" %R~\\\"f\\\\\\\"g\\\" '&h)' \\\"~i'\\\" +get|j))\"",
+           "+OK\r\n");
+    struct buf before = saved(a);
+    cr_expect(memmem(before.data, before.size, "(\"~e)\" ", 7), "%.*s", (int)before.size,
+              before.data);
+    cr_assert(acl_read_text(a, "users", buf_view(&before), &error));
+    struct buf after = saved(a);
+    cr_expect(bytes_equal(buf_view(&after), buf_view(&before)), "%.*s", (int)after.size,
+              after.data);
+    buf_clear(&before);
+    buf_clear(&after);
+    buf_clear(&error);
+}
+
+Test(acl, a_first_argument_has_no_white_space_as_it_would_end_the_line_in_a_file)
+{
+    static const char *const blanks[] = {" ", "\\t", "\\r", "\\n", "\\x00", "\\x0b"};
+    for (unsigned i = 0; i < ARRAY_LEN(blanks); i++) {
+        char line[64], error[128];
+        snprintf(line, sizeof line, "ACL SETUSER t \"+get|a%s\"", blanks[i]);
+        server_fixture_send(&f, s, line);
+        server_fixture_settle(&f);
+        struct bytes text = server_fixture_take(&f, s);
+        snprintf(error, sizeof error, "%.*s", (int)text.size, text.data);
+        cr_expect(strstr(error, "': Syntax error"), "%s: %s", line, error);
+    }
+    expect(&f, s, "ACL USERS", "*1\r\n$7\r\ndefault\r\n");
 }
 
 Test(acl, a_text_with_errors_changes_nothing_and_names_them_all)
