@@ -341,6 +341,8 @@ static enum err cmd_client_unblock(struct session *s, struct request *rq, struct
 /* A pause as the argument of a broadcast: its end on the monotonic clock, and its mode. */
 #define PAUSE_MODE_BITS 2
 #define PAUSE_UNTIL_MS_MAX (INT64_MAX >> PAUSE_MODE_BITS)
+/* A clock of nanoseconds goes no further. */
+#define PAUSE_SHARD_MS_MAX (INT64_MAX / 1000000)
 
 static uint64_t pause_pack(enum pause_mode mode, int64_t until_ms)
 {
@@ -371,9 +373,11 @@ static void pause_ends(struct netloop *nl, UNUSED struct net_timer *t)
 static void pause_begins(struct thread *at, uint64_t argument)
 {
     struct worker *w = at->owner;
+    int64_t until_ms = (int64_t)(argument >> PAUSE_MODE_BITS);
+    if (at->shard_id >= 0)
+        shard_pause(&w->shard, (uint64_t)MIN(until_ms, PAUSE_SHARD_MS_MAX) * 1000000);
     if (at->net_id < 0) return;
     enum pause_mode mode = (enum pause_mode)(argument & ((1 << PAUSE_MODE_BITS) - 1));
-    int64_t until_ms = (int64_t)(argument >> PAUSE_MODE_BITS);
     bool is_paused = w->pause_mode != PAUSE_NONE && w->pause_until_ms > now_ms(w);
     if (is_paused) {
         mode = MAX(mode, w->pause_mode);
@@ -388,6 +392,7 @@ static void pause_begins(struct thread *at, uint64_t argument)
 static void pause_is_lifted(struct thread *at, UNUSED uint64_t argument)
 {
     struct worker *w = at->owner;
+    if (at->shard_id >= 0) shard_pause(&w->shard, 0);
     if (at->net_id < 0) return;
     wheel_disarm(&w->net.wheel, &w->pause_timer.timer);
     pause_end(w);

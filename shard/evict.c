@@ -205,6 +205,7 @@ bool evict_admit(struct shard *sh, const struct request *rq)
 {
     /* A transaction was admitted as a whole, and nothing is evicted in its middle. */
     if (rq->flags & (REQUEST_COMMIT | REQUEST_IN_EXEC) || sh->is_replaying) return true;
+    if (shard_is_paused(sh)) return true;
     uint64_t started = env_ticks();
     enum room room = make_room(sh, time_limit_ns(sh->config->evict_tenacity));
     sh->spans.apart_ticks += env_ticks() - started;
@@ -227,6 +228,7 @@ bool evict_step(struct shard *sh)
             sample_databases(sh);
         return false;
     }
+    if (shard_is_paused(sh)) return false;
     enum room room = make_room(sh, SHARD_SLICE_US * 1000ULL);
     if (room == ROOM_LATER) ev->tick_next_ns = sh->now_ns + SHARD_SLICE_US * 1000ULL;
     return room == ROOM_LATER;

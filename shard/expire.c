@@ -209,6 +209,10 @@ bool expire_step(struct shard *sh)
         sh->expire_next_ns = UINT64_MAX;
         return false;
     }
+    if (shard_is_paused(sh)) {
+        sh->expire_next_ns = sh->paused_until_ns;
+        return false;
+    }
     if (!sh->config->active_expire) {
         sh->expire_next_ns = sh->now_ns + OFF_NS;
         return false;

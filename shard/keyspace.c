@@ -244,14 +244,25 @@ void keyspace_drop_evicted(struct shard *sh, uint32_t db, uint64_t hash, struct 
     counter_add(&sh->evict.evicted_keys, 1);
 }
 
-struct entry *keyspace_peek(struct shard *sh, const struct key *k)
+static inline struct entry *peek(struct shard *sh, const struct key *k, bool may_keep_expired)
 {
     struct database *db = database_of(sh, k->db);
     if (unlikely(!db)) return NULL;
     struct entry *e = dict_find(&db->keys, k->hash, k->name);
     if (!e || likely(!keyspace_is_expired(sh, e))) return e;
-    keyspace_drop_expired(sh, k->db, k->hash, e);
+    if (!may_keep_expired || !shard_is_paused(sh)) keyspace_drop_expired(sh, k->db, k->hash, e);
     return NULL;
+}
+
+struct entry *keyspace_peek(struct shard *sh, const struct key *k)
+{
+    return peek(sh, k, true);
+}
+
+/* For whoever changes the key: what has expired makes room for it in a pause as well. */
+static struct entry *peek_for_change(struct shard *sh, const struct key *k)
+{
+    return peek(sh, k, false);
 }
 
 struct entry *keyspace_find_any(struct shard *sh, const struct key *k)
@@ -382,7 +393,7 @@ static bool points_into(struct bytes value, const struct entry *e)
 static enum err set_encoded(struct shard *sh, const struct key *k, struct bytes value,
                             enum encoding encoding, int64_t deadline_ms)
 {
-    struct entry *old = keyspace_peek(sh, k);
+    struct entry *old = peek_for_change(sh, k);
     deadline_ms = resolve_deadline(old, deadline_ms);
     int64_t old_ms = old ? entry_deadline_ms(old) : 0;
     if (old && !points_into(value, old) &&
@@ -449,7 +460,7 @@ static struct entry *try_make_longer(struct shard *sh, const struct key *k, stru
 
 enum err keyspace_edit_string(struct shard *sh, const struct key *k, size_t size, char **data)
 {
-    struct entry *e = keyspace_peek(sh, k);
+    struct entry *e = peek_for_change(sh, k);
     if (e && entry_type(e) != TYPE_STRING) return ERR_WRONG_TYPE;
     char scratch[TEXT_I64_BYTES_MAX];
     if (e) size = MAX(size, entry_string(e, scratch).size);
@@ -472,7 +483,7 @@ enum err keyspace_edit_string(struct shard *sh, const struct key *k, size_t size
 enum err keyspace_put_object(struct shard *sh, const struct key *k, enum type type,
                              enum encoding encoding, void *root, int64_t deadline_ms)
 {
-    struct entry *old = keyspace_peek(sh, k);
+    struct entry *old = peek_for_change(sh, k);
     deadline_ms = resolve_deadline(old, deadline_ms);
     bool has_room = old || keyspace_try_make_room(sh, k);
     struct entry *e =
@@ -490,7 +501,7 @@ enum err keyspace_put_object(struct shard *sh, const struct key *k, enum type ty
 void keyspace_put_entry(struct shard *sh, const struct key *k, struct entry *e)
 {
     DCHECK(entry_has_key(e, k->name));
-    struct entry *old = keyspace_peek(sh, k);
+    struct entry *old = peek_for_change(sh, k);
     start_clock(sh, k, e, old);
     put(sh, k, old, e);
     if (old) notify(sh, NOTIFY_NEW, "new", k); /* Redis deletes and adds here, as when it moves */
@@ -512,7 +523,7 @@ void keyspace_touch_changed(struct shard *sh, const struct key *k, struct entry 
 
 bool keyspace_delete(struct shard *sh, const struct key *k)
 {
-    struct entry *e = keyspace_peek(sh, k);
+    struct entry *e = peek_for_change(sh, k);
     if (!e) return false;
     note_change(sh, k);
     struct database *db = database_of(sh, k->db);
@@ -523,7 +534,7 @@ bool keyspace_delete(struct shard *sh, const struct key *k)
 
 bool keyspace_set_deadline(struct shard *sh, const struct key *k, int64_t deadline_ms)
 {
-    struct entry *e = keyspace_peek(sh, k);
+    struct entry *e = peek_for_change(sh, k);
     if (!e) return false;
     int64_t old_ms = entry_deadline_ms(e);
     if (entry_change_deadline(e, deadline_ms)) {
@@ -547,7 +558,7 @@ bool keyspace_set_deadline(struct shard *sh, const struct key *k, int64_t deadli
 
 enum err keyspace_move(struct shard *sh, const struct key *from, const struct key *to)
 {
-    struct entry *e = keyspace_peek(sh, from);
+    struct entry *e = peek_for_change(sh, from);
     if (!e) return ERR_NO_KEY;
     bool same_name = bytes_equal(from->name, to->name);
     if (same_name && from->db == to->db) return OK;
@@ -562,7 +573,7 @@ enum err keyspace_move(struct shard *sh, const struct key *from, const struct ke
     source->deadline_count -= entry_has_deadline(e);
     publish_counts(source);
     if (moved != e) entry_free_shell(sh->keys.mem, e);
-    struct entry *old = keyspace_peek(sh, to);
+    struct entry *old = peek_for_change(sh, to);
     put(sh, to, old, moved);
     if (old) notify(sh, NOTIFY_NEW, "new", to);
     return OK;
@@ -610,6 +621,7 @@ struct entry *keyspace_random(struct shard *sh, uint32_t db)
     for (unsigned i = 0; d && i < RANDOM_TRIES_MAX; i++) {
         struct entry *e = dict_random(&d->keys, shard_random(sh));
         if (!e || !keyspace_is_expired(sh, e)) return e;
+        if (shard_is_paused(sh)) continue;
         keyspace_drop_expired(sh, db, bytes_hash(entry_key(e), sh->keys.seed), e);
     }
     return NULL;

@@ -92,6 +92,14 @@ void shard_set_replaying(struct shard *sh, bool is_replaying)
     shard_set_now(sh, sh->now_ns, sh->wall_ms);
 }
 
+void shard_pause(struct shard *sh, uint64_t until_ns)
+{
+    assert_on_shard(sh);
+    sh->paused_until_ns = until_ns ? MAX(until_ns, sh->paused_until_ns) : 0;
+    sh->expire_next_ns = MIN(sh->expire_next_ns, sh->now_ns);
+    if (shard_is_paused(sh)) counter_set(&sh->evict.is_full, 0);
+}
+
 /* ---- running ---- */
 
 /* The only place where an err becomes RESP text. */

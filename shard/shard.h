@@ -112,6 +112,7 @@ struct shard {
     struct buf guest_events; /* of keys that live elsewhere: shard/notify.h */
     bool is_quiet;     /* what happens to keys is no event: values that only change their shard */
     bool is_replaying; /* a log says what becomes of keys: none expires or is evicted */
+    uint64_t paused_until_ns; /* monotonic; until then no key goes by itself */
     struct shard_counters counters;
     struct shard_command_counters *per_command; /* by command_id */
     uint32_t command_count;
@@ -184,6 +185,15 @@ void shard_set_now(struct shard *sh, uint64_t now_ns, int64_t wall_ms);
 
 /* Deadlines stand still, and there is no eviction, while a log is replayed. */
 void shard_set_replaying(struct shard *sh, bool is_replaying);
+
+/* CLIENT PAUSE: until then nothing is evicted, and what has expired is gone for who reads it, but
+ * stays until the pause is over or somebody writes the key. Of two pauses the longer one holds; 0
+ * ends them. */
+void shard_pause(struct shard *sh, uint64_t until_ns);
+static inline bool shard_is_paused(const struct shard *sh)
+{
+    return unlikely(sh->now_ns < sh->paused_until_ns);
+}
 
 /* Runs all requests of a parcel: replies go to parcel->out. Requests whose keys are locked are
  * parked. */

@@ -318,6 +318,30 @@ Test(cmd_client, a_pause_beyond_all_clocks_is_none)
     expect(&f, s, "CLIENT PAUSE x foo", "-ERR CLIENT PAUSE mode must be WRITE or ALL\r\n");
 }
 
+Test(cmd_client, no_key_expires_in_a_pause)
+{
+    static const char *const modes[] = {"WRITE", "ALL"};
+    for (size_t i = 0; i < ARRAY_LEN(modes); i++) {
+        char line[64];
+        expect(&f, s, "MSET a 1 b 1 c 1", "+OK\r\n");
+        for (const char *k = "abc"; *k; k++) {
+            snprintf(line, sizeof line, "PEXPIRE %c 20", *k);
+            expect(&f, s, line, ":1\r\n");
+        }
+        snprintf(line, sizeof line, "CLIENT PAUSE 1000 %s", modes[i]);
+        expect(&f, s, line, "+OK\r\n");
+        server_fixture_pass_ms(&f, 990);
+        uint64_t keys = 0;
+        for (uint16_t w = 0; w < 2; w++) keys += keyspace_size(&f.server->workers[w].shard, 0);
+        cr_assert_eq(keys, 3u);
+        if (i == 0) expect(&f, other, "MGET a b c", "*3\r\n$-1\r\n$-1\r\n$-1\r\n");
+        if (i == 0) expect(&f, other, "DBSIZE", ":3\r\n");
+        server_fixture_pass_ms(&f, 20);
+        expect(&f, other, "MGET a b c", "*3\r\n$-1\r\n$-1\r\n$-1\r\n");
+        expect(&f, other, "DBSIZE", ":0\r\n");
+    }
+}
+
 /* ---- WAIT and UNBLOCK ---- */
 
 Test(cmd_client, wait_for_nobody_ends_at_once)

@@ -302,3 +302,34 @@ Test(evict, without_the_limit_everything_borrowed_comes_back)
     cr_assert_eq(count_there(5000, 20000), 15000);
     finish();
 }
+
+Test(evict, in_a_pause_nothing_goes_and_nothing_is_refused)
+{
+    start(1 << 20, EVICT_LRU, false);
+    for (unsigned i = 0; i < 20000; i++) cr_assert(set(i, ""));
+    uint64_t evicted = counter_read(&f.shard->evict.evicted_keys);
+    shard_pause(f.shard, f.shard->now_ns + 5000 * 1000000ULL);
+    for (unsigned i = 20000; i < 30000; i++) cr_assert(set(i, ""));
+    shard_fixture_pass_ms(&f, 1000);
+    cr_assert_not(evict_step(f.shard));
+    cr_assert_eq(counter_read(&f.shard->evict.evicted_keys), evicted);
+    cr_assert_eq(count_there(20000, 30000), 10000);
+    shard_fixture_pass_ms(&f, 4000);
+    cr_assert(set(30000, ""));
+    cr_assert_leq(used(), 1 << 20);
+    finish();
+}
+
+Test(evict, who_has_nothing_to_evict_is_not_full_in_a_pause)
+{
+    start(1 << 20, EVICT_NOTHING, false);
+    unsigned i = 0;
+    while (set(i, "")) i++;
+    cr_assert(counter_read(&f.shard->evict.is_full));
+    shard_pause(f.shard, f.shard->now_ns + 1000 * 1000000ULL);
+    cr_assert_not(counter_read(&f.shard->evict.is_full));
+    cr_assert(set(i, ""));
+    shard_pause(f.shard, 0);
+    cr_assert_not(set(i, ""));
+    finish();
+}

@@ -277,3 +277,53 @@ Test(expire, the_average_ttl_is_that_of_the_keys)
     uint64_t average_ms = stats.ttl_sum_ms / stats.ttl_sampled;
     cr_assert(average_ms > 98000 && average_ms <= 100000);
 }
+
+static struct key key_named(const char *name)
+{
+    struct bytes b = bytes_of(name);
+    return (struct key){b, bytes_hash(b, sh->keys.seed), 0};
+}
+
+Test(expire, in_a_pause_what_has_expired_is_gone_for_readers_and_stays)
+{
+    for (unsigned i = 0; i < 100; i++) set(0, i, sh->now_ms + 50);
+    shard_pause(sh, sh->now_ns + 5000 * 1000000ULL);
+    run_ms(4900);
+    struct key k = key_named("key:7");
+    cr_assert_null(keyspace_find_any(sh, &k));
+    cr_assert_null(keyspace_random(sh, 0));
+    cr_assert_eq(expired(), 0);
+    cr_assert_eq(keyspace_size(sh, 0), 100);
+    run_ms(1500);
+    cr_assert_eq(expired(), 100);
+    cr_assert_eq(keyspace_size(sh, 0), 0);
+}
+
+Test(expire, in_a_pause_a_writer_finds_no_key_where_one_has_expired)
+{
+    for (unsigned i = 0; i < 4; i++) set(0, i, sh->now_ms + 50);
+    shard_pause(sh, UINT64_MAX);
+    run_ms(100);
+    struct key a = key_named("key:0"), b = key_named("key:1"), c = key_named("key:2");
+    cr_assert_eq(keyspace_set_string(sh, &a, bytes_of("new"), DEADLINE_KEEP), OK);
+    cr_assert_eq(entry_deadline_ms(keyspace_peek(sh, &a)), 0);
+    cr_assert_not(keyspace_delete(sh, &b));
+    cr_assert_eq(keyspace_move(sh, &c, &b), ERR_NO_KEY);
+    struct key d = key_named("key:3");
+    cr_assert_eq(keyspace_move(sh, &a, &d), OK);
+    cr_assert_eq(expired(), 4);
+    cr_assert_eq(keyspace_size(sh, 0), 1);
+    keyspace_validate(sh);
+}
+
+Test(expire, the_longer_of_two_pauses_holds_and_either_may_be_lifted)
+{
+    set(0, 0, sh->now_ms + 50);
+    shard_pause(sh, sh->now_ns + 3000 * 1000000ULL);
+    shard_pause(sh, sh->now_ns + 1000 * 1000000ULL);
+    run_ms(2900);
+    cr_assert_eq(expired(), 0);
+    shard_pause(sh, 0);
+    run_ms(10);
+    cr_assert_eq(expired(), 1);
+}
