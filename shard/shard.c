@@ -47,7 +47,7 @@ void shard_init(struct shard *sh, const struct shard_options *options)
     watch_init(&sh->watches);
     channels_init(sh, options->net_count, options->read_feed, options->message_places);
     tracking_init(sh);
-    waits_init(&sh->waits);
+    waits_init(&sh->waits, &sh->mem);
     dlist_init(&sh->late);
     snapshot_init(sh);
     sh->free_list = free_list_create(&sh->mem);

@@ -3,61 +3,13 @@
 #include "base/bytes.h"
 #include "shard/shard.h"
 
-#define CHAIN_BUCKETS 64 /* at first; doubled with use */
+#define HASH_FACTOR 0x9E3779B97F4A7C15ULL
 
-/* ---- two small hash tables ---- */
-
-struct chain {
-    struct dlist link;
-    uint64_t hash;
-};
-
-static struct dlist *chain_bucket(const struct wait_chains *t, uint64_t hash)
-{
-    return &t->buckets[(hash ^ hash >> 32) & (t->bucket_count - 1)];
-}
-
-/* Without memory the chains get longer. */
-static void chains_grow(struct shard *sh, struct wait_chains *t)
-{
-    struct wait_chains old = *t;
-    uint32_t count = old.buckets ? 2 * old.bucket_count : CHAIN_BUCKETS;
-    size_t size = count * sizeof(struct dlist);
-    struct dlist *buckets = old.buckets ? mem_try_alloc(&sh->mem, size) : mem_alloc(&sh->mem, size);
-    if (!buckets) return;
-    for (uint32_t i = 0; i < count; i++) dlist_init(&buckets[i]);
-    t->buckets = buckets;
-    t->bucket_count = count;
-    for (uint32_t i = 0; i < old.bucket_count; i++) {
-        struct dlist *link;
-        while ((link = dlist_pop_front(&old.buckets[i])))
-            dlist_push_back(chain_bucket(t, container_of(link, struct chain, link)->hash), link);
-    }
-    if (old.buckets) mem_free(&sh->mem, old.buckets, old.bucket_count * sizeof *buckets);
-}
-
-static void chain_add(struct shard *sh, struct wait_chains *t, struct chain *c, uint64_t hash)
-{
-    if (t->count >= t->bucket_count) chains_grow(sh, t);
-    c->hash = hash;
-    dlist_push_back(chain_bucket(t, hash), &c->link);
-    t->count++;
-}
-
-static void chain_remove(struct shard *sh, struct wait_chains *t, struct chain *c)
-{
-    dlist_remove(&c->link);
-    if (--t->count > 0 || t->bucket_count <= CHAIN_BUCKETS) return;
-    /* What many needed is not kept. */
-    mem_free(&sh->mem, t->buckets, t->bucket_count * sizeof *t->buckets);
-    *t = (struct wait_chains){0};
-}
-
-/* ---- what is in them ---- */
+/* ---- what is in the tables ---- */
 
 /* A key that somebody waits for. */
 struct wait_key {
-    struct chain chain;
+    struct table_node node;
     struct dlist queue; /* of places, in the order of arrival */
     struct dlist ready; /* while it is noted */
     bool is_noted;
@@ -79,7 +31,7 @@ struct wait_place {
 };
 
 struct waiter {
-    struct chain chain;
+    struct table_node node;
     struct wait_id id;
     struct parked parked;
     const struct wait_rule *rule;
@@ -113,9 +65,11 @@ struct settle {
     bool is_moot; /* the waiter has been answered */
 };
 
-void waits_init(struct waits *w)
+void waits_init(struct waits *w, struct mem *mem)
 {
     *w = (struct waits){0};
+    node_table_init(&w->keys, mem);
+    node_table_init(&w->waiters, mem);
     dlist_init(&w->ready);
     dlist_init(&w->settling);
     dlist_init(&w->tentative);
@@ -125,31 +79,24 @@ void waits_init(struct waits *w)
 void waits_deinit(struct shard *sh)
 {
     struct waits *w = &sh->waits;
-    CHECK(w->keys.count == 0 && waits_are_empty(w));
-    if (w->keys.buckets)
-        mem_free(&sh->mem, w->keys.buckets, w->keys.bucket_count * sizeof *w->keys.buckets);
-    if (w->waiters.buckets)
-        mem_free(&sh->mem, w->waiters.buckets,
-                 w->waiters.bucket_count * sizeof *w->waiters.buckets);
+    CHECK(waits_are_empty(w));
+    node_table_deinit(&w->keys);
+    node_table_deinit(&w->waiters);
 }
 
 /* ---- keys ---- */
 
 static uint64_t key_hash(const struct key *k)
 {
-    return k->hash + k->db * 0x9E3779B97F4A7C15ULL;
+    return k->hash + k->db * HASH_FACTOR;
 }
 
 static struct wait_key *key_find(struct shard *sh, const struct key *k)
 {
-    const struct wait_chains *t = &sh->waits.keys;
-    uint64_t hash = key_hash(k);
-    if (t->count == 0) return NULL;
-    dlist_each (link, chain_bucket(t, hash)) {
-        struct wait_key *wk = container_of(link, struct wait_key, chain.link);
-        if (wk->chain.hash == hash && wk->db == k->db &&
-            bytes_equal(bytes_make(wk->name, wk->name_size), k->name))
-            return wk;
+    struct table_node *node = node_table_find(&sh->waits.keys, key_hash(k));
+    for (; node; node = node_table_find_next(node)) {
+        struct wait_key *wk = container_of(node, struct wait_key, node);
+        if (wk->db == k->db && bytes_equal(bytes_make(wk->name, wk->name_size), k->name)) return wk;
     }
     return NULL;
 }
@@ -181,7 +128,7 @@ static struct wait_key *key_find_or_make(struct shard *sh, const struct key *k)
     memcpy(wk->name, k->name.data, k->name.size);
     dlist_init(&wk->queue);
     dlist_init(&wk->ready);
-    chain_add(sh, &sh->waits.keys, &wk->chain, key_hash(k));
+    node_table_insert(&sh->waits.keys, &wk->node, key_hash(k));
     count_keys(sh);
     return wk;
 }
@@ -190,7 +137,7 @@ static void key_drop_if_unused(struct shard *sh, struct wait_key *wk)
 {
     if (!dlist_is_empty(&wk->queue) || wk->is_served) return;
     dlist_remove(&wk->ready);
-    chain_remove(sh, &sh->waits.keys, &wk->chain);
+    node_table_remove(&sh->waits.keys, &wk->node);
     mem_free(&sh->mem, wk, sizeof *wk + wk->name_size);
     count_keys(sh);
 }
@@ -198,7 +145,7 @@ static void key_drop_if_unused(struct shard *sh, struct wait_key *wk)
 static struct key key_of(const struct wait_key *wk)
 {
     return (struct key){.name = bytes_make(wk->name, wk->name_size),
-                        .hash = wk->chain.hash - wk->db * 0x9E3779B97F4A7C15ULL,
+                        .hash = wk->node.hash - wk->db * HASH_FACTOR,
                         .db = wk->db};
 }
 
@@ -217,10 +164,11 @@ void wait_note_slow(struct shard *sh, const struct key *k)
 
 void wait_note_database(struct shard *sh, uint32_t db)
 {
-    const struct wait_chains *t = &sh->waits.keys;
-    for (uint32_t i = 0; i < t->bucket_count && t->count > 0; i++) {
-        dlist_each (link, &t->buckets[i]) {
-            struct wait_key *wk = container_of(link, struct wait_key, chain.link);
+    const struct node_table *t = &sh->waits.keys;
+    struct table_node *node;
+    for (uint32_t at = 0; (node = node_table_first_from(t, &at)); at++) {
+        for (; node; node = node->next) {
+            struct wait_key *wk = container_of(node, struct wait_key, node);
             if (wk->db == db) note(sh, wk);
         }
     }
@@ -230,17 +178,15 @@ void wait_note_database(struct shard *sh, uint32_t db)
 
 static uint64_t id_hash(const struct wait_id *id)
 {
-    return (id->conn_index + ((uint64_t)id->net_id << 32)) * 0x9E3779B97F4A7C15ULL;
+    return (id->conn_index + ((uint64_t)id->net_id << 32)) * HASH_FACTOR;
 }
 
 static struct waiter *waiter_find(struct shard *sh, const struct wait_id *id)
 {
-    const struct wait_chains *t = &sh->waits.waiters;
-    uint64_t hash = id_hash(id);
-    if (t->count == 0) return NULL;
-    dlist_each (link, chain_bucket(t, hash)) {
-        struct waiter *w = container_of(link, struct waiter, chain.link);
-        if (w->chain.hash == hash && memcmp(&w->id, id, sizeof *id) == 0) return w;
+    struct table_node *node = node_table_find(&sh->waits.waiters, id_hash(id));
+    for (; node; node = node_table_find_next(node)) {
+        struct waiter *w = container_of(node, struct waiter, node);
+        if (memcmp(&w->id, id, sizeof *id) == 0) return w;
     }
     return NULL;
 }
@@ -267,7 +213,7 @@ static void waiter_free(struct shard *sh, struct waiter *w)
     leave_queues(sh, w);
     dlist_remove(&w->tentative);
     if (is_claimant(w)) sh->waits.claimants--;
-    chain_remove(sh, &sh->waits.waiters, &w->chain);
+    node_table_remove(&sh->waits.waiters, &w->node);
     parked_free(sh, &w->parked);
     if (w->early) chunk_free_chain(&sh->mem, w->early);
     if (w->resolved) mem_free(&sh->mem, w->resolved, w->resolved_bytes);
@@ -548,7 +494,7 @@ static struct waiter *begin(struct shard *sh, struct request *rq, const struct w
     w->bound = (struct turn_point){UINT64_MAX, UINT64_MAX};
     w->id =
         (struct wait_id){w->parked.run.conn_index, w->parked.run.conn_generation, w->parked.net_id};
-    chain_add(sh, &sh->waits.waiters, &w->chain, id_hash(&w->id));
+    node_table_insert(&sh->waits.waiters, &w->node, id_hash(&w->id));
     take_bounds(sh, w);
     if (is_claimant(w)) sh->waits.claimants++;
     if (has_claim) {
@@ -807,29 +753,28 @@ void wait_again(struct shard *sh, struct request *rq, const struct wait_id *id)
 
 /* ---- invariants ---- */
 
+static void queue_validate(const struct wait_key *wk)
+{
+    CHECK(!dlist_is_empty(&wk->queue));
+    CHECK(wk->is_noted == !dlist_is_empty(&wk->ready));
+    dlist_each (link, &wk->queue) CHECK(container_of(link, struct wait_place, link)->key == wk);
+}
+
 void waits_validate(struct shard *sh)
 {
     const struct waits *w = &sh->waits;
-    uint64_t keys = 0, waiters = 0, claimants = 0;
-    for (uint32_t i = 0; i < w->keys.bucket_count; i++) {
-        dlist_each (link, &w->keys.buckets[i]) {
-            struct wait_key *wk = container_of(link, struct wait_key, chain.link);
-            keys++;
-            CHECK(!dlist_is_empty(&wk->queue));
-            CHECK(wk->is_noted == !dlist_is_empty(&wk->ready));
-            dlist_each (place_link, &wk->queue) {
-                const struct wait_place *place = container_of(place_link, struct wait_place, link);
-                CHECK(place->key == wk);
-            }
-        }
-    }
-    for (uint32_t i = 0; i < w->waiters.bucket_count; i++) {
-        dlist_each (link, &w->waiters.buckets[i]) {
-            const struct waiter *one = container_of(link, struct waiter, chain.link);
-            waiters++;
+    struct table_node *node;
+    uint64_t claimants = 0;
+    node_table_validate(&w->keys);
+    node_table_validate(&w->waiters);
+    for (uint32_t at = 0; (node = node_table_first_from(&w->keys, &at)); at++)
+        for (; node; node = node->next) queue_validate(container_of(node, struct wait_key, node));
+    for (uint32_t at = 0; (node = node_table_first_from(&w->waiters, &at)); at++) {
+        for (; node; node = node->next) {
+            const struct waiter *one = container_of(node, struct waiter, node);
             claimants += is_claimant(one);
             CHECK(one->claim_index || one->place_count > 0);
         }
     }
-    CHECK(keys == w->keys.count && waiters == w->waiters.count && claimants == w->claimants);
+    CHECK(claimants == w->claimants);
 }

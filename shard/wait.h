@@ -39,6 +39,7 @@
 #pragma once
 
 #include "base/dlist.h"
+#include "base/node_table.h"
 #include "shard/parked.h"
 
 struct key;
@@ -62,19 +63,13 @@ struct wait_keys {
     uint32_t first, count;
 };
 
-struct wait_chains {
-    struct dlist *buckets; /* NULL until first used */
-    uint32_t bucket_count;
-    uint64_t count;
-};
-
 struct waits {
-    struct wait_chains keys;    /* those that somebody waits for */
-    struct wait_chains waiters; /* by whose they are */
-    struct dlist ready;         /* keys that have changed, in order */
-    struct dlist settling;      /* questions that cannot be answered yet */
-    struct dlist tentative;     /* waiters with claims that are not certain yet */
-    struct dlist spare;         /* claims that were given up */
+    struct node_table keys;    /* those that somebody waits for */
+    struct node_table waiters; /* by whose they are */
+    struct dlist ready;        /* keys that have changed, in order */
+    struct dlist settling;     /* questions that cannot be answered yet */
+    struct dlist tentative;    /* waiters with claims that are not certain yet */
+    struct dlist spare;        /* claims that were given up */
     bool is_going_on;
     uint64_t claimants; /* waiters with parts on other shards: turns need positions of their own */
     uint32_t serving;   /* the argument with the key for which a waiter is being served; 0: none */
@@ -96,7 +91,7 @@ struct wait_report {
      * or the error. Nothing: the key is held, and the claim must be ended. */
 };
 
-void waits_init(struct waits *w);
+void waits_init(struct waits *w, struct mem *mem);
 void waits_deinit(struct shard *sh);
 static inline bool waits_are_empty(const struct waits *w)
 {
