@@ -196,7 +196,7 @@ static enum err populate(struct shard *sh, const struct request *rq, struct popu
         size += text_from_u64(p->name + size, i);
         struct key k = {.name = bytes_make(p->name, size), .db = rq->db};
         k.hash = bytes_hash(k.name, sh->keys.seed);
-        if (bytes_shard(k.name, k.hash, sh->keys.seed, sh->shard_count) != sh->id) continue;
+        if (!shard_owns_key(sh, &k)) continue;
         if (keyspace_peek(sh, &k)) continue;
         size_t text = (size_t)snprintf(p->value, 2 * NUMBER_BYTES_MAX, "value:%" PRIu64, i);
         struct bytes value = bytes_make(p->value, p->value_bytes ? p->value_bytes : text);

@@ -230,8 +230,8 @@ void keyspace_drop_expired(struct shard *sh, uint32_t db, uint64_t hash, struct 
 bool keyspace_is_in_use(const struct shard *sh, const struct entry *e, uint64_t hash)
 {
     if (likely(sh->locks.busy == 0)) return false;
-    return locks_has_hash(sh, hash) ||
-           bytes_shard(entry_key(e), hash, sh->keys.seed, sh->shard_count) != sh->id;
+    struct key k = {.name = entry_key(e), .hash = hash};
+    return locks_has_hash(sh, hash) || !shard_owns_key(sh, &k);
 }
 
 void keyspace_drop_evicted(struct shard *sh, uint32_t db, uint64_t hash, struct entry *e)

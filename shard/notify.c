@@ -75,18 +75,13 @@ enum err notify_take_guest(struct shard *sh, const struct key *k, struct buf *ou
     return e;
 }
 
-static bool lives_here(const struct shard *sh, const struct key *k)
-{
-    return bytes_shard(k->name, k->hash, sh->keys.seed, sh->shard_count) == sh->id;
-}
-
 void notify_publish_taken(struct shard *sh, struct bytes taken)
 {
     for (size_t at = 0; at < taken.size;) {
         struct guest_event g;
         struct key k;
         at += guest_event_read(bytes_make(taken.data + at, taken.size - at), &g, &k);
-        if (lives_here(sh, &k)) publish_event(sh, g.event, &k);
+        if (shard_owns_key(sh, &k)) publish_event(sh, g.event, &k);
     }
 }
 
@@ -96,7 +91,7 @@ void notify_publish(struct shard *sh, uint32_t class, const char *event, const s
 {
     const struct channels *cs = &sh->channels;
     if (cs->names[CHANNEL_PLAIN].count == 0 && cs->names[CHANNEL_PATTERN].count == 0) return;
-    if (sh->shard_count <= 1 || lives_here(sh, k))
+    if (sh->shard_count <= 1 || shard_owns_key(sh, k))
         publish_event(sh, event, k);
     else if (class != NOTIFY_EXPIRED) /* the key itself expires on its own shard */
         guest_event_note(sh, event, k);

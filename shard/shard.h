@@ -241,6 +241,12 @@ static inline void wait_serve(struct shard *sh, struct turn_point point)
     if (wait_is_due(sh)) wait_serve_slow(sh, point);
 }
 
+/* Whether the key lives here; if not, it is a guest's (locks.h), or another shard's. */
+static inline bool shard_owns_key(const struct shard *sh, const struct key *k)
+{
+    return bytes_shard(k->name, k->hash, sh->keys.seed, sh->shard_count) == sh->id;
+}
+
 /* The place of the parcel's request that runs. */
 struct turn_point shard_now_point(const struct shard *sh);
 

@@ -104,11 +104,6 @@ static void tell_and_forget(struct shard *sh, struct tracked_key *t)
     tracked_drop(sh, t);
 }
 
-static bool lives_here(const struct shard *sh, const struct key *k)
-{
-    return bytes_shard(k->name, k->hash, sh->keys.seed, sh->shard_count) == sh->id;
-}
-
 void tracking_remember_in_block(struct shard *sh, struct request *rq)
 {
     struct tracker who = running_connection(sh);
@@ -117,7 +112,7 @@ void tracking_remember_in_block(struct shard *sh, struct request *rq)
 
 void tracking_note_change(struct shard *sh, const struct key *k)
 {
-    if (!lives_here(sh, k)) return; /* a guest: what it has become goes home */
+    if (!shard_owns_key(sh, k)) return; /* a guest: what it has become goes home */
     struct tracked_key *t = tracked_find(sh, k);
     if (t) tell_and_forget(sh, t);
     struct tracker source = running_connection(sh);
@@ -173,7 +168,7 @@ static void remember_key(void *context, uint32_t index, UNUSED const struct key_
     struct shard *sh = r->shard;
     struct key k = request_key(sh, r->request, index);
     if (k.hash == 0) k.hash = bytes_hash(k.name, sh->keys.seed);
-    if (!lives_here(sh, &k)) return;
+    if (!shard_owns_key(sh, &k)) return;
     struct tracked_key *t = tracked_find(sh, &k);
     if (!t) t = tracked_try_make(sh, &k);
     if (!t || (!is_remembered(t, r->who) && !buf_try_reserve(&t->trackers, sizeof *r->who))) {

@@ -387,11 +387,6 @@ static void conclude(struct shard *sh, struct waiter *w)
 
 /* ---- beginning to wait ---- */
 
-bool wait_is_here(const struct shard *sh, const struct key *k)
-{
-    return bytes_shard(k->name, k->hash, sh->keys.seed, sh->shard_count) == sh->id;
-}
-
 static bool key_has_something(struct shard *sh, const struct waiter *w, const struct key *k,
                               uint32_t index)
 {
@@ -417,7 +412,7 @@ static uint32_t find_existing(struct shard *sh, struct request *rq, const struct
     bool only_here = rq->flags & REQUEST_CLAIM;
     for (uint32_t i = keys->first; i < keys->first + keys->count; i++) {
         struct key k = request_key(sh, rq, i);
-        if (only_here && !wait_is_here(sh, &k)) continue;
+        if (only_here && !shard_owns_key(sh, &k)) continue;
         bool must_queue = rq->flags & REQUEST_MAY_WAIT && is_taken(sh, &k);
         if (!must_queue && keyspace_peek(sh, &k)) return i;
     }
@@ -443,7 +438,7 @@ static bool join_queues(struct shard *sh, struct waiter *w, const struct request
     w->place_capacity = keys->count;
     for (uint32_t i = keys->first; i < keys->first + keys->count; i++) {
         struct key k = request_key(sh, rq, i);
-        if (rq->flags & REQUEST_CLAIM && !wait_is_here(sh, &k)) continue;
+        if (rq->flags & REQUEST_CLAIM && !shard_owns_key(sh, &k)) continue;
         struct wait_key *wk = key_find_or_make(sh, &k);
         if (!wk) return false;
         join_queue(sh, w, wk, i);

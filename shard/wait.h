@@ -119,9 +119,7 @@ static inline uint32_t wait_served_key(const struct waits *w)
  * NULL: nothing changes. */
 MUST_USE bool wait_for_keys(struct shard *sh, struct request *rq, const struct wait_keys *keys,
                             const struct bytes *resolved);
-/* Whether the key lives here: of a request with REQUEST_CLAIM only such keys are looked at. */
-bool wait_is_here(const struct shard *sh, const struct key *k);
-/* Of such a request: there was something when it was first run. `content` is appended to it. */
+/* Of a request with REQUEST_CLAIM, of which only the keys that live here are looked at: there was something when it was first run. `content` is appended to it. */
 void wait_report_first(struct shard *sh, const struct request *rq, uint32_t index,
                        struct reply *out);
 

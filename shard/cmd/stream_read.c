@@ -363,7 +363,7 @@ struct reading_run {
 static bool is_meant(const struct reading_run *r, uint32_t i)
 {
     struct key k = request_key(r->shard, r->rq, r->reader.first_key + i);
-    return !r->only_here || wait_is_here(r->shard, &k);
+    return !r->only_here || shard_owns_key(r->shard, &k);
 }
 
 /* All ids are read before anything is delivered. False: the error is written, at key *failed. */
