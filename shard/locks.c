@@ -2,6 +2,7 @@
 
 #include "base/command.h"
 #include "shard/shard.h"
+#include "shard/wait_claim.h"
 
 /* A key that somebody holds or waits for. Of every database at once, because MOVE and COPY name a
  * second one among their arguments. */

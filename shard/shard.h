@@ -227,7 +227,7 @@ static inline bool shard_admits(struct shard *sh, const struct request *rq)
 /* A key has changed so that somebody may be waiting for that. */
 static inline void wait_note(struct shard *sh, const struct key *k)
 {
-    if (unlikely(sh->waits.keys.count > 0)) wait_note_slow(sh, k);
+    if (unlikely(sh->waits.queues.count > 0)) wait_note_slow(sh, k);
 }
 
 /* Whether keys have changed that somebody waits for: wait_serve is due. */

@@ -9,21 +9,8 @@
  *     key ─▶ [waiter] [waiter] …       a waiter stands in the queues of all its keys and leaves
  *                                      them together
  *
- * A waiter whose keys live on several shards has a part on each of them. No shard may serve it by
- * itself: another one may have had something for it earlier in the turn order. So the key is held
- * for it (locks.h), since the point at which it became ready, and its coordinator is told
- * (REQUEST_CLAIM). The coordinator asks the others to settle: whether they hold a key for it since
- * an earlier point. That is answered when everything before that point which is about the waiter's
- * keys has run; holdings of later points need not end for it, so there is no deadlock. The earliest
- * claim is served, the others are dropped, and whoever waits next is served at their point. Checked
- * by tests/models/blocking.pml.
- *
- * The same doubt exists within a shard: while a key of the waiter is held for somebody else, and
- * another of its keys becomes ready, it may turn out that the first was ready for it before. So the
- * other one is held for it, too, until that is certain.
- *
- * A waiter that only reads (XREAD) does not take anything away from those behind it. So no key is
- * held for it: what it would get is read at once, and travels with its claim.
+ * Where somebody else may have had something for the waiter earlier, the key is held for it until
+ * that is certain: wait_claim.h. wait_queue.h has the queues.
  *
  * A waiter that also writes another key (BLMOVE) is served at once only if that key lives here,
  * too, and nothing stands between. Otherwise its coordinator is told that its key is ready
@@ -64,7 +51,7 @@ struct wait_keys {
 };
 
 struct waits {
-    struct node_table keys;    /* those that somebody waits for */
+    struct node_table queues;  /* of keys that somebody waits for */
     struct node_table waiters; /* by whose they are */
     struct dlist ready;        /* keys that have changed, in order */
     struct dlist settling;     /* questions that cannot be answered yet */
@@ -119,7 +106,8 @@ static inline uint32_t wait_served_key(const struct waits *w)
  * NULL: nothing changes. */
 MUST_USE bool wait_for_keys(struct shard *sh, struct request *rq, const struct wait_keys *keys,
                             const struct bytes *resolved);
-/* Of a request with REQUEST_CLAIM, of which only the keys that live here are looked at: there was something when it was first run. `content` is appended to it. */
+/* Of a request with REQUEST_CLAIM, of which only the keys that live here are looked at: there was
+ * something when it was first run. `content` is appended to it. */
 void wait_report_first(struct shard *sh, const struct request *rq, uint32_t index,
                        struct reply *out);
 
@@ -130,19 +118,5 @@ void wait_note_database(struct shard *sh, uint32_t db);
 
 /* The command that ran at that point is over. */
 void wait_serve_slow(struct shard *sh, struct turn_point point);
-
-/* ---- for coordinators, through shard/cmd/internal.c ---- */
-
-/* Ends the waiting unless a key is held for it: its own request is then answered with nothing.
- * `keys` are arguments of `rq`, those of the waiter on this shard. False: the question has been
- * parked and will be answered with nothing, too. */
-MUST_USE bool wait_settle(struct shard *sh, struct request *rq, const struct wait_id *id,
-                          struct turn_point since, uint32_t first_key);
-/* After every release of locks: decides and answers what can be decided now. */
-void wait_go_on(struct shard *sh);
-/* The claim's end: serves it, the reply being that of its command, or drops it (`out` NULL). */
-void wait_end_claim(struct shard *sh, const struct wait_id *id, struct reply *out);
-/* The coordinator found nothing after all: `rq` waits in the waiter's place. */
-void wait_again(struct shard *sh, struct request *rq, const struct wait_id *id);
 
 void waits_validate(struct shard *sh);

@@ -53,6 +53,7 @@
 #include "shard/object.h"
 #include "shard/pairs.h"
 #include "shard/shard.h"
+#include "shard/wait_claim.h"
 #include "shard/type/list.h"
 #include "shard/type/set.h"
 

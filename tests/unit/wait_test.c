@@ -53,7 +53,7 @@ static void finish(void)
 {
     waits_validate(p.f.shard);
     cr_assert(shard_is_settled(p.f.shard));
-    cr_assert_eq(p.f.shard->waits.keys.count, 0);
+    cr_assert_eq(p.f.shard->waits.queues.count, 0);
     cr_assert_eq(p.f.shard->waits.claimants, 0);
     parcel_fixture_free(&p);
 }
