@@ -1,9 +1,8 @@
-/* pubsub.h: the net thread's side of publish/subscribe: who on this thread subscribes to what, and
- * the delivery of what the shards have to say.
+/* pubsub.h: the net thread's side of publish/subscribe.
  *
- *     SUBSCRIBE ─▶ subscription (joining) ─▶ ATTEND to the channel's shard, in one turn ─▶ …
- *     … feed: acknowledged by every shard that it concerns ─▶ the confirmation takes its place
- *     feed: message for a topic ─▶ each subscription that this shard has acknowledged
+ *     subscription.h          who on this thread subscribes to what
+ *     subscription_change.h   until the shards know who comes and goes
+ *     delivery.h              what the shards have to say
  *
  * A subscription gets a message if and only if the shard counted it when it ran PUBLISH: from its
  * acknowledgement of the joining to that of the leaving, in the order of the feed. What comes
@@ -26,7 +25,7 @@
 
 struct session;
 struct worker;
-struct pubsub_change;
+struct subscription_change;
 
 /* What a net thread knows about the messages of one shard. */
 struct shard_messages {
@@ -53,8 +52,8 @@ struct pubsub {
 struct subscriber {
     struct dlist subscriptions; /* in the order in which they came */
     uint32_t counts[CHANNEL_KINDS], count;
-    uint64_t bytes;               /* of subscriptions, as if nobody else had them */
-    struct pubsub_change *change; /* under way; NULL */
+    uint64_t bytes;                     /* of subscriptions, as if nobody else had them */
+    struct subscription_change *change; /* under way; NULL */
 };
 
 void pubsub_init(struct worker *w);
@@ -76,9 +75,3 @@ void pubsub_on_close(struct session *s);
 /* Whether the feeds of that shard are so full that publishers should stall; they are then resumed
  * after a while. */
 MUST_USE bool pubsub_must_wait(struct worker *w, uint16_t shard);
-/* Goes on with changes that waited for credit; true if one could. */
-bool pubsub_resume(struct worker *w);
-/* Tells those who follow prefixes what has changed in this step. */
-void pubsub_tell_changes(struct worker *w);
-/* What the feeds of shards bring: a feed_read_fn. */
-size_t pubsub_read_feed(struct thread *at, uint16_t shard_id, struct bytes data);

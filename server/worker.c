@@ -4,10 +4,12 @@
 
 #include "base/late.h"
 #include "base/log.h"
+#include "server/delivery.h"
 #include "server/lending.h"
 #include "server/server.h"
 #include "server/slow_client.h"
 #include "server/stuck.h"
+#include "server/subscription_change.h"
 #include "shard/notify.h"
 
 #define RECV_BUFFERS 128
@@ -319,7 +321,7 @@ static void worker_init_shard(struct worker *w)
                                                   .hooks = &shard_hooks,
                                                   .budget = &srv->budget,
                                                   .net_count = srv->mesh.net_count,
-                                                  .read_feed = pubsub_read_feed,
+                                                  .read_feed = delivery_read_feed,
                                                   .short_shards = &srv->short_shards,
                                                   .message_places = srv->mesh.shard_count > 1
                                                                         ? &srv->message_places
@@ -431,7 +433,7 @@ static bool run_net_input(struct worker *w)
     any |= netloop_take_events(&w->net);
     any |= netloop_run_input(&w->net);
     any |= stuck_resume(w);
-    any |= pubsub_resume(w);
+    any |= subscription_change_resume(w);
     turn_publish(&w->net);
     return any;
 }
@@ -444,7 +446,7 @@ static bool run_net_output(struct worker *w)
         w->should_resume = false;
         netloop_resume_stalled(&w->net);
     }
-    pubsub_tell_changes(w);
+    delivery_tell_changes(w);
     netloop_flush(&w->net);
     monitor_flush(w);
     redirects_flush(w);

@@ -53,9 +53,9 @@
 #include "shard/object.h"
 #include "shard/pairs.h"
 #include "shard/shard.h"
-#include "shard/wait_claim.h"
 #include "shard/type/list.h"
 #include "shard/type/set.h"
+#include "shard/wait_claim.h"
 
 /* Arguments of a THAW. */
 enum { THAW_MODE = 4, THAW_HOST_KEY = 5 };

@@ -4,7 +4,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "server/delivery.h"
 #include "server/stuck.h"
+#include "server/subscription_change.h"
 
 #define SETTLE_ROUNDS_MAX 1000
 
@@ -205,12 +207,12 @@ bool server_fixture_step(struct server_fixture *f, uint16_t worker)
     shard_set_now(&w->shard, w->thread.now_ns, w->thread.wall_ms);
     bool any = thread_run_calls(&w->thread);
     any |= stuck_resume(w);
-    any |= pubsub_resume(w);
+    any |= subscription_change_resume(w);
     any |= step_shard(w);
     any |= turn_take_home(&w->net);
     any |= w->net.turn.touched_count > 0 || w->monitor.has_news || w->redirects.has_news;
     turn_publish(&w->net);
-    pubsub_tell_changes(w);
+    delivery_tell_changes(w);
     monitor_flush(w);
     redirects_flush(w);
     any |= netloop_run_timers(&w->net);
