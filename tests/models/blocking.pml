@@ -1,4 +1,4 @@
-/* blocking.pml: waiting for keys on several shards (shard/wait.h and server/blocking.c) as a Promela model.
+/* blocking.pml: waiting for keys on several shards (shard/wait_claim.h and server/blocking_claim.h) as a Promela model.
  *
  *     shard         key ─▶ [waiter] [waiter] …   in the order of arrival. A key that becomes ready is served at the place of the push; for a waiter with
  *                                                keys elsewhere it is held since that place, and its coordinator is told
