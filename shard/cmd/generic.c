@@ -166,6 +166,8 @@ static struct entry *object_entry_or_null(struct shard *sh, struct request *rq, 
 {
     struct key k = request_key(sh, rq, 2);
     struct entry *e = keyspace_peek(sh, &k);
+    struct shard_counters *c = &sh->counters;
+    counter_add(e ? &c->keyspace_hits : &c->keyspace_misses, 1); /* a hit that touches nothing */
     if (e == NULL) reply_null(out);
     return e;
 }

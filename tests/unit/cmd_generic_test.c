@@ -61,7 +61,9 @@ Test(cmd_generic, looking_at_a_key_counts_but_only_touch_is_an_access)
     shard_fixture_pass_ms(&f, 10 * 1000);
     expect(&f, "EXPIRE k 1000 XX", ":1\r\n");
     expect(&f, "OBJECT IDLETIME k", ":0\r\n");
-    cr_assert_eq(counter_read(&f.shard->counters.keyspace_hits), 4);
+    cr_assert_eq(counter_read(&f.shard->counters.keyspace_hits), 7, "OBJECT looks, too");
+    expect(&f, "OBJECT ENCODING none", "$-1\r\n");
+    cr_assert_eq(counter_read(&f.shard->counters.keyspace_misses), 2);
 }
 
 /* ---- RENAME, MOVE, COPY ---- */
