@@ -70,6 +70,7 @@ enum command_flags {
     CMD_PROTECTED = 1 << 20,
     CMD_SENSITIVE = 1 << 21, /* ours: its arguments are kept out of logs */
     /* ours, not shown to clients */
+    CMD_COUNTS_ERRORS = 1 << 23, /* sees to it that its error replies are counted */
     CMD_BARRIER =
         1 << 24, /* PLAN_NET: runs only after every earlier command of the connection has replied */
     CMD_DEFERS = 1 << 25,      /* PLAN_NET: may answer later (session_defer) */

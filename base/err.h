@@ -29,6 +29,8 @@
     X(ERR_INVALID_DB,      "ERR invalid DB index")                                                           \
     X(ERR_SAME_OBJECT,     "ERR source and destination objects are the same")                                \
     X(ERR_NO_MEM,          "OOM command not allowed when used memory > 'maxmemory'.")                        \
+    X(ERR_EXEC_NO_MEM,     "EXECABORT Transaction discarded because of: OOM command not allowed when used "  \
+                           "memory > 'maxmemory'.")                                                          \
     X(ERR_ALLOC,           "ERR out of memory: the value does not fit")                                      \
     X(ERR_NO_AUTH,         "NOAUTH Authentication required.")                                                \
     X(ERR_WRONG_PASS,      "WRONGPASS invalid username-password pair or user is disabled.")                  \

@@ -346,7 +346,7 @@ static void run_to_gather(struct parcel *pc, const struct run *run)
 static void parcel_report_errors(struct netloop *nl, struct parcel *pc)
 {
     for (uint32_t i = 0; i < pc->request_count; i++) {
-        if (pc->requests[i].error_count == 0) continue;
+        if (pc->requests[i].error_count == 0 || pc->requests[i].flags & REQUEST_PART) continue;
         uint64_t start = parcel_reply_start(pc, i), end = pc->requests[i].reply_end;
         if (end > pc->out.first->size || pc->out.first->data[start] != '-') continue;
         nl->hooks->on_error(nl, pc->requests[i].command_id,

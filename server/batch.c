@@ -412,14 +412,16 @@ static struct gather_part piece_reply(struct batch *b, const struct batch_piece 
     return part;
 }
 
-static void count_error(struct batch *b, const struct batch_piece *p, struct gather *g,
+/* True: it is an error. */
+static bool count_error(struct batch *b, const struct batch_piece *p, struct gather *g,
                         uint32_t index)
 {
     struct netloop *nl = &b->worker->net;
     const struct request *rq = &part_of(b, p->shard)->block.requests[p->request];
-    if (likely(rq->error_count == 0) || gather_part_kind(g, index) != '-') return;
+    if (likely(rq->error_count == 0) || gather_part_kind(g, index) != '-') return false;
     struct bytes text = gather_part_bytes(g, index, &nl->flatten);
     nl->hooks->on_error(nl, rq->command_id, bytes_make(text.data + 1, text.size - 1));
+    return true;
 }
 
 void batch_reply(struct batch *b, uint32_t index, struct reply *out)
@@ -430,10 +432,11 @@ void batch_reply(struct batch *b, uint32_t index, struct reply *out)
     out->resp = c->resp;
     struct gather_part *parts = mem_alloc(b->mem, c->piece_count * sizeof *parts);
     struct gather g = {.netloop = nl, .parts = parts, .part_count = c->piece_count};
+    bool is_counted = false;
     for (uint32_t i = 0; i < c->piece_count; i++) {
         const struct batch_piece *p = piece_at(b, c->first_piece + i);
         parts[i] = piece_reply(b, p);
-        count_error(b, p, &g, i);
+        is_counted = is_counted || count_error(b, p, &g, i); /* of a split command one */
     }
     if (c->is_split) {
         struct merge_input in = {.gather = &g,

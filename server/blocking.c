@@ -282,7 +282,7 @@ bool blocking_dispatch(struct session *s, const struct route *route)
     struct input_ref input;
     enum err e = conn_hold_request(&s->conn, r->argc, &input);
     if (e != OK) {
-        session_reject(s, route, e);
+        session_refuse(s, route, e);
         return true;
     }
     struct blocking *op = blocking_create(s, route, &places);

@@ -110,12 +110,21 @@ static void part_is_done_with(struct thread *at, struct call *c)
     thread_call(at, c->from, c);
 }
 
+static void count_error(const struct session *s, const struct reply *out)
+{
+    struct worker *w = session_worker(s);
+    if (!s->exec) counter_add(&w->routes[s->last_route->id].failed, 1);
+    worker_count_error(
+        w, bytes_make(out->first->data + 1, (size_t)(out->cursor - out->last->data - 1)));
+}
+
 static void walk_answer(struct thread *at, struct clients_walk *walk)
 {
     struct netloop *nl = walk->netloop;
     if (session_find(nl, walk->from)) {
         struct reply out = netloop_reply(nl, walk->resp);
         walk->question->answer(walk, &out);
+        if (out.error_count) count_error(session_find(nl, walk->from), &out);
         session_answer(nl, walk->from, &out);
         netloop_reply_drop(nl, &out);
     }

@@ -16,6 +16,7 @@ struct split {
     struct gather gather;
     enum merge_rule rule;
     uint8_t resp;
+    uint16_t command_id;
     uint32_t key_count;
     uint16_t *key_parts;     /* MERGE_KEYS, MERGE_FOUND */
     struct payload *payload; /* the arguments of all parts: parked ones are read there, too */
@@ -41,6 +42,10 @@ static void split_complete(struct gather *g)
                                  .key_count = split->key_count};
         if (split->rule == MERGE_RANDOM) env_random(&in.random, sizeof in.random);
         merge_parts(&in, &out);
+        if (unlikely(out.first->data[0] == '-'))
+            nl->hooks->on_error(
+                nl, split->command_id,
+                bytes_make(out.first->data + 1, (size_t)(out.cursor - out.first->data - 1)));
         conn_fill_slot(c, g->slot, &out);
         netloop_reply_drop(nl, &out);
         w->should_resume = true;
@@ -68,6 +73,7 @@ static struct split *split_create(struct session *s, const struct route *route,
     split->payload = payload;
     split->rule = (enum merge_rule)route->command->merge;
     split->resp = s->resp;
+    split->command_id = route->id;
     nl->errands++;
     return split;
 }
@@ -76,7 +82,7 @@ static struct split *split_create(struct session *s, const struct route *route,
  * memory back. */
 static bool reject_no_memory(struct session *s, const struct route *route)
 {
-    session_reject(s, route, ERR_ALLOC);
+    session_refuse(s, route, ERR_ALLOC);
     return true;
 }
 
@@ -118,7 +124,7 @@ bool coord_reject_full(struct session *s, const struct route *route)
 {
     if (likely(!(route->command->flags & CMD_DENY_OOM)) || !coord_is_full(session_worker(s)))
         return false;
-    session_reject(s, route, ERR_NO_MEM);
+    session_refuse(s, route, ERR_NO_MEM);
     return true;
 }
 

@@ -168,6 +168,13 @@ static void exec_commit(struct exec *x, struct session *s)
     }
 }
 
+/* A watched key has changed, or there was no memory for the locks. */
+static void nothing_ran(struct exec *x)
+{
+    for (uint32_t i = 0; i < x->tx.count; i++)
+        counter_add(&x->worker->routes[x->tx.commands[i].route->id].calls, UINT64_MAX);
+}
+
 /* As Redis shows it: SELECT with the database that it has chosen. */
 static void show(struct exec *x, const struct batch_command *c, uint32_t db)
 {
@@ -306,10 +313,12 @@ static void batch_finish(struct exec *x)
 static void batch_done(struct batch *b)
 {
     struct exec *x = container_of(b, struct exec, batch);
-    if (batch_is_dirty(b))
-        exec_finish(x, write_null);
-    else
+    if (!batch_is_dirty(b)) {
         batch_finish(x);
+        return;
+    }
+    nothing_ran(x);
+    exec_finish(x, write_null);
 }
 
 /* Runs what needs no shard, and tells the others which database and protocol are theirs by then. */
@@ -577,10 +586,12 @@ static void stages_go_on(struct exec *x)
 static void on_held(struct held *h)
 {
     struct exec *x = container_of(h, struct exec, held);
-    if (h->is_dirty || h->has_failed)
-        end_holding(x);
-    else
+    if (!h->is_dirty && !h->has_failed) {
         stages_go_on(x);
+        return;
+    }
+    nothing_ran(x);
+    end_holding(x);
 }
 
 static enum err run_under_holding(struct exec *x, struct session *s, const struct needs *n)
@@ -685,8 +696,7 @@ enum err cmd_exec(struct session *s, struct request *rq, struct reply *out)
     }
     if (s->tx.command_flags & CMD_DENY_OOM && coord_is_full(session_worker(s))) {
         tx_discard(s);
-        reply_error(out, "EXECABORT Transaction discarded because of: %s", err_text(ERR_NO_MEM));
-        return OK;
+        return ERR_EXEC_NO_MEM;
     }
     if (unlikely(s->is_restricted)) session_acl_filter_queued(s);
     struct needs n = needs_of(session_worker(s), &s->tx);

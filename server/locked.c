@@ -498,6 +498,13 @@ void effects_fail(struct locked *op, struct bytes error)
     round_begin(op, gave_back);
 }
 
+void effects_fail_reported(struct locked *op, struct bytes report)
+{
+    struct netloop *nl = &op->worker->net;
+    nl->hooks->on_error(nl, op->route->id, bytes_make(report.data + 1, report.size - 1));
+    effects_fail(op, report);
+}
+
 void effects_fail_for_memory(struct locked *op)
 {
     char text[ERROR_BYTES_MAX];
@@ -653,7 +660,7 @@ static void locked_now(struct gather *g)
     }
     for (uint32_t k = 0; k < op->key_count; k++) {
         if (op->keys[k].report.data[0] != '-') continue;
-        effects_fail(op, op->keys[k].report);
+        effects_fail_reported(op, op->keys[k].report);
         return;
     }
     effects_run(op);
@@ -773,7 +780,7 @@ bool coord_locked(struct session *s, const struct route *route)
     if (spread != SPREAD_OVER_SHARDS) {
         locked_free(op);
         if (spread == SPREAD_NOT) return session_dispatch_to_shard_of_key(s, route);
-        session_reject(s, route, ERR_ALLOC);
+        session_refuse(s, route, ERR_ALLOC);
         return true;
     }
     if (coord_reject_full(s, route)) {
@@ -787,7 +794,7 @@ bool coord_locked(struct session *s, const struct route *route)
     enum err e = locked_hold(op, s);
     if (e != OK) {
         locked_free(op);
-        session_reject(s, route, e);
+        session_refuse(s, route, e);
         return true;
     }
     lock_turn(op);

@@ -163,6 +163,8 @@ bool is_guest(const struct locked *op, const struct locked_key *k);
 /* The last steps: the command with its guests, or an error; then the unlocks and the reply. */
 void effects_run(struct locked *op);
 void effects_fail(struct locked *op, struct bytes error);
+/* The same for an error in a report, which no request has answered: it is counted. */
+void effects_fail_reported(struct locked *op, struct bytes report);
 void effects_fail_for_memory(struct locked *op);
 
 struct batch;

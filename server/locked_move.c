@@ -56,6 +56,8 @@ static bool is_settled(struct locked *op, void (*write_none)(struct reply *out))
     }
     struct bytes wrong = is_error(from) ? from : to;
     if (!is_error(wrong)) return false;
+    struct netloop *nl = &op->worker->net;
+    nl->hooks->on_error(nl, op->route->id, bytes_make(wrong.data + 1, wrong.size - 1));
     buf_append(&op->reply, wrong.data, wrong.size);
     return true;
 }

@@ -107,7 +107,7 @@ bool locked_mset(struct session *s, const struct route *route, const struct plac
     if (e == OK) e = locked_hold(op, s);
     if (e != OK) {
         locked_free(op);
-        session_reject(s, route, e);
+        session_refuse(s, route, e);
         return true;
     }
     prepare_turn(op);

@@ -142,7 +142,7 @@ void locked_read_run(struct locked *op)
 {
     const struct locked_key *wrong = first_wrong(op);
     if (wrong) {
-        effects_fail(op, wrong->report);
+        effects_fail_reported(op, wrong->report);
         return;
     }
     struct stream_reader r;

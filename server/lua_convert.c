@@ -5,6 +5,7 @@
 
 #include "base/text.h"
 #include "server/lua_vm.h"
+#include "server/worker.h"
 
 /* ---- a value as a reply ---- */
 
@@ -36,7 +37,6 @@ static void write_line(lua_State *L, char type, struct reply *out)
     for (size_t i = 0; i < size; i++) *at++ = text[i] == '\r' || text[i] == '\n' ? ' ' : text[i];
     memcpy(at, "\r\n", 2);
     reply_advance(out, size + 3);
-    if (type == '-') out->error_count++;
 }
 
 static void write_value(lua_State *L, struct reply *out);
@@ -119,11 +119,23 @@ static void write_array(lua_State *L, struct reply *out)
     }
 }
 
+/* The text is on top of its table. What no command has answered is counted here. */
+static void write_error(lua_State *L, struct reply *out)
+{
+    const char *text = lua_tostring(L, -1);
+    write_line(L, '-', out);
+    out->error_count++;
+    lua_pushliteral(L, LUA_COUNTED_FIELD);
+    lua_rawget(L, -3);
+    if (!lua_toboolean(L, -1)) worker_count_error(lua_vm_of(L)->worker, bytes_of(text));
+    lua_pop(L, 1);
+}
+
 /* A table that stands for a type of its own. False: an array. */
 static bool write_typed(lua_State *L, struct reply *out)
 {
     if (push_field(L, "err", LUA_TSTRING)) {
-        write_line(L, '-', out);
+        write_error(L, out);
     } else if (push_field(L, "ok", LUA_TSTRING)) {
         write_line(L, '+', out);
     } else if (push_field(L, "double", LUA_TNUMBER)) {
@@ -233,6 +245,14 @@ static void push_line(struct reply_reader *r, const char *name)
     set_string(r->L, name, read_line(r));
 }
 
+static void push_error(struct reply_reader *r)
+{
+    lua_createtable(r->L, 0, 2);
+    lua_pushboolean(r->L, 1);
+    lua_setfield(r->L, -2, LUA_COUNTED_FIELD);
+    set_string(r->L, "err", read_line(r));
+}
+
 /* RESP2's null. */
 static void push_false(struct reply_reader *r)
 {
@@ -328,7 +348,7 @@ static void push_value(struct reply_reader *r)
         push_line(r, "ok");
         return;
     case '-':
-        push_line(r, "err");
+        push_error(r);
         return;
     case ':':
         lua_pushnumber(r->L, (double)read_number(r));

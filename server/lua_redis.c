@@ -24,10 +24,15 @@ static struct lua_run *run_of(lua_State *L)
 /* ---- redis.call ---- */
 
 /* The error table, or what raises it. */
-static int fail(lua_State *L, bool is_protected, struct bytes text)
+static int fail(lua_State *L, bool is_protected, bool is_counted, struct bytes text)
 {
     lua_settop(L, 0);
-    lua_createtable(L, 0, 1);
+    lua_createtable(L, 0, 2);
+    lua_pushboolean(L, 1);
+    if (is_counted)
+        lua_setfield(L, -2, LUA_COUNTED_FIELD);
+    else
+        lua_pop(L, 1);
     lua_pushlstring(L, text.data, text.size);
     lua_setfield(L, -2, "err");
     return is_protected ? 1 : lua_error(L);
@@ -123,7 +128,7 @@ static int call_command(lua_State *L, bool is_protected)
     if (!run) return lua_raise(L, "ERR redis.call can only be called by a script that runs");
     struct lua_call call = {0};
     const char *wrong = arguments_read(L, vm, &call);
-    if (wrong) return fail(L, is_protected, bytes_of(wrong));
+    if (wrong) return fail(L, is_protected, false, bytes_of(wrong));
     struct reply out;
     reply_init(&out, vm->chunk, &vm->mem);
     out.resp = run->resp;
@@ -133,7 +138,7 @@ static int call_command(lua_State *L, bool is_protected)
     case CALL_DONE:
         return push_outcome(L, reply_flatten(vm, &out), is_protected);
     case CALL_REFUSED:
-        return fail(L, is_protected, call.error);
+        return fail(L, is_protected, true, call.error);
     case CALL_RESTART:
         return suspend(L, run, RUN_RESTART);
     case CALL_LATER:

@@ -10,6 +10,7 @@
 #include "server/library.h"
 #include "server/lua_prelude.h"
 #include "server/script_cache.h"
+#include "server/worker.h"
 
 #define CHUNK_BYTES (16 * 1024)
 #define VM_BYTES_MAX (1024 * 1024) /* of a new one, before any script */
@@ -355,6 +356,13 @@ static void append_position(const struct lua_run *run, const char *message, stru
     buf_printf(text, " script: %s, on %s:%d.", run->script->label, chunk, line);
 }
 
+/* An error that no command has answered. */
+static void write_counted(struct lua_run *run, struct bytes text, struct reply *out)
+{
+    worker_count_error(run->vm->worker, text);
+    reply_error(out, "%.*s", (int)MIN(text.size, (size_t)INT32_MAX), text.data);
+}
+
 /* The error is on top of the coroutine. */
 static void write_error(struct lua_run *run, struct reply *out)
 {
@@ -362,6 +370,7 @@ static void write_error(struct lua_run *run, struct reply *out)
     text->size = 0;
     lua_State *co = run->co;
     const char *message = NULL;
+    bool is_counted = false;
     if (run->must_die) {
         buf_append_text(text, "ERR Script killed by user with SCRIPT KILL...");
     } else if (lua_istable(co, -1)) {
@@ -369,12 +378,18 @@ static void write_error(struct lua_run *run, struct reply *out)
         lua_rawget(co, -2);
         const char *err = lua_isstring(co, -1) ? lua_tostring(co, -1) : "ERR unknown error";
         buf_append_text(text, err);
+        lua_pushliteral(co, LUA_COUNTED_FIELD);
+        lua_rawget(co, -3);
+        is_counted = lua_toboolean(co, -1);
     } else {
         message = lua_isstring(co, -1) ? lua_tostring(co, -1) : NULL;
         buf_printf(text, "ERR %s", message ? message : "nil");
     }
     append_position(run, message, text);
-    reply_error(out, "%.*s", (int)MIN(text->size, (size_t)INT32_MAX), text->data);
+    if (is_counted)
+        reply_error(out, "%.*s", (int)MIN(text->size, (size_t)INT32_MAX), text->data);
+    else
+        write_counted(run, buf_view(text), out);
 }
 
 /* A value is converted aside, because half a reply could not be taken back. */
@@ -394,7 +409,7 @@ static void write_result(struct lua_run *run, struct reply *out)
         for (const struct chunk *c = aside.first; c; c = c->next) reply_raw(out, c->data, c->size);
         out->error_count += aside.error_count;
     } else {
-        reply_err(out, ERR_ALLOC);
+        write_counted(run, bytes_of(err_text(ERR_ALLOC)), out);
     }
     chunk_free_chain(&vm->mem, aside.first);
     vm->chunk->size = 0;
@@ -404,7 +419,7 @@ static void write_result(struct lua_run *run, struct reply *out)
 static enum run_state out_of_memory(struct lua_run *run, struct reply *out)
 {
     lua_settop(run->vm->L, 0);
-    reply_err(out, ERR_ALLOC);
+    write_counted(run, bytes_of(err_text(ERR_ALLOC)), out);
     lua_run_end(run);
     return RUN_DONE;
 }
@@ -445,7 +460,7 @@ enum run_state lua_run_start(struct lua_run *run, struct reply *out)
     vm->runs++;
     vm->text.size = 0;
     if (!lua_vm_compile(vm, run->script, &vm->text)) {
-        reply_error(out, "%.*s", (int)vm->text.size, vm->text.data);
+        write_counted(run, buf_view(&vm->text), out);
         lua_run_end(run);
         return RUN_DONE;
     }

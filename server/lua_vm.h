@@ -109,6 +109,9 @@ struct lua_run {
     bool is_protected;    /* redis.pcall */
 };
 
+/* A field of error tables, as in Redis: what a command has answered is in errorstats already. */
+#define LUA_COUNTED_FIELD "ignore_error_stats_update"
+
 /* False: no memory. */
 MUST_USE bool lua_vm_try_init(struct lua_vm *vm, struct worker *w);
 void lua_vm_deinit(struct lua_vm *vm);

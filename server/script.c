@@ -147,6 +147,8 @@ static struct script_op *op_make(struct worker *w, const struct route *route)
     op->route = route;
     op->call_copy.mem = op->reply.mem = op->lines.mem = &w->net.mem;
     op->is_watched = server_has_monitors(w->server);
+    op->is_unsaved = w->obstacles & OBSTACLE_MISCONF && w->config->stop_writes_on_bgsave_error &&
+                     w->config->save_count > 0;
     op->is_read_only = route->command->flags & CMD_READ;
     op->one_shard = -1;
     return op;
@@ -208,7 +210,9 @@ static bool check_flags(struct script_op *op, struct reply *out)
 {
     const struct script *s = op->script;
     if (likely(!s->has_shebang)) return true;
+    if (!(s->flags & SCRIPT_NO_WRITES) && !script_check_disk(op, out)) return false;
     if (!(s->flags & (SCRIPT_NO_WRITES | SCRIPT_ALLOW_OOM)) && coord_is_full(op->worker)) {
+        op->is_refused = true;
         reply_err(out, ERR_NO_MEM);
         return false;
     }
@@ -259,21 +263,28 @@ static void send_answer(struct script_op *op, struct bytes reply)
     op->worker->should_resume = true;
 }
 
-/* The same, and an error is counted. */
+static void count_failures(struct script_op *op)
+{
+    counter_add(&op->worker->routes[op->route->id].failed, op->error_count);
+    op->error_count = 0;
+}
+
+/* The reply of a run. */
 static void answer(struct script_op *op, struct bytes reply)
 {
-    struct netloop *nl = &op->worker->net;
-    if (reply.size && reply.data[0] == '-')
-        nl->hooks->on_error(nl, op->route->id, bytes_make(reply.data + 1, reply.size - 1));
+    count_failures(op);
     send_answer(op, reply);
 }
 
+/* In place of a run. */
 static void answer_error(struct script_op *op, const char *text)
 {
+    struct netloop *nl = &op->worker->net;
     struct buf *line = &op->worker->scratch;
     line->size = 0;
     buf_printf(line, "-%s\r\n", text);
-    answer(op, buf_view(line));
+    nl->hooks->on_error(nl, op->route->id, bytes_make(line->data + 1, line->size - 1));
+    send_answer(op, buf_view(line));
 }
 
 /* ---- under a holding ---- */
@@ -324,6 +335,7 @@ static void held_done(struct script_op *op)
         struct session_ref ref = {.index = op->gather.conn_index,
                                   .generation = op->gather.conn_generation};
         script_acl_tell(op->acl, session_find(&op->worker->net, ref));
+        count_failures(op);
         op->reply = s->reply;
         s->reply = reply;
         op_finish(op);
@@ -421,6 +433,7 @@ static enum run_state held_step(struct script_op *op)
     out.resp = op->resp;
     enum run_state state = op->has_begun ? held_resume(op, &out) : lua_run_start(&op->run, &out);
     op->has_begun = true;
+    op->error_count = out.error_count;
     take_reply(op, &out);
     return state;
 }
@@ -533,11 +546,7 @@ static void in_place_done(struct gather *g)
         script_note_habits(op);
         monitor_send(op->worker, bytes_make(reply.data, op->line_bytes), op->has_line_gap);
         reply = bytes_make(reply.data + op->line_bytes, reply.size - op->line_bytes);
-        /* An error that nothing stands in front of was counted when its parcel came home. */
-        if (op->line_bytes == 0)
-            send_answer(op, reply);
-        else
-            answer(op, reply);
+        answer(op, reply);
         gather_release_parts(g);
         op_finish(op);
         return;
@@ -576,7 +585,10 @@ enum err cmd_script_in_place(struct shard *sh, struct request *rq, struct reply 
     op->shard_out = out;
     script_prepare_run(op, vm, &script_shard_host);
     op->run.is_full = !shard_admits(sh, &(struct request){.command = &probe});
+    uint32_t errors = out->error_count;
     op->outcome = lua_run_start(&op->run, out);
+    op->error_count = out->error_count - errors;
+    out->error_count = errors; /* they are counted, so the parcel has none to report */
     CHECK(op->outcome == RUN_DONE || op->outcome == RUN_RESTART);
     if (op->outcome == RUN_RESTART) reply_null(out);
     op->shard = NULL; /* what may follow runs on the net thread */
@@ -591,8 +603,13 @@ static const struct command in_place_rows[] = {
      .on_shard = cmd_script_in_place,
      .arity = -2,
      .plan = PLAN_ONE_SHARD,
+     .flags = CMD_COUNTS_ERRORS,
      .keys = {{.flags = KEY_RW, .begin = 2, .last = -1, .step = 1}}},
-    {.name = "script_all", .on_shard = cmd_script_in_place, .arity = 2, .plan = PLAN_ONE_SHARD},
+    {.name = "script_all",
+     .on_shard = cmd_script_in_place,
+     .arity = 2,
+     .plan = PLAN_ONE_SHARD,
+     .flags = CMD_COUNTS_ERRORS},
 };
 
 static void in_place_send(struct script_op *op, uint16_t shard)
@@ -673,7 +690,7 @@ static bool dispatch_op(struct script_op *op, struct session *s)
     struct input_ref input;
     enum err e = fits ? conn_hold_request(&s->conn, op->argc, &input) : ERR_ALLOC;
     if (e != OK) {
-        session_reject(s, op->route, e);
+        session_refuse(s, op->route, e);
         op_free(op);
         return true;
     }
@@ -711,7 +728,10 @@ bool coord_script(struct session *s, const struct route *route)
     op->sequence = s->requests;
     op->client_id = s->conn.id;
     if (!prepare(op, &out)) {
-        session_reject_with(s, route, &out);
+        if (op->is_refused)
+            session_refuse_with(s, route, &out);
+        else
+            session_fail_with(s, route, &out);
         op_free(op);
         return true;
     }
@@ -746,6 +766,8 @@ void script_run_stage(struct held_stage *stage)
     if (!ok) {
         reply_close(&out);
         buf_append(&op->reply, out.first->data, out.first->size);
+        w->net.hooks->on_error(&w->net, op->route->id,
+                               bytes_make(op->reply.data + 1, op->reply.size - 1));
     }
     netloop_reply_drop(&w->net, &out);
     if (!ok) {

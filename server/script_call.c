@@ -242,16 +242,33 @@ static enum call_state refuse(struct lua_call *call, const char *text)
     return CALL_REFUSED;
 }
 
+/* NULL: the disk takes what is written. */
+static const char *disk_refusal(struct script_op *op)
+{
+    struct server *srv = op->worker->server;
+    if (unlikely(op->is_unsaved)) return err_text(ERR_MISCONF);
+    if (likely(counter_read(&srv->durable.failing) == 0)) return NULL;
+    snprintf(op->refusal, sizeof op->refusal, DURABLE_MISCONF, durable_why(srv));
+    return op->refusal;
+}
+
+bool script_check_disk(struct script_op *op, struct reply *out)
+{
+    const char *refusal = disk_refusal(op);
+    if (!refusal) return true;
+    op->is_refused = true;
+    reply_error(out, "%s", refusal);
+    return false;
+}
+
 static enum call_state check_write(struct script_op *op, struct lua_call *call)
 {
     uint32_t flags = call->route->command->flags;
     if (!(flags & (CMD_WRITE | CMD_MAY_REPLICATE))) return CALL_DONE;
     if (op->is_read_only)
         return refuse(call, "ERR Write commands are not allowed from read-only scripts.");
-    struct server *srv = op->worker->server;
-    if (likely(counter_read(&srv->durable.failing) == 0) || op->has_written) return CALL_DONE;
-    snprintf(op->refusal, sizeof op->refusal, DURABLE_MISCONF, durable_why(srv));
-    return refuse(call, op->refusal);
+    const char *refusal = flags & CMD_WRITE && !op->has_written ? disk_refusal(op) : NULL;
+    return refusal ? refuse(call, refusal) : CALL_DONE;
 }
 
 /* As in Redis a script that has begun to write goes on. */
@@ -316,12 +333,32 @@ static void count_call(const struct script_op *op, const struct lua_call *call)
         op->shard ? &op->shard->per_command[id].script_calls : &op->worker->routes[id].calls, 1);
 }
 
-static void count_refused(const struct script_op *op, const struct lua_call *call)
+/* A call of a script that failed, or was refused, at once: no reply of the script counts for it. */
+static void count_error(const struct script_op *op, struct bytes text)
 {
-    if (!call->route) return;
+    worker_count_error(op->run.vm->worker, text);
+}
+
+static enum call_state count_refused(const struct script_op *op, const struct lua_call *call)
+{
+    count_error(op, call->error);
+    if (!call->route) return CALL_REFUSED;
     struct counter *rejected = op->shard ? &op->shard->per_command[call->route->id].script_rejected
                                          : &op->worker->routes[call->route->id].rejected;
     counter_add(rejected, 1);
+    return CALL_REFUSED;
+}
+
+static void count_failed(const struct script_op *op, const struct lua_call *call,
+                         const struct reply *out)
+{
+    uint16_t id = call->route->id;
+    struct counter *failed =
+        op->shard ? &op->shard->per_command[id].script_failed : &op->worker->routes[id].failed;
+    counter_add(failed, 1);
+    if (out->first->data[0] == '-')
+        count_error(op,
+                    bytes_make(out->first->data + 1, (size_t)(out->cursor - out->last->data - 1)));
 }
 
 /* ---- which keys ---- */
@@ -417,6 +454,7 @@ static bool call_at_once(struct script_op *op, const struct lua_call *call, stru
     enum err e = is_done ? OK : c->on_net(NULL, &rq, out);
     if (e != OK) reply_err(out, e);
     count_call(op, call);
+    if (out->error_count) count_failed(op, call, out);
     show_call(op, call);
     return true;
 }
@@ -451,7 +489,7 @@ static void run_on_shard(struct script_op *op, struct lua_call *call, struct rep
     span_note(sh, &rq, started);
     if (unlikely(*sh->slow_to != noted)) (*sh->slow_to)->has_no_client = true;
     count_call(op, call);
-    if (rq.error_count) counter_add(&sh->per_command[route->id].script_failed, 1);
+    if (rq.error_count) count_failed(op, call, out);
     if (op->client_flags & REQUEST_TRACKED && route->command->flags & CMD_READ)
         tracking_remember_in_block(sh, &rq);
 }
@@ -460,7 +498,7 @@ static enum call_state call_in_place(struct lua_run *run, struct lua_call *call,
 {
     struct script_op *op = op_of(run);
     enum call_state state = check_call(op, call);
-    if (state == CALL_REFUSED) count_refused(op, call);
+    if (state == CALL_REFUSED) return count_refused(op, call);
     if (state != CALL_DONE || call_at_once(op, call, out)) return state;
     const struct command *c = call->route->command;
     if (c->plan == PLAN_NET) return out_of_reach(op, call);
@@ -532,7 +570,7 @@ static enum call_state call_held(struct lua_run *run, struct lua_call *call, str
 {
     struct script_op *op = op_of(run);
     enum call_state state = check_call(op, call);
-    if (state == CALL_REFUSED) count_refused(op, call);
+    if (state == CALL_REFUSED) return count_refused(op, call);
     if (state != CALL_DONE || call_at_once(op, call, out)) return state;
     const struct command *c = call->route->command;
     if (c->plan == PLAN_NET) {

@@ -32,6 +32,7 @@ struct script_op {
     bool is_read_only;
     bool is_attached;    /* the connection waits for it */
     bool is_watched;     /* what it calls is shown by MONITOR */
+    bool is_unsaved;     /* the last save failed, so it may not write */
     bool has_line_gap;   /* some of that did not fit */
     uint64_t line_bytes; /* of these lines, in front of the reply from the shard */
     uint64_t sequence;   /* of the request on its connection */
@@ -46,6 +47,8 @@ struct script_op {
     struct lua_run run;
     uint64_t started_ns;
     bool has_written;
+    bool is_refused;               /* before it ran */
+    uint32_t error_count;          /* of errors in its reply: errorstats has them */
     char refusal[96];              /* of a call, while the log cannot be written */
     bool answers_last;             /* the reply leaves when its holding has ended */
     bool is_slow, is_slow_written; /* counted in struct scripts */
@@ -70,6 +73,8 @@ extern const struct lua_host script_shard_host, script_held_host;
 
 /* Of a request of cmd_script_in_place. */
 struct script_op *script_op_of(const struct request *rq);
+/* False: the disk takes no writes, and `out` says so. */
+bool script_check_disk(struct script_op *op, struct reply *out);
 /* Fills op->run. */
 void script_prepare_run(struct script_op *op, struct lua_vm *vm, const struct lua_host *host);
 /* What its run tells about the script. */

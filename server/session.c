@@ -148,6 +148,28 @@ void session_reject_with(struct session *s, const struct route *route, struct re
     reject(s, route, out);
 }
 
+void session_refuse(struct session *s, const struct route *route, enum err e)
+{
+    struct reply out = netloop_reply(s->conn.netloop, s->resp);
+    reply_err(&out, e);
+    session_refuse_with(s, route, &out);
+}
+
+void session_refuse_with(struct session *s, const struct route *route, struct reply *out)
+{
+    counter_add(&session_worker(s)->routes[route->id].calls, UINT64_MAX);
+    reject(s, route, out);
+}
+
+void session_fail_with(struct session *s, const struct route *route, struct reply *out)
+{
+    struct worker *w = session_worker(s);
+    counter_add(&w->routes[route->id].failed, 1);
+    worker_count_error(
+        w, bytes_make(out->last->data + 1, (size_t)(out->cursor - out->last->data - 1)));
+    reply_now(s, out);
+}
+
 /* A browser that was tricked into talking to us: its lines must not become commands. */
 static bool is_http(const struct session *s)
 {
@@ -378,7 +400,10 @@ static void run_handler(struct session *s, const struct batch_command *c, struct
     counter_add(&w->routes[id].ticks, ticks);
     if (likely(!s->must_stall)) slow_check(w, &s->conn, &rq, slow_ns(ticks));
     if (likely(out->error_count == 0)) return;
-    counter_add(&w->routes[id].failed, 1);
+    if (e == ERR_NO_MEM || e == ERR_EXEC_NO_MEM)
+        route_was_rejected(&w->routes[id]);
+    else
+        counter_add(&w->routes[id].failed, 1);
     if (out->first == out->last && out->first->data[0] == '-')
         worker_count_error(
             w, bytes_make(out->first->data + 1, (size_t)(out->cursor - out->first->data - 1)));
@@ -438,7 +463,7 @@ static inline bool dispatch_one_shard(struct session *s, const struct route *rou
     struct input_ref input;
     enum err e = conn_hold_request(c, is_long ? r->argc : 0, &input);
     if (unlikely(e != OK)) {
-        session_reject(s, route, e);
+        session_refuse(s, route, e);
         return true;
     }
     struct bytes *argv = r->argv;
@@ -513,7 +538,7 @@ static bool dispatch_by_plan(struct session *s, const struct route *route)
         if (!server_ask_main(s, &(struct batch_command){.route = route,
                                                         .argv = s->conn.reader.argv,
                                                         .argc = s->conn.reader.argc}))
-            session_reject(s, route, ERR_ALLOC);
+            session_refuse(s, route, ERR_ALLOC);
         return true;
     }
     CHECK_NEVER("a row has a plan");

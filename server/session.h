@@ -111,6 +111,11 @@ bool session_dispatch_to_shard_of_key(struct session *s, const struct route *rou
 void session_reject(struct session *s, const struct route *route, enum err e);
 /* [net] The same with the error in `out`, which is dropped. */
 void session_reject_with(struct session *s, const struct route *route, struct reply *out);
+/* [net] The same while it is dispatched: its call, which will be counted, is none. */
+void session_refuse(struct session *s, const struct route *route, enum err e);
+void session_refuse_with(struct session *s, const struct route *route, struct reply *out);
+/* [net] The same for one that has begun and failed before it got anywhere. */
+void session_fail_with(struct session *s, const struct route *route, struct reply *out);
 /* CLIENT SETNAME's rule: printable, no spaces. [any] */
 bool session_name_is_valid(struct bytes name);
 /* False: the error has been written. */

@@ -178,7 +178,7 @@ bool coord_sort_external(struct session *s, const struct route *route)
     enum err e = fits ? locked_hold(op, s) : ERR_ALLOC;
     if (e != OK) {
         locked_free(op);
-        session_reject(s, route, e);
+        session_refuse(s, route, e);
         return true;
     }
     hold_turn(op);

@@ -164,9 +164,9 @@ static int by_name(const void *a, const void *b)
 uint32_t stats_read_errors(const struct server *srv, struct stats_error out[STATS_ERRORS_MAX])
 {
     uint32_t count = 0;
-    for (unsigned n = 0; n < srv->mesh.net_count * (unsigned)ERROR_KINDS_MAX; n++) {
+    for (unsigned n = 0; n < srv->worker_count * (unsigned)ERROR_KINDS_MAX; n++) {
         const struct error_kind *kind =
-            &srv->net_workers[n / ERROR_KINDS_MAX]->error_kinds[n % ERROR_KINDS_MAX];
+            &srv->workers[n / ERROR_KINDS_MAX].error_kinds[n % ERROR_KINDS_MAX];
         /* Pairs with the release store in worker_count_error: a kind with a count has its name. */
         uint64_t errors = atomic_load_explicit(&kind->count.value, memory_order_acquire);
         if (errors == 0) continue;
@@ -321,8 +321,6 @@ static void reset_net(struct worker *w)
         counter_set(&r->ticks, 0);
         histogram_slot_reset(&r->histogram);
     }
-    /* The names stay: another thread may be reading them, and one without a count is not shown. */
-    for (unsigned i = 0; i < ERROR_KINDS_MAX; i++) counter_set(&w->error_kinds[i].count, 0);
 }
 
 static void reset_shard(struct shard *sh)
@@ -365,6 +363,8 @@ void stats_reset_worker(struct worker *w)
 {
     counter_set(&w->steps, 0);
     counter_set(&w->sleeps, 0);
+    /* The names stay: another thread may be reading them, and one without a count is not shown. */
+    for (unsigned i = 0; i < ERROR_KINDS_MAX; i++) counter_set(&w->error_kinds[i].count, 0);
     if (w->has_net) reset_net(w);
     if (w->has_shard) reset_shard(&w->shard);
 }

@@ -186,7 +186,12 @@ static void on_publish(struct netloop *nl, uint64_t position, bool in_place)
 static void on_error(struct netloop *nl, uint16_t command_id, struct bytes text)
 {
     struct worker *w = nl->owner;
-    counter_add(&w->routes[command_id].failed, 1);
+    struct route_counters *of = &w->routes[command_id];
+    bool is_full = text.size > 4 && memcmp(text.data, "OOM ", 4) == 0;
+    if (unlikely(is_full)) /* the shard has refused to run it */
+        route_was_rejected(of);
+    else
+        counter_add(&of->failed, 1);
     worker_count_error(w, text);
 }
 
@@ -300,7 +305,6 @@ static void worker_init_net(struct worker *w)
     w->part_argv = mem_alloc(mem, shard_count * sizeof(struct bytes *));
     w->part_argc = mem_alloc(mem, shard_count * sizeof *w->part_argc);
     w->routes = mem_alloc_zeroed(mem, srv->router.route_count * sizeof *w->routes);
-    w->error_kinds = mem_alloc_zeroed(mem, ERROR_KINDS_MAX * sizeof *w->error_kinds);
     if (!srv->is_recording) return;
     w->recorder = mem_alloc(mem, sizeof *w->recorder);
     recorder_init(w->recorder, mem, w->net.id);
@@ -383,7 +387,6 @@ void worker_deinit(struct worker *w)
     for (uint32_t i = 0; i < srv->router.route_count; i++)
         histogram_slot_deinit(&w->routes[i].histogram, mem);
     mem_free(mem, w->routes, srv->router.route_count * sizeof *w->routes);
-    mem_free(mem, w->error_kinds, ERROR_KINDS_MAX * sizeof *w->error_kinds);
     netloop_deinit(&w->net);
 }
 

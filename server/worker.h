@@ -28,6 +28,13 @@ struct route_counters {
     histogram_slot histogram; /* ns, of what ran outside of shards */
 };
 
+/* A call that is counted, or will be, was refused before it ran. */
+static inline void route_was_rejected(struct route_counters *of)
+{
+    counter_add(&of->rejected, 1);
+    counter_add(&of->calls, UINT64_MAX);
+}
+
 /* Error replies by their first word ("ERR", "WRONGTYPE" …): errorstats. */
 #define ERROR_KINDS_MAX 64
 struct error_kind {
@@ -62,7 +69,6 @@ struct worker {
     uint32_t config_version; /* parity says which of the two is in use */
     struct route_counters *routes;
     struct counter commands_processed, evicted_clients;
-    struct error_kind *error_kinds;
     uint32_t obstacles; /* enum obstacle: one test before each command */
     enum pause_mode pause_mode;
     int64_t pause_until_ms; /* monotonic */
@@ -100,6 +106,9 @@ struct worker {
     _Atomic bool should_stop, is_drained, may_exit;
     uint64_t spin_ns, busy_until_ns;
     struct counter steps, sleeps, busy_ticks;
+
+    struct error_kind
+        error_kinds[ERROR_KINDS_MAX]; /* of its net thread, and of scripts on its shard */
 
     /* ---- main thread ---- */
     struct worker_share share;

@@ -154,7 +154,8 @@ void parked_answer(struct shard *sh, struct parked *p, struct reply *out)
                                 .chain = reply_take(out),
                                 .slow = p->slow};
     p->slow = NULL;
-    late->has_error = late->chain && late->chain->size > 0 && late->chain->data[0] == '-';
+    late->has_error = late->chain && late->chain->size > 0 && late->chain->data[0] == '-' &&
+                      !(p->request.command->flags & CMD_COUNTS_ERRORS);
     sh->late_count++;
     dlist_push_back(&sh->late, &late->link);
 }
