@@ -120,22 +120,31 @@ static struct script *find_script(struct worker *w, const struct route *route,
     return s;
 }
 
-bool script_promises_no_writes(struct worker *w, const struct command *c, const struct bytes *argv)
+/* A first line that claims neither makes the script one that needs memory from its start. */
+static bool must_have_memory(bool has_shebang, uint32_t flags)
+{
+    return has_shebang && !(flags & (SCRIPT_NO_WRITES | SCRIPT_ALLOW_OOM));
+}
+
+uint32_t script_needs(struct worker *w, const struct command *c, const struct bytes *argv)
 {
     uint32_t flags = 0;
+    bool has_shebang = false;
+    const struct script *s = NULL;
     if (c->name[0] == 'f') {
         functions_refresh(&w->server->scripts.functions, &w->libraries, &w->libraries_version);
         const struct function *f = library_set_find_function(w->libraries, argv[1]);
-        if (f) flags = f->script.flags;
+        if (f) s = &f->script;
     } else if (strncmp(c->name, "evalsha", 7) == 0) {
-        const struct script *s = script_table_find_sha(table_of(w), argv[1]);
-        if (s) flags = s->flags;
+        s = script_table_find_sha(table_of(w), argv[1]);
     } else {
-        bool has_shebang;
         w->scratch.size = 0;
-        if (!script_read_shebang(argv[1], &flags, &has_shebang, &w->scratch)) flags = 0;
+        if (!script_read_shebang(argv[1], &flags, &has_shebang, &w->scratch)) return CMD_WRITE;
     }
-    return flags & SCRIPT_NO_WRITES;
+    if (s) flags = s->flags;
+    if (s) has_shebang = s->has_shebang;
+    return (flags & SCRIPT_NO_WRITES ? 0 : CMD_WRITE) |
+           (must_have_memory(has_shebang, flags) ? CMD_DENY_OOM : 0);
 }
 
 /* ---- life ---- */
@@ -211,7 +220,7 @@ static bool check_flags(struct script_op *op, struct reply *out)
     const struct script *s = op->script;
     if (likely(!s->has_shebang)) return true;
     if (!(s->flags & SCRIPT_NO_WRITES) && !script_check_disk(op, out)) return false;
-    if (!(s->flags & (SCRIPT_NO_WRITES | SCRIPT_ALLOW_OOM)) && coord_is_full(op->worker)) {
+    if (must_have_memory(s->has_shebang, s->flags) && coord_is_full(op->worker)) {
         op->is_refused = true;
         reply_err(out, ERR_NO_MEM);
         return false;

@@ -73,8 +73,9 @@ void script_run_stage(struct held_stage *s);
 /* [net] The script of this text, made known to all threads, counted for the caller. NULL: the error
  * has been written. */
 struct script *script_load(struct worker *w, struct bytes text, struct reply *out);
-/* [net] Of EVAL, EVALSHA or FCALL: its flags say that it only reads. */
-bool script_promises_no_writes(struct worker *w, const struct command *c, const struct bytes *argv);
+/* [net] Of EVAL, EVALSHA, FCALL and their like: CMD_WRITE unless its flags say that it only reads,
+ * CMD_DENY_OOM if it may not begin when memory is used up. */
+uint32_t script_needs(struct worker *w, const struct command *c, const struct bytes *argv);
 
 /* What everybody else is answered while scripts are busy, and SCRIPT KILL or FUNCTION KILL. */
 void scripts_write_busy(const struct scripts *s, struct reply *out);

@@ -265,8 +265,9 @@ static const struct route *find_route(struct session *s)
 static uint32_t pausing_flags(const struct session *s, const struct command *c)
 {
     bool is_script = c->plan == PLAN_SCRIPT && !(c->flags & CMD_READ);
-    if (is_script && script_promises_no_writes(session_worker(s), c, s->conn.reader.argv)) return 0;
-    return c->flags | (is_script ? CMD_WRITE : 0);
+    if (!is_script) return c->flags;
+    uint32_t needs = script_needs(session_worker(s), c, s->conn.reader.argv);
+    return needs & CMD_WRITE ? c->flags | CMD_WRITE : 0;
 }
 
 bool session_is_held_by_pause(const struct session *s)

@@ -430,8 +430,10 @@ static bool queue_add(struct session *s, const struct route *route)
     tx->bytes += bytes;
     tx->command_flags |= route->command->flags;
     const struct command *c = route->command;
-    tx->has_script |= c->plan == PLAN_SCRIPT && !(c->flags & CMD_READ) &&
-                      !script_promises_no_writes(session_worker(s), c, p->argv);
+    if (c->plan != PLAN_SCRIPT) return true;
+    uint32_t needs = script_needs(session_worker(s), c, p->argv);
+    tx->has_script |= !(c->flags & CMD_READ) && needs & CMD_WRITE;
+    tx->command_flags |= needs & CMD_DENY_OOM;
     return true;
 }
 

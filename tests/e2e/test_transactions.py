@@ -81,6 +81,31 @@ class Transactions(ServerCase):
         client.config_set("maxmemory", 0)
         self.assertEqual(client.exists("k"), 0)
 
+    def test_a_script_whose_first_line_says_nothing_of_memory_refuses_a_block_without_memory(self):
+        client = self.client()
+        self.addCleanup(client.config_set, "maxmemory", 0)
+        client.function_flush()
+        client.function_load("#!lua name=l\nredis.register_function('f', function() return 1 end)\n"
+                             "redis.register_function{function_name='g', callback=function() return 1 end, flags={'allow-oom'}}")
+        plain, careful = "#!lua\nreturn 1", "#!lua flags=no-writes\nreturn 1"
+        shas = client.script_load(plain), client.script_load(careful)
+        refused = (["EVAL", plain, 0], ["EVALSHA", shas[0], 0], ["EVAL_RO", plain, 0], ["FCALL", "f", 0])
+        run = (["EVAL", "return 1", 0], ["EVAL", careful, 0], ["EVALSHA", shas[1], 0], ["FCALL", "g", 0])
+        for command in refused + run:
+            client.config_set("maxmemory", 0)
+            client.set("k", "v")
+            raw = self.raw()
+            for c in (["MULTI"], ["DEL", "k"], command):
+                self.assertIn(raw.command(*c), (b"+OK\r\n", b"+QUEUED\r\n"))
+            client.config_set("maxmemory", 1)
+            self.assertTrue(eventually(lambda: self.raw().command("SET", "other", "v").startswith(b"-OOM")))
+            reply = raw.command("EXEC")
+            if command in refused:
+                self.assertTrue(reply.startswith(b"-EXECABORT Transaction discarded because of: OOM "), (command, reply))
+            else:
+                self.assertEqual(reply, b"*2\r\n:1\r\n:1\r\n", command)
+            self.assertEqual(client.exists("k"), command in refused, command)
+
     def test_counters_with_watch_lose_nothing(self):
         rounds, keys = 60, [f"counter{i}" for i in range(5)]
 
