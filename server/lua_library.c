@@ -267,7 +267,7 @@ static int keep(lua_State *L)
 {
     const struct keeping *k = lua_touserdata(L, 1);
     lua_rawgeti(L, LUA_REGISTRYINDEX, k->draft->callbacks);
-    lua_registry_get(L, &lua_key_compiled);
+    lua_registry_get(L, &lua_key_functions);
     for (uint32_t i = 0; i < k->library->function_count; i++) {
         lua_pushnumber(L, (lua_Number)k->library->functions[i].script.id);
         lua_rawgeti(L, 2, (int)i + 1);

@@ -17,7 +17,10 @@
 /* Compiled scripts are forgotten when all that is kept exceeds this; they compile again. */
 #define KEPT_BYTES_MAX (LUA_VM_BYTES_MAX / 4)
 
-const char lua_key_compiled, lua_key_library_view, lua_key_set_loading;
+/* Steps of the collector, of about a KiB each, in one slice: where the clock stands still. */
+#define COLLECT_STEPS_MAX 256
+
+const char lua_key_scripts, lua_key_functions, lua_key_library_view, lua_key_set_loading;
 static const char key_globals;
 
 void lua_registry_get(lua_State *L, const char *key)
@@ -131,7 +134,9 @@ static int open_sandbox(lua_State *L)
     luaL_openlibs(L);
     CHECK(luaJIT_setmode(L, 0, LUAJIT_MODE_ENGINE | LUAJIT_MODE_OFF));
     lua_newtable(L);
-    registry_set(L, &lua_key_compiled);
+    registry_set(L, &lua_key_scripts);
+    lua_newtable(L);
+    registry_set(L, &lua_key_functions);
     const char *const *line = lua_prelude;
     CHECK(lua_load(L, read_line, &line, "=prelude") == 0);
     lua_pushcfunction(L, is_yielding);
@@ -184,10 +189,18 @@ void lua_vm_deinit(struct lua_vm *vm)
 
 /* ---- compiled scripts ---- */
 
+/* Tables of what is compiled, by id: scripts, and functions of libraries. */
+static void push_compiled(lua_State *L, const struct script *s)
+{
+    lua_registry_get(L, s->library ? &lua_key_functions : &lua_key_scripts);
+}
+
 static int forget_compiled(lua_State *L)
 {
     lua_newtable(L);
-    registry_set(L, &lua_key_compiled);
+    registry_set(L, &lua_key_scripts);
+    lua_newtable(L);
+    registry_set(L, &lua_key_functions);
     lua_gc(L, LUA_GCCOLLECT, 0);
     return 0;
 }
@@ -209,7 +222,7 @@ struct compiling {
 static int compile(lua_State *L)
 {
     struct compiling *c = lua_touserdata(L, 1);
-    lua_registry_get(L, &lua_key_compiled);
+    push_compiled(L, c->script);
     lua_pushnumber(L, (lua_Number)c->script->id);
     lua_rawget(L, -2);
     c->is_there = !lua_isnil(L, -1);
@@ -257,6 +270,72 @@ bool lua_vm_check(struct lua_vm *vm, struct bytes text, bool has_shebang, struct
     return ok;
 }
 
+/* ---- what is not needed any more ---- */
+
+struct dropping {
+    struct lua_vm *vm;
+    uint64_t generation;
+    const struct library_set *libraries;
+};
+
+/* A table with the functions that are still there takes the place of the old one. */
+static void keep_functions(lua_State *L, const struct library_set *set)
+{
+    lua_registry_get(L, &lua_key_functions);
+    lua_newtable(L);
+    for (uint32_t i = 0; i < set->library_count; i++) {
+        const struct library *l = set->libraries[i];
+        for (uint32_t j = 0; j < l->function_count; j++) {
+            lua_Number id = (lua_Number)l->functions[j].script.id;
+            lua_pushnumber(L, id);
+            lua_pushnumber(L, id);
+            lua_rawget(L, -4);
+            lua_rawset(L, -3);
+        }
+    }
+    registry_set(L, &lua_key_functions);
+    lua_pop(L, 1);
+}
+
+static int drop(lua_State *L)
+{
+    const struct dropping *d = lua_touserdata(L, 1);
+    keep_functions(L, d->libraries);
+    if (d->vm->generation != d->generation) {
+        lua_newtable(L);
+        registry_set(L, &lua_key_scripts);
+        d->vm->generation = d->generation;
+    }
+    if (d->vm->current) return 0;
+    /* The arguments of the last run. */
+    lua_registry_get(L, &key_globals);
+    lua_pushnil(L);
+    lua_setfield(L, -2, "KEYS");
+    lua_pushnil(L);
+    lua_setfield(L, -2, "ARGV");
+    return 0;
+}
+
+void lua_vm_forget_dropped(struct lua_vm *vm, uint64_t generation,
+                           const struct library_set *libraries)
+{
+    struct dropping d = {.vm = vm, .generation = generation, .libraries = libraries};
+    if (lua_cpcall(vm->L, drop, &d) != 0) lua_settop(vm->L, 0);
+    /* A cycle that has begun may have marked what is free now. */
+    vm->cycles_due = 2;
+}
+
+bool lua_vm_collect_some(struct lua_vm *vm, uint64_t limit_ns)
+{
+    uint64_t started_ns = env_now_ns();
+    for (unsigned i = 0; i < COLLECT_STEPS_MAX && vm->cycles_due > 0; i++) {
+        if (lua_gc(vm->L, LUA_GCSTEP, 0)) vm->cycles_due--;
+        if (env_now_ns() - started_ns >= limit_ns) break;
+    }
+    counter_set(&vm->used_bytes, mem_live_bytes(&vm->mem));
+    return vm->cycles_due == 0;
+}
+
 /* ---- a run ---- */
 
 static void push_strings(lua_State *L, const struct bytes *strings, uint32_t count)
@@ -277,7 +356,7 @@ static int begin(lua_State *L)
     run->keys_ref = luaL_ref(L, LUA_REGISTRYINDEX);
     push_strings(L, run->args, run->arg_count);
     run->args_ref = luaL_ref(L, LUA_REGISTRYINDEX);
-    lua_registry_get(L, &lua_key_compiled);
+    push_compiled(L, run->script);
     lua_pushnumber(L, (lua_Number)run->script->id);
     lua_rawget(L, -2);
     lua_xmove(L, co, 1);

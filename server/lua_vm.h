@@ -25,6 +25,7 @@
 
 struct library;
 struct library_draft;
+struct library_set;
 struct lua_State;
 struct lua_run;
 struct route;
@@ -72,6 +73,7 @@ struct lua_vm {
     struct buf text;             /* numbers among arguments, and replies in one piece */
     struct chunk *chunk;         /* where replies of commands begin */
     uint32_t runs;               /* under way */
+    uint32_t cycles_due;         /* of the collector, until what was forgotten is free */
     struct library_draft *draft; /* of the library that is being loaded; else NULL */
     uint64_t draft_ends_ns;      /* it takes too long */
     bool is_patient;             /* it may take longer: it comes from a file of ours */
@@ -129,6 +131,13 @@ void lua_vm_drop_draft(struct lua_vm *vm, struct library_draft *d);
 MUST_USE bool lua_vm_check(struct lua_vm *vm, struct bytes text, bool has_shebang,
                            struct buf *error);
 
+/* Lets go of scripts of an older generation of the cache, of functions that are not in `libraries`,
+ * and of the arguments of the last run; to be followed by lua_vm_collect_some. */
+void lua_vm_forget_dropped(struct lua_vm *vm, uint64_t generation,
+                           const struct library_set *libraries);
+/* Collects for about that long. False: there is more to do. */
+MUST_USE bool lua_vm_collect_some(struct lua_vm *vm, uint64_t limit_ns);
+
 /* Fields above the private ones are the host's to fill. The reply is of protocol out->resp. */
 enum run_state lua_run_start(struct lua_run *run, struct reply *out);
 /* `reply`: of the command that it waits for; after RUN_SLICE it is ignored. */
@@ -145,7 +154,7 @@ void lua_json_defaults(struct json_settings *s);
 uint64_t lua_random_next(uint64_t state);
 
 /* Keys of the registry: addresses that nobody else has. */
-extern const char lua_key_compiled, lua_key_library_view, lua_key_set_loading;
+extern const char lua_key_scripts, lua_key_functions, lua_key_library_view, lua_key_set_loading;
 void lua_registry_get(struct lua_State *L, const char *key);
 
 /* Forgets compiled scripts if they take much memory and none runs. */

@@ -209,7 +209,7 @@ void script_table_deinit(struct script_table *t)
 }
 
 /* Pairs with the release in script_cache_flush: who has been answered +OK finds nothing old. */
-static void table_refresh(struct script_table *t)
+void script_table_refresh(struct script_table *t)
 {
     uint64_t generation = atomic_load_explicit(&t->cache->generation, memory_order_acquire);
     if (likely(generation == t->generation)) return;
@@ -233,7 +233,7 @@ void script_table_put(struct script_table *t, struct script *s)
 
 struct script *script_table_find_text(struct script_table *t, struct bytes text)
 {
-    table_refresh(t);
+    script_table_refresh(t);
     uint64_t hash = bytes_hash(text, t->seed);
     struct script *s = t->by_text[hash % SCRIPT_TABLE_SLOTS];
     return s && bytes_equal(bytes_make(s->text, s->size), text) ? s : NULL;
@@ -243,7 +243,7 @@ struct script *script_table_find_sha(struct script_table *t, struct bytes sha)
 {
     char folded[SCRIPT_SHA_BYTES];
     if (!sha_fold(sha, folded)) return NULL;
-    table_refresh(t);
+    script_table_refresh(t);
     struct script *s = t->by_sha[sha_word(folded) % SCRIPT_TABLE_SLOTS];
     if (s && memcmp(s->sha, folded, SCRIPT_SHA_BYTES) == 0) return s;
     pthread_mutex_lock(&t->cache->mutex);

@@ -85,6 +85,8 @@ void script_unref(struct script_cache *c, struct script *s);
 
 void script_table_init(struct script_table *t, struct script_cache *c, uint64_t seed);
 void script_table_deinit(struct script_table *t);
+/* Lets go of everything if there was a flush; each lookup does so by itself. */
+void script_table_refresh(struct script_table *t);
 /* NULL: not there. Borrowed: count it to keep it beyond the next lookup. */
 struct script *script_table_find_text(struct script_table *t, struct bytes text);
 struct script *script_table_find_sha(struct script_table *t, struct bytes sha);

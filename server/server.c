@@ -672,6 +672,7 @@ void server_step(struct server *srv, uint64_t max_sleep_ns)
         lending_update(srv, srv->config);
         defragmenter_update(srv, now_ns);
         client_eviction_update(srv);
+        script_sweep_update(srv);
         saver_cron(srv);
         durable_cron(srv);
         rewriter_cron(srv);
@@ -704,10 +705,10 @@ static void log_is_sealed(UNUSED struct server *srv, bool ok)
 static bool main_is_drained(const struct server *srv)
 {
     return srv->accepted_count == 0 && srv->acl_sweeps == 0 && !srv->change && !srv->queue_first &&
-           srv->client_eviction.waiting == 0 && srv->obstacle_changes == 0 &&
-           saver_is_idle(&srv->saver) && loader_is_idle(&srv->loader) &&
-           replay_is_idle(&srv->replay) && import_is_idle(&srv->import) && !srv->durable.round &&
-           rewriter_is_idle(&srv->rewriter);
+           srv->client_eviction.waiting == 0 && srv->script_sweep.waiting == 0 &&
+           srv->obstacle_changes == 0 && saver_is_idle(&srv->saver) &&
+           loader_is_idle(&srv->loader) && replay_is_idle(&srv->replay) &&
+           import_is_idle(&srv->import) && !srv->durable.round && rewriter_is_idle(&srv->rewriter);
 }
 
 /* Nothing changes any more, so the log ends here. A disk that fails is given some time. */
@@ -747,6 +748,7 @@ void server_deinit(struct server *srv)
 {
     for (uint16_t i = 0; i < srv->worker_count; i++) worker_deinit(&srv->workers[i]);
     client_eviction_deinit(srv);
+    script_sweep_deinit(srv);
     saver_deinit(srv);
     durable_deinit(srv);
     rewriter_deinit(srv);

@@ -32,6 +32,7 @@
 #include "server/router.h"
 #include "server/saver.h"
 #include "server/script.h"
+#include "server/script_sweep.h"
 #include "server/session.h"
 #include "server/shutdown.h"
 #include "server/slowlog.h"
@@ -113,6 +114,7 @@ struct server {
     struct config_change *change; /* under way: every worker must take it before the next one */
     struct main_request *queue_first, *queue_last; /* wait for it */
     struct client_eviction client_eviction;
+    struct script_sweep script_sweep;
     uint32_t obstacles, obstacle_changes; /* as sent to the net threads; changes on their way */
     struct saver saver;
     struct loader loader;

@@ -8,7 +8,7 @@ import unittest
 
 import redis
 
-from case import ServerCase
+from case import ServerCase, eventually
 from support import resp, servers
 
 SECONDS = float(os.environ.get("SHOAL_TRANSFER_SECONDS", "5"))
@@ -185,6 +185,44 @@ class Scripts(ServerCase):
         with self.assertRaises(redis.ResponseError):
             client.eval("local t = {} for i = 1, 1e9 do t[i] = string.rep('x', 1000) .. i end", 0)
         self.assertEqual(client.eval("return 1", 0), 1)
+
+    def test_scripts_that_are_gone_leave_no_memory(self):
+        def settled():
+            """The memory of all Lua states, when it has stayed the same for a while."""
+            seen = [0]
+
+            def is_still():
+                seen.append(self.counter("used_memory_vm_total"))
+                return len(seen) > 20 and len(set(seen[-20:])) == 1
+            self.assertTrue(eventually(is_still))
+            return seen[-1]
+        client = self.client()
+        pipe = client.pipeline(transaction=False)
+
+        def run(first):
+            for i in range(first, first + 4000):
+                pipe.eval(f"return '{i}' .. KEYS[1]", 1, f"k{i}")
+            pipe.execute()
+        run(0)
+        client.script_flush()
+        before = settled()
+        run(4000)
+        self.assertGreater(self.counter("used_memory_vm_total"), before + 1_000_000)
+        client.script_flush()
+        self.assertTrue(eventually(lambda: self.counter("used_memory_vm_total") < before + 100_000))
+        keep = "#!lua name=keep\nlocal n = 0\nredis.register_function('count', function() n = n + 1 return n end)"
+        client.function_load(keep, replace=True)
+        self.assertEqual([client.fcall("count", 1, "k") for _ in range(3)], [1, 2, 3])
+        before = settled()
+        for i in range(500):
+            client.function_load(f"#!lua name=goes\nredis.register_function('goes', function() return {i} end)", replace=True)
+            self.assertEqual(client.fcall("goes", 1, f"k{i}"), i)
+        client.function_delete("goes")
+        self.assertTrue(eventually(lambda: self.counter("used_memory_vm_total") < before + 100_000))
+        self.assertEqual(client.fcall("count", 1, "k"), 4)
+        client.eval("local t = {} for i = 1, 200000 do t[i] = {i} end return #t", 0)
+        self.assertTrue(eventually(lambda: self.counter("used_memory_vm_total") < before + 100_000))
+        client.function_flush()
 
     def test_a_transaction_with_scripts(self):
         with self.client().pipeline() as p:
