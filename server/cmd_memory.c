@@ -83,8 +83,7 @@ static uint64_t keys_in_all(const struct server *srv, uint32_t *count)
 }
 
 /* The tables hold keys with and without a deadline alike, so nothing is kept for expiry alone. */
-static void put_databases(const struct server *srv, const struct stats *st, uint64_t all_keys,
-                          struct reply *out)
+static void put_databases(const struct server *srv, struct reply *out)
 {
     for (uint32_t db = 0; db < srv->database_count; db++) {
         struct keyspace_stats s;
@@ -93,8 +92,7 @@ static void put_databases(const struct server *srv, const struct stats *st, uint
         snprintf(name, sizeof name, "db.%" PRIu32, db);
         reply_bulk_text(out, name);
         reply_map(out, 3);
-        put_u64(out, "overhead.hashtable.main",
-                (uint64_t)((double)st->used_memory_index * ratio(s.keys, all_keys)));
+        put_u64(out, "overhead.hashtable.main", s.table_bytes);
         put_u64(out, "overhead.hashtable.expires", 0);
         put_u64(out, "overhead.hashtable.slot-to-keys", 0);
     }
@@ -141,7 +139,7 @@ static enum err cmd_memory_stats(struct session *s, UNUSED struct request *rq, s
             atomic_load_explicit(&srv->scripts.cache.bytes, memory_order_relaxed));
     put_u64(out, "functions.caches",
             atomic_load_explicit(&srv->scripts.functions.bytes, memory_order_relaxed));
-    put_databases(srv, &st, keys, out);
+    put_databases(srv, out);
     put_u64(out, "overhead.total", st.used_memory_overhead);
     put_u64(out, "keys.count", keys);
     put_u64(out, "keys.bytes-per-key", keys ? net_of_startup / keys : 0);

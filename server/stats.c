@@ -84,7 +84,10 @@ static void add_shard(const struct worker *w, uint64_t now_ns, struct stats *out
     out->defrag_misses += counter_read(&sh->defrag.misses);
     out->defrag_key_hits += counter_read(&sh->defrag.key_hits);
     out->defrag_key_misses += counter_read(&sh->defrag.key_misses);
-    out->used_memory_index += counter_read(&c->index_bytes);
+    for (uint32_t db = 0; db < sh->keys.database_count; db++) {
+        struct keyspace_stats s;
+        if (keyspace_read_stats(&sh->keys, db, &s)) out->used_memory_index += s.table_bytes;
+    }
     out->tracking_keys += counter_read(&sh->tracking.key_count);
     out->tracking_items += counter_read(&sh->tracking.item_count);
     out->tracking_prefixes += counter_read(&sh->channels.counts[CHANNEL_PREFIX]);
@@ -191,6 +194,7 @@ bool stats_read_database(const struct server *srv, uint32_t db, struct keyspace_
         if (!keyspace_read_stats(&srv->shard_workers[i]->shard.keys, db, &part)) continue;
         out->keys += part.keys;
         out->expires += part.expires;
+        out->table_bytes += part.table_bytes;
         out->ttl_sum_ms += part.ttl_sum_ms;
         out->ttl_sampled += part.ttl_sampled;
     }

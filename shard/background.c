@@ -7,14 +7,6 @@
 
 enum job { JOB_FREE, JOB_EXPIRE, JOB_EVICT, JOB_DEFRAG, JOB_SNAPSHOT, JOB_COUNT };
 
-static void publish_index_bytes(struct shard *sh)
-{
-    uint64_t bytes = 0;
-    for (uint32_t i = 0; i < sh->keys.database_count; i++)
-        if (sh->keys.databases[i]) bytes += sh->keys.databases[i]->keys.bytes;
-    counter_set(&sh->counters.index_bytes, bytes);
-}
-
 /* For those that wait for a key that has expired, or was evicted. */
 static void serve_between_turns(struct shard *sh)
 {
@@ -31,7 +23,6 @@ static bool run_job(struct shard *sh, enum job job)
         uint64_t started = span_event_start(sh);
         bool more = expire_step(sh);
         span_event_end(sh, "expire-cycle", started);
-        publish_index_bytes(sh);
         return more;
     }
     case JOB_EVICT:

@@ -68,6 +68,7 @@ static void publish_counts(struct database *db)
 {
     counter_set(&db->key_count, db->keys.count);
     counter_set(&db->expires_count, db->deadline_count);
+    counter_set(&db->table_bytes, db->keys.bytes);
 }
 
 struct key request_other_key(const struct shard *sh, const struct request *rq, uint32_t index)
@@ -659,6 +660,7 @@ bool keyspace_read_stats(const struct keyspace *ks, uint32_t db, struct keyspace
     *out = (struct keyspace_stats){
         .keys = counter_read(&d->key_count),
         .expires = counter_read(&d->expires_count),
+        .table_bytes = counter_read(&d->table_bytes),
         .ttl_sum_ms = counter_read(&d->ttl_sum_ms),
         .ttl_sampled = counter_read(&d->ttl_sampled),
     };

@@ -28,8 +28,8 @@ struct database {
     struct dict keys;
     uint64_t deadline_count;  /* keys with a deadline of their own, as opposed to fields with one */
     uint32_t snapshot_number; /* in the snapshot under way: SWAPDB does not change it */
-    struct counter key_count, expires_count; /* exact, as published for INFO */
-    struct counter ttl_sum_ms, ttl_sampled;  /* avg_ttl: of the last sweep */
+    struct counter key_count, expires_count, table_bytes; /* exact, as published for INFO */
+    struct counter ttl_sum_ms, ttl_sampled;               /* avg_ttl: of the last sweep */
     struct {
         uint64_t cursor;          /* where active expiry goes on; 0: at the start */
         int64_t done_second;      /* what was due before this second is gone */
@@ -166,7 +166,7 @@ uint8_t keyspace_frequency(const struct shard *sh, const struct entry *e);
 /* ---- statistics ---- */
 
 struct keyspace_stats {
-    uint64_t keys, expires;
+    uint64_t keys, expires, table_bytes;
     uint64_t ttl_sum_ms, ttl_sampled; /* avg_ttl is their quotient; nothing sampled: 0 */
 };
 /* [any] False if the database was never used. */

@@ -76,7 +76,6 @@ struct shard_counters {
     struct counter changes;        /* of keys, in all databases */
     struct counter snapshot_early; /* entries that a snapshot serialised because of a change */
     struct counter rests;          /* INTERNAL_REST that has run */
-    struct counter index_bytes;    /* of the tables of all databases */
     /* The longest time of a request, as far as spans tell: the mean over a span of one command.
      * command_id + 1. */
     struct counter slowest_us, slowest_command;

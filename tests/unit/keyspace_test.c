@@ -337,6 +337,23 @@ Test(keyspace, statistics_of_a_database_are_exact)
     cr_assert_not(keyspace_read_stats(&sh->keys, 1, &stats));
 }
 
+Test(keyspace, the_bytes_of_a_table_are_told_as_it_grows_and_when_it_is_gone)
+{
+    struct keyspace_stats stats;
+    char name[32];
+    for (unsigned i = 0; i < 3000; i++) {
+        sprintf(name, "key:%u", i);
+        struct key k = key_of(name);
+        cr_assert_eq(keyspace_set_string(sh, &k, bytes_of("v"), DEADLINE_NONE), OK);
+        cr_assert(keyspace_read_stats(&sh->keys, 0, &stats));
+        cr_assert_eq(stats.table_bytes, sh->keys.databases[0]->keys.bytes);
+    }
+    cr_assert_gt(stats.table_bytes, 3000 * 8);
+    keyspace_flush(sh, 0);
+    cr_assert(keyspace_read_stats(&sh->keys, 0, &stats));
+    cr_assert_eq(stats.table_bytes, 0);
+}
+
 /* ---- moving, flushing ---- */
 
 Test(keyspace, moving_takes_value_and_deadline_along_and_replaces_the_target)
