@@ -98,17 +98,25 @@ bool wait_for_keys(struct shard *sh, struct request *rq, const struct wait_keys 
     return true;
 }
 
-enum wait_result wait_or_serve(struct shard *sh, struct request *rq, const struct wait_keys *keys,
-                               uint32_t *index)
+enum err wait_or_serve(struct shard *sh, struct request *rq, const struct wait_keys *keys,
+                       struct reply *out, uint32_t *index)
 {
     *index = sh->waits.serving;
-    if (*index) return WAIT_SERVE;
-    *index = find_existing(sh, rq, keys);
-    if (*index && !(rq->flags & (REQUEST_CLAIM | REQUEST_ASK))) return WAIT_SERVE;
-    if (!(rq->flags & REQUEST_MAY_WAIT)) return *index ? WAIT_SERVE : WAIT_NOTHING;
+    if (*index) return OK;
+    uint32_t found = find_existing(sh, rq, keys);
+    bool may_wait = rq->flags & REQUEST_MAY_WAIT;
+    if (found && !(may_wait && rq->flags & (REQUEST_CLAIM | REQUEST_ASK))) {
+        *index = found;
+        return OK;
+    }
     /* Of one whose keys live on several shards: the coordinator takes the error for the reply, and
      * ends what waits elsewhere. */
-    return begin(sh, rq, keys, *index) ? WAIT_WAITS : WAIT_REFUSED;
+    if (may_wait) return begin(sh, rq, keys, found) ? OK : ERR_ALLOC;
+    if (keys->rule->target)
+        reply_null(out); /* instead of one element */
+    else
+        reply_null_array(out);
+    return OK;
 }
 
 void wait_report_first(struct shard *sh, const struct request *rq, uint32_t index,

@@ -85,15 +85,11 @@ static inline bool waits_are_empty(const struct waits *w)
     return w->waiters.count == 0 && dlist_is_empty(&w->settling) && dlist_is_empty(&w->spare);
 }
 
-/* For a handler, after its arguments have been read. */
-enum wait_result {
-    WAIT_SERVE,   /* the key at argv[*index] exists: pop from it, or say why not */
-    WAIT_NOTHING, /* no key exists, and the request may not wait: reply null */
-    WAIT_WAITS,   /* return OK without a reply */
-    WAIT_REFUSED, /* no memory to wait: return ERR_ALLOC */
-};
-MUST_USE enum wait_result wait_or_serve(struct shard *sh, struct request *rq,
-                                        const struct wait_keys *keys, uint32_t *index);
+/* For a handler, after its arguments have been read. `*index`: pop from the key at argv[*index],
+ * which exists, or say why not. 0: return what this returns. The reply is null, or the request
+ * waits, or there is no memory for that. */
+MUST_USE enum err wait_or_serve(struct shard *sh, struct request *rq, const struct wait_keys *keys,
+                                struct reply *out, uint32_t *index);
 
 /* For handlers that look for themselves. The key that they are run for once more; 0: they run for
  * the first time. */

@@ -22,10 +22,8 @@ static enum err blocking_pop(struct shard *sh, struct request *rq, struct reply 
     if (err != OK) return err;
     struct wait_keys keys = {&pop_rule, 1, rq->argc - 2};
     uint32_t index;
-    enum wait_result what = wait_or_serve(sh, rq, &keys, &index);
-    if (what == WAIT_NOTHING) reply_null_array(out);
-    if (what == WAIT_REFUSED) return ERR_ALLOC;
-    if (what != WAIT_SERVE) return OK;
+    err = wait_or_serve(sh, rq, &keys, out, &index);
+    if (index == 0) return err;
     struct key k = request_key(sh, rq, index);
     struct entry *e;
     err = keyspace_peek_typed(sh, &k, TYPE_LIST, &e);
@@ -59,10 +57,8 @@ static enum err cmd_blmpop(struct shard *sh, struct request *rq, struct reply *o
     if (err != OK) return err;
     struct wait_keys keys = {&pop_rule, 3, o.key_count};
     uint32_t index;
-    enum wait_result what = wait_or_serve(sh, rq, &keys, &index);
-    if (what == WAIT_NOTHING) reply_null_array(out);
-    if (what == WAIT_REFUSED) return ERR_ALLOC;
-    if (what != WAIT_SERVE) return OK;
+    err = wait_or_serve(sh, rq, &keys, out, &index);
+    if (index == 0) return err;
     struct key k = request_key(sh, rq, index);
     return list_reply_mpop(sh, &k, &o, out);
 }
@@ -74,10 +70,8 @@ static enum err blocking_move(struct shard *sh, struct request *rq, struct reply
 {
     struct wait_keys keys = {&move_rule, 1, 1};
     uint32_t index;
-    enum wait_result what = wait_or_serve(sh, rq, &keys, &index);
-    if (what == WAIT_NOTHING) reply_null(out);
-    if (what == WAIT_REFUSED) return ERR_ALLOC;
-    return what == WAIT_SERVE ? list_move(sh, m, out) : OK;
+    enum err err = wait_or_serve(sh, rq, &keys, out, &index);
+    return index ? list_move(sh, m, out) : err;
 }
 
 static enum err cmd_blmove(struct shard *sh, struct request *rq, struct reply *out)

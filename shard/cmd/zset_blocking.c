@@ -18,10 +18,8 @@ static enum err blocking_pop(struct shard *sh, struct request *rq, struct reply 
     if (e != OK) return e;
     struct wait_keys keys = {&pop_rule, 1, rq->argc - 2};
     uint32_t index;
-    enum wait_result what = wait_or_serve(sh, rq, &keys, &index);
-    if (what == WAIT_NOTHING) reply_null_array(out);
-    if (what == WAIT_REFUSED) return ERR_ALLOC;
-    if (what != WAIT_SERVE) return OK;
+    e = wait_or_serve(sh, rq, &keys, out, &index);
+    if (index == 0) return e;
     struct zset_target t;
     e = zset_target_find(sh, rq, index, &t);
     if (e != OK) return e;
@@ -50,10 +48,8 @@ static enum err cmd_bzmpop(struct shard *sh, struct request *rq, struct reply *o
     if (e != OK) return e;
     struct wait_keys keys = {&pop_rule, 3, (uint32_t)o.key_count};
     uint32_t index;
-    enum wait_result what = wait_or_serve(sh, rq, &keys, &index);
-    if (what == WAIT_NOTHING) reply_null_array(out);
-    if (what == WAIT_REFUSED) return ERR_ALLOC;
-    return what == WAIT_SERVE ? zset_reply_mpop(sh, rq, index, &o, out) : OK;
+    e = wait_or_serve(sh, rq, &keys, out, &index);
+    return index ? zset_reply_mpop(sh, rq, index, &o, out) : e;
 }
 
 /* clang-format off */
