@@ -1,7 +1,7 @@
 #include "base/sha256.h"
 
-#define BLOCK_BYTES 64
-#define LENGTH_BYTES 8
+#include "base/sha_block.h"
+
 #define ROUNDS 64
 
 /* clang-format off */
@@ -23,11 +23,7 @@ static uint32_t rotate(uint32_t x, unsigned by)
 
 static void expand(uint32_t w[ROUNDS], const uint8_t *block)
 {
-    for (unsigned i = 0; i < 16; i++) {
-        uint32_t word;
-        memcpy(&word, block + 4 * i, sizeof word);
-        w[i] = __builtin_bswap32(word);
-    }
+    for (unsigned i = 0; i < 16; i++) w[i] = sha_word_read(block + 4 * i);
     for (unsigned i = 16; i < ROUNDS; i++) {
         uint32_t a = rotate(w[i - 15], 7) ^ rotate(w[i - 15], 18) ^ w[i - 15] >> 3;
         uint32_t b = rotate(w[i - 2], 17) ^ rotate(w[i - 2], 19) ^ w[i - 2] >> 10;
@@ -57,25 +53,9 @@ void sha256(struct bytes text, uint8_t out[SHA256_BYTES])
 {
     uint32_t state[8] = {0x6a09e667, 0xbb67ae85, 0x3c6ef372, 0xa54ff53a,
                          0x510e527f, 0x9b05688c, 0x1f83d9ab, 0x5be0cd19};
-    const uint8_t *p = (const uint8_t *)text.data;
-    size_t left = text.size;
-    for (; left >= BLOCK_BYTES; left -= BLOCK_BYTES, p += BLOCK_BYTES) add_block(state, p);
-
-    /* The rest, a one bit, zeros, and the count of bits at the end of a block. */
-    uint8_t tail[2 * BLOCK_BYTES] = {0};
-    if (left) memcpy(tail, p, left);
-    tail[left] = 0x80;
-    size_t tail_bytes = left + 1 + LENGTH_BYTES <= BLOCK_BYTES ? BLOCK_BYTES : 2 * BLOCK_BYTES;
-    uint64_t bits = __builtin_bswap64((uint64_t)text.size * 8);
-    memcpy(tail + tail_bytes - LENGTH_BYTES, &bits, LENGTH_BYTES);
-    for (size_t at = 0; at < tail_bytes; at += BLOCK_BYTES) add_block(state, tail + at);
-
-    for (unsigned i = 0; i < 8; i++) {
-        uint32_t word = __builtin_bswap32(state[i]);
-        memcpy(out + 4 * i, &word, sizeof word);
-    }
+    sha_text(text, state, add_block);
+    for (unsigned i = 0; i < 8; i++) sha_word_write(out + 4 * i, state[i]);
 }
-_Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "words are swapped");
 
 void sha256_to_hex(const uint8_t digest[SHA256_BYTES], char *out)
 {
