@@ -169,6 +169,17 @@ void clients_release(struct clients_part *part)
     part->is_held = false;
 }
 
+struct session *clients_next(struct netloop *nl, uint32_t *next, unsigned *left)
+{
+    while (*left > 0 && *next < nl->place_count) {
+        struct conn *conn = netloop_conn_at(nl, (*next)++);
+        if (!conn || conn->is_closing) continue;
+        --*left;
+        return session_of(conn);
+    }
+    return NULL;
+}
+
 /* One slice of a net thread's connections; then the call goes on to this thread's next step, or
  * home. */
 static void part_visits(struct thread *at, struct call *c)
@@ -176,15 +187,12 @@ static void part_visits(struct thread *at, struct call *c)
     struct clients_part *part = container_of(c, struct clients_part, call);
     const struct clients_walk *walk = part->walk;
     struct worker *w = at->owner;
-    unsigned visited = 0;
+    unsigned left = CLIENTS_PER_SLICE;
+    struct session *s;
     part->at = at;
     part->collected.mem = &w->net.mem;
-    while (visited < CLIENTS_PER_SLICE && part->next_index < w->net.place_count) {
-        struct conn *conn = netloop_conn_at(&w->net, part->next_index++);
-        if (!conn || conn->is_closing) continue;
-        visited++;
-        if (walk->question->visit(part, session_of(conn))) part->matches++;
-    }
+    while ((s = clients_next(&w->net, &part->next_index, &left)))
+        if (walk->question->visit(part, s)) part->matches++;
     part->is_through = part->next_index >= w->net.place_count;
     if (!part->is_through)
         thread_call(at, at->id, c);

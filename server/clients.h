@@ -3,8 +3,7 @@
  *
  *     asker ──call──▶ every net thread: visit each connection, a slice per step, collect bytes
  *           ◀──back── the last one home: the reply is written from what was collected
- *           ──call──▶ every net thread that collected bytes: they are freed where they were
- * allocated ──▶ back, the end
+ *           ──call──▶ every net thread that collected bytes: freed where allocated ──▶ back, end
  *
  * Thread     [net] of the connection that asks; `visit` runs on the thread of the visited
  *            connection.
@@ -22,6 +21,10 @@
 
 struct clients_part;
 struct clients_walk;
+
+/* For whoever visits the connections of a net thread in slices: the next that is open, from place
+ * *next on. NULL: they are all done, or the slice is over. `left` begins with CLIENTS_PER_SLICE. */
+struct session *clients_next(struct netloop *nl, uint32_t *next, unsigned *left);
 
 /* What is asked. */
 struct clients_question {

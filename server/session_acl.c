@@ -289,12 +289,9 @@ static void part_visits(struct thread *at, struct call *c)
 {
     struct sweep_part *part = container_of(c, struct sweep_part, call);
     struct netloop *nl = &part->worker->net;
-    for (unsigned visited = 0; visited < CLIENTS_PER_SLICE && part->next_index < nl->place_count;) {
-        struct conn *conn = netloop_conn_at(nl, part->next_index++);
-        if (!conn || conn->is_closing) continue;
-        visited++;
-        visit(part, session_of(conn));
-    }
+    unsigned left = CLIENTS_PER_SLICE;
+    struct session *s;
+    while ((s = clients_next(nl, &part->next_index, &left))) visit(part, s);
     bool is_through = part->next_index >= nl->place_count;
     if (is_through) c->run = part_is_back;
     thread_call(at, is_through ? part->worker->server->thread.id : at->id, c);
