@@ -56,7 +56,7 @@ static inline void reply_scan_head(struct reply *out, uint64_t position, uint64_
     reply_array(out, count);
 }
 
-/* ---- SRANDMEMBER, ZRANDMEMBER ---- */
+/* ---- SRANDMEMBER, ZRANDMEMBER, HRANDFIELD ---- */
 
 /* A count, negative for "with repetitions". */
 MUST_USE static inline bool arg_random_count_or_reply(const struct request *rq, uint32_t index,
@@ -69,6 +69,24 @@ MUST_USE static inline bool arg_random_count_or_reply(const struct request *rq, 
     if (*count == INT64_MIN) {
         reply_error(out, "ERR value is out of range, value must between -9223372036854775807 and "
                          "9223372036854775807");
+        return false;
+    }
+    return true;
+}
+
+/* The count, and behind it perhaps the word that asks for more than names: HRANDFIELD, ZRANDMEMBER.
+ */
+MUST_USE static inline bool arg_random_or_reply(const struct request *rq, struct reply *out,
+                                                const char *word, int64_t *count, bool *has_word)
+{
+    if (!arg_random_count_or_reply(rq, 2, out, count)) return false;
+    *has_word = rq->argc == 4 && arg_is(rq, 3, word);
+    if (rq->argc > 3 && !*has_word) {
+        reply_err(out, ERR_SYNTAX);
+        return false;
+    }
+    if (*has_word && (*count > INT64_MAX / 2 || *count < -(INT64_MAX / 2))) {
+        reply_error(out, "ERR value is out of range");
         return false;
     }
     return true;

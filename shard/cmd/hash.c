@@ -3,6 +3,7 @@
 
 #include <math.h>
 
+#include "shard/cmd/collect.h"
 #include "shard/cmd/families.h"
 #include "shard/notify.h"
 
@@ -596,37 +597,12 @@ static enum err reply_random_fields(struct shard *sh, const struct hash *h, int6
     return reply_picked(sh, h, wanted, r);
 }
 
-/* The count, and whether values are asked for. */
-static bool parse_random_or_reply(const struct request *rq, struct reply *out, int64_t *count,
-                                  bool *with_values)
-{
-    if (!text_to_i64(rq->argv[2], count)) {
-        reply_err(out, ERR_NOT_INT);
-        return false;
-    }
-    if (*count == INT64_MIN) {
-        reply_error(out, "ERR value is out of range, value must between -9223372036854775807 and "
-                         "9223372036854775807");
-        return false;
-    }
-    *with_values = rq->argc == 4 && arg_is(rq, 3, "withvalues");
-    if (rq->argc > 3 && !*with_values) {
-        reply_err(out, ERR_SYNTAX);
-        return false;
-    }
-    if (*with_values && (*count > INT64_MAX / 2 || *count < -(INT64_MAX / 2))) {
-        reply_error(out, "ERR value is out of range");
-        return false;
-    }
-    return true;
-}
-
 static enum err cmd_hrandfield(struct shard *sh, struct request *rq, struct reply *out)
 {
     int64_t count = 1;
     bool missing, has_count = rq->argc > 2;
     struct random_reply r = {.out = out};
-    if (has_count && !parse_random_or_reply(rq, out, &count, &r.with_values)) return OK;
+    if (has_count && !arg_random_or_reply(rq, out, "withvalues", &count, &r.with_values)) return OK;
     struct hash_target t;
     enum err err = unless_missing(hash_open_read(sh, rq, HASH_SWEEP_ALL, &t), &missing);
     if (err != OK) return err;

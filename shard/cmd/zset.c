@@ -492,32 +492,15 @@ static enum err reply_distinct(struct shard *sh, const struct zset *z, uint64_t 
     return OK;
 }
 
-static bool read_random_or_reply(const struct request *rq, struct reply *out, int64_t *count,
-                                 bool *with_scores)
-{
-    if (rq->argc == 2) return true;
-    if (!arg_random_count_or_reply(rq, 2, out, count)) return false;
-    *with_scores = rq->argc > 3;
-    if (rq->argc > 4 || (*with_scores && !arg_is(rq, 3, "withscores"))) {
-        reply_err(out, ERR_SYNTAX);
-        return false;
-    }
-    if (*with_scores && (*count < -(INT64_MAX / 2) || *count > INT64_MAX / 2)) {
-        reply_error(out, "ERR value is out of range");
-        return false;
-    }
-    return true;
-}
-
 static enum err cmd_zrandmember(struct shard *sh, struct request *rq, struct reply *out)
 {
     int64_t count = 0;
-    bool with_scores = false;
-    if (!read_random_or_reply(rq, out, &count, &with_scores)) return OK;
+    bool with_scores = false, has_count = rq->argc > 2;
+    if (has_count && !arg_random_or_reply(rq, out, "withscores", &count, &with_scores)) return OK;
     struct zset z;
     enum err e = zset_find_key(sh, rq, 1, &z);
     if (e != OK) return e;
-    if (rq->argc == 2) {
+    if (!has_count) {
         if (z.root) {
             reply_random(sh, &z, out, false);
         } else {
