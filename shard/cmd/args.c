@@ -40,6 +40,17 @@ enum err args_invalid_expire(const struct request *rq, struct reply *out)
 
 /* ---- keys ---- */
 
+enum err arg_key_string(struct shard *sh, const struct request *rq, uint32_t index, char *scratch,
+                        struct bytes *out)
+{
+    struct key k = request_key(sh, rq, index);
+    struct entry *value;
+    enum err e = keyspace_find(sh, &k, TYPE_STRING, &value);
+    if (e != OK && e != ERR_NO_KEY) return e;
+    *out = e == OK ? entry_string(value, scratch) : BYTES_LITERAL("");
+    return OK;
+}
+
 struct entry *peek_counted(struct shard *sh, const struct key *k)
 {
     struct entry *e = keyspace_peek(sh, k);

@@ -34,6 +34,10 @@ enum err args_invalid_expire(const struct request *rq, struct reply *out);
 
 /* ---- keys ---- */
 
+/* The string at the key argv[index], an access as GET is one; empty if there is none. `scratch` has
+ * TEXT_I64_BYTES_MAX. */
+MUST_USE enum err arg_key_string(struct shard *sh, const struct request *rq, uint32_t index,
+                                 char *scratch, struct bytes *out);
 /* A live entry of any type, NULL if there is none. Counts a hit or a miss as every read does, but
  * is no access: for EXISTS, TYPE and TTL, which do not make a key look used. */
 struct entry *peek_counted(struct shard *sh, const struct key *k);

@@ -204,12 +204,10 @@ static bool changes_nothing(struct bytes map, const struct operations *o)
 static enum err run_reads(struct shard *sh, struct request *rq, const struct operations *o,
                           struct reply *out)
 {
-    struct key k = request_key(sh, rq, 1);
-    struct entry *value;
+    struct bytes map;
     char scratch[TEXT_I64_BYTES_MAX];
-    enum err e = keyspace_find(sh, &k, TYPE_STRING, &value);
-    if (e != OK && e != ERR_NO_KEY) return e;
-    struct bytes map = e == OK ? entry_string(value, scratch) : (struct bytes){0};
+    enum err e = arg_key_string(sh, rq, 1, scratch, &map);
+    if (e != OK) return e;
     reply_array(out, o->count);
     for (uint32_t i = 0; i < o->count; i++) reply_i64(out, field_read(map, &o->items[i]));
     return OK;

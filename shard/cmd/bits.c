@@ -61,12 +61,10 @@ static enum err cmd_getbit(struct shard *sh, struct request *rq, struct reply *o
 {
     uint64_t position;
     if (!arg_bit_position_or_reply(sh, rq, 2, 0, out, &position)) return OK;
-    struct key k = request_key(sh, rq, 1);
-    struct entry *value;
+    struct bytes map;
     char scratch[TEXT_I64_BYTES_MAX];
-    enum err e = keyspace_find(sh, &k, TYPE_STRING, &value);
-    if (e != OK && e != ERR_NO_KEY) return e;
-    struct bytes map = e == OK ? entry_string(value, scratch) : (struct bytes){0};
+    enum err e = arg_key_string(sh, rq, 1, scratch, &map);
+    if (e != OK) return e;
     reply_i64(out, position / 8 < map.size && bitmap_get(map, position));
     return OK;
 }
@@ -210,11 +208,8 @@ static enum err sources_find(struct shard *sh, const struct request *rq, struct 
     s->scratch = mem_try_alloc(&sh->mem, s->count * sizeof *s->scratch);
     if (!s->maps || !s->scratch) return ERR_ALLOC;
     for (uint32_t i = 0; i < s->count; i++) {
-        struct key k = request_key(sh, rq, 3 + i);
-        struct entry *value;
-        enum err e = keyspace_find(sh, &k, TYPE_STRING, &value);
-        if (e != OK && e != ERR_NO_KEY) return e;
-        s->maps[i] = e == OK ? entry_string(value, s->scratch[i]) : (struct bytes){0};
+        enum err e = arg_key_string(sh, rq, 3 + i, s->scratch[i], &s->maps[i]);
+        if (e != OK) return e;
         s->size_max = MAX(s->size_max, s->maps[i].size);
     }
     return OK;

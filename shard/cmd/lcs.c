@@ -2,7 +2,8 @@
  *
  *     table of lengths:  L[i][j] of the first i bytes of a and j of b. Only two rows are kept.
  *     steps:             one bit per cell says which neighbour to go on with when the bytes differ,
- * for the way back from the far corner, which visits the matches from last to first.
+ *                        for the way back from the far corner, which visits the matches from last
+ *                        to first.
  *
  * Redis keeps all of L, four bytes a cell, and refuses strings for which that exceeds
  * proto-max-bulk-len. That limit stays, though the bits need a 32nd of it: it is what bounds the
@@ -54,19 +55,6 @@ static enum err parse_options(const struct request *rq, struct lcs_options *o)
         }
     }
     return OK;
-}
-
-/* False if there is a value that is not a string. A missing key is an empty string. */
-static bool find_string(struct shard *sh, const struct request *rq, uint32_t index, char *scratch,
-                        struct bytes *out)
-{
-    struct key k = request_key(sh, rq, index);
-    struct entry *value = keyspace_find_any(sh, &k);
-    *out = BYTES_LITERAL("");
-    if (value == NULL) return true;
-    if (entry_type(value) != TYPE_STRING) return false;
-    *out = entry_string(value, scratch);
-    return true;
 }
 
 /* ---- the table ---- */
@@ -264,8 +252,8 @@ static enum err cmd_lcs(struct shard *sh, struct request *rq, struct reply *out)
 {
     struct lcs_request lr = {.mem = &sh->mem, .table_bytes_max = sh->config->proto_max_bulk_bytes};
     char scratch_a[TEXT_I64_BYTES_MAX], scratch_b[TEXT_I64_BYTES_MAX];
-    bool are_strings = find_string(sh, rq, 1, scratch_a, &lr.a);
-    are_strings &= find_string(sh, rq, 2, scratch_b, &lr.b);
+    bool are_strings = arg_key_string(sh, rq, 1, scratch_a, &lr.a) == OK;
+    are_strings &= arg_key_string(sh, rq, 2, scratch_b, &lr.b) == OK;
     return are_strings ? lcs_reply(&lr, rq, out) : lcs_reply_wrong_type(out);
 }
 

@@ -55,12 +55,11 @@ static enum err cmd_mget(struct shard *sh, struct request *rq, struct reply *out
 
 static enum err cmd_strlen(struct shard *sh, struct request *rq, struct reply *out)
 {
-    struct key k = request_key(sh, rq, 1);
-    struct entry *value;
+    struct bytes text;
     char scratch[TEXT_I64_BYTES_MAX];
-    enum err e = keyspace_find(sh, &k, TYPE_STRING, &value);
-    if (e != OK && e != ERR_NO_KEY) return e;
-    reply_i64(out, e == OK ? (int64_t)entry_string(value, scratch).size : 0);
+    enum err e = arg_key_string(sh, rq, 1, scratch, &text);
+    if (e != OK) return e;
+    reply_i64(out, (int64_t)text.size);
     return OK;
 }
 
@@ -82,12 +81,10 @@ static enum err cmd_getrange(struct shard *sh, struct request *rq, struct reply 
     int64_t start, end;
     if (arg_i64(rq, 2, &start) != OK || arg_i64(rq, 3, &end) != OK) return ERR_NOT_INT;
 
-    struct key k = request_key(sh, rq, 1);
-    struct entry *value;
+    struct bytes all;
     char scratch[TEXT_I64_BYTES_MAX];
-    enum err e = keyspace_find(sh, &k, TYPE_STRING, &value);
-    if (e != OK && e != ERR_NO_KEY) return e;
-    struct bytes all = e == OK ? entry_string(value, scratch) : BYTES_LITERAL("");
+    enum err e = arg_key_string(sh, rq, 1, scratch, &all);
+    if (e != OK) return e;
     reply_bulk(out, substring(all, start, end));
     return OK;
 }
