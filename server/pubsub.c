@@ -91,6 +91,16 @@ static void confirm_later(struct session *s, struct subscription_change *ch,
     subscription_change_start(ch);
 }
 
+/* NULL: there is nothing to change. */
+static void confirm_change(struct session *s, struct subscription_change *ch,
+                           const struct request *rq, struct reply *out, struct chunk *room)
+{
+    if (ch)
+        confirm_later(s, ch, rq, out, room);
+    else
+        confirm_now(s, out);
+}
+
 static const char *const join_words[] = {"subscribe", "psubscribe", "ssubscribe"};
 static const char *const leave_words[] = {"unsubscribe", "punsubscribe", "sunsubscribe"};
 
@@ -218,10 +228,7 @@ enum err pubsub_subscribe(struct session *s, enum channel_kind kind, struct requ
     }
     if (kind == CHANNEL_PREFIX) reply_ok(out);
     subscriber_recount(s);
-    if (ch)
-        confirm_later(s, ch, rq, out, confirmations);
-    else
-        confirm_now(s, out);
+    confirm_change(s, ch, rq, out, confirmations);
     return OK;
 }
 
@@ -324,10 +331,7 @@ enum err pubsub_unsubscribe(struct session *s, enum channel_kind kind, struct re
         leave_names(s, kind, rq, out);
     if (kind == CHANNEL_PREFIX) reply_ok(out);
     subscriber_recount(s);
-    if (ch)
-        confirm_later(s, ch, rq, out, confirmations);
-    else
-        confirm_now(s, out);
+    confirm_change(s, ch, rq, out, confirmations);
     return OK;
 }
 

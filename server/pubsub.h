@@ -13,7 +13,7 @@
  * Ownership  A subscription outlives its connection until the shards have let go of it.
  * Errors     ERR_ALLOC: nothing has changed.
  * Order      A confirmation stands at its command's place. No message of a channel precedes it,
- * none follows that of the unsubscription.
+ *            none follows that of the unsubscription.
  */
 #pragma once
 
