@@ -1,10 +1,11 @@
 /* env_uring.c: the io_uring side of env.
  *
- *     submission                                completion (env_next)
- *     accept, receive: multishot, one request   many; the last one lacks F_MORE, then it is armed
- * again send: one in flight per socket            one; if short, the rest is sent before the caller
- * hears of it cancel by user_data                       only if it found nothing; tried again while
- * the request lives
+ *     submission                         completion (env_next)
+ *     accept, receive: multishot,        many; the last one lacks F_MORE, then it is armed again
+ *       one request
+ *     send: one in flight per socket     one; if short, the rest is sent before the caller hears
+ *     cancel by user_data                only if it found nothing; tried again while the request
+ *                                        lives
  *
  * Everything queued goes to the kernel with the io_uring_enter of env_wait: one system call per
  * turn. Cancelling by user_data is a hash lookup; by descriptor the kernel would walk all requests,

@@ -6,8 +6,7 @@
  *     piece ──parse_array──▶ request in place
  *       └─ gives up ─▶ scan ─┬─ complete ─▶ request in place
  *                            ├─ broken
- *                            └─ need more ─▶ gather, scan from where it stopped … complete ─▶
- * request in `gather`
+ *                            └─ need more ─▶ gather, scan on … complete ─▶ request in `gather`
  *
  * Details that follow redis-server: a header line ends at the first CR and the byte behind it is
  * skipped unseen, as are the two bytes after a bulk; the search for a line's end stops at a NUL

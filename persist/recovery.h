@@ -6,9 +6,9 @@
  *     recovery_resolve   T*, the lowest transaction with a part missing; cuts each stream at its
  *                        first part of T* or a later one
  *     recovery_replay    per stream: hands over the records that are left
- *     recovery_seal      makes what was kept durable, and a manifest of it with all files closed;
- * the caller adds a generation for itself and writes it recovery_trim      cuts off what was left
- * out; after manifest_write
+ *     recovery_seal      makes what was kept durable, and a manifest of it with all files closed,
+ *                        to which the caller adds a generation for itself before it writes it
+ *     recovery_trim      cuts off what was left out; after manifest_write
  *
  * A *stream* is what one shard of one generation has written. Streams of one generation may be
  * scanned, and replayed, at the same time on several threads; generations are replayed one after

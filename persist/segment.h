@@ -1,14 +1,28 @@
 /* segment.h: what a file of the append-only log looks like, byte by byte.
  *
- *     header                                      record, at a multiple of 8
- *      0  magic "SHOALAOF"                         0  size u32     of header and payload; 0: the
- * end 8  version u32                              4  crc u32 12  crc u32 8  lsn u64      dense
- * within a shard 16  uuid                                    16  type u8 32  first_lsn u64  of its
- * records           17  db u24 40  covered_lsn u64  of a base              20  part_count u16   1:
- * a shard alone 48  generation u32                          22  part u16 52  shard u16 24  txid u64
- * position of the commit turn; 0: 54  kind u8                                                  a
- * shard alone 55  zeros                                   32  payload, then zeros up to a multiple
- * of 8 64  records
+ *     header, 64 bytes
+ *      0  magic "SHOALAOF"
+ *      8  version u32
+ *     12  crc u32
+ *     16  uuid
+ *     32  first_lsn u64      of its records
+ *     40  covered_lsn u64    of a base
+ *     48  generation u32
+ *     52  shard u16
+ *     54  kind u8
+ *     55  zeros
+ *     64  records
+ *
+ *     record, at a multiple of 8
+ *      0  size u32           of its header and payload; 0: the end
+ *      4  crc u32
+ *      8  lsn u64            dense within a shard
+ *     16  type u8
+ *     17  db u24
+ *     20  part_count u16     1: a shard alone
+ *     22  part u16
+ *     24  txid u64           position of the commit turn; 0: a shard alone
+ *     32  payload, then zeros up to a multiple of 8
  *
  * All numbers are little endian. A crc covers everything but itself; that of a record is seeded
  * with the file's uuid and the offset of the record, so that a block which is stale, or stands in

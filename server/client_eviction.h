@@ -4,8 +4,7 @@
  *     main ──measure──▶ every net thread: bytes of its connections, in buckets by powers of two
  *          ◀──back────
  *     main: how much is over, and the bucket from which on connections must go
- *          ──evict────▶ every net thread: closes those above the bucket, and its share of those in
- * it
+ *          ──evict────▶ every net thread: closes those above the bucket, and its share inside it
  *
  * Ten times a second while there is a limit; nothing is counted on the way of a request.
  *

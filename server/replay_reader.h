@@ -3,8 +3,7 @@
  * announced there (SHOAL.LATER, journal.h) and not done: the rest of transactions that are whole
  * without it.
  *
- *     begin ─▶ read (a generation's streams) ─▶ … ─▶ end        each a call that comes back to
- * `home`
+ *     begin ─▶ read (a generation's streams) ─▶ … ─▶ end     each a call that comes back `home`
  *
  * Thread     The worker's; between two calls the main thread's.
  * Ownership  Batches and cursor are the worker's shard's memory, the struct is the main thread's.

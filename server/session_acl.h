@@ -2,9 +2,8 @@
  * change.
  *
  *     request ─▶ is_restricted? ─no─▶ runs
- *                      └─yes─▶ session_acl_allows: NOAUTH, NOPERM and an entry of the log, or it
- * runs users change ─▶ session_acl_refresh, at the next receive; acl_sweep asks all connections at
- * once
+ *                      └─yes─▶ session_acl_allows: it runs, or NOAUTH, or NOPERM and a log entry
+ *     users change ─▶ session_acl_refresh, at the next receive; acl_sweep asks all connections
  *
  * Thread     [net] of the connection; acl_sweep [main].
  * Ownership  A session counts its user.

@@ -1,8 +1,8 @@
 /* geohash.h: points on the earth as 52-bit integers that sort by area, which are the scores of a
  * geo set; distances, and the ranges of scores in which an area lies.
  *
- *     bit 51 50 49 48 …  1  0      longitude -180 … 180 and latitude ±85.05112878 are each halved
- * 26 x  y  x  y …   x  y      times; the answers (x: east half, y: north half) alternate
+ *     bit 51 50 49 48 …  1  0     longitude -180 … 180 and latitude ±85.05112878 are each halved
+ *          x  y  x  y …  x  y     26 times; the answers (x: east half, y: north half) alternate
  *
  * The top 2 n bits name a cell of step n: the whole world at 0, about 0.6 m at 26. The points of a
  * cell are one range of scores.

@@ -4,8 +4,10 @@
  *     types 9, 13, 16  a zipmap, ziplist or listpack of fields and values, as one string
  *     type 24          ms of the first deadline, count, then for each field: a length that is 0
  *                      without a deadline, else its distance from the first one plus 1; field,
- * value type 25          ms of the first deadline, then a listpack of field, value and deadline (0:
- * none) types 22, 23     the same without the first deadline; the lengths of 22 are deadlines
+ *                      value
+ *     type 25          ms of the first deadline, then a listpack of field, value and deadline
+ *                      (0: none)
+ *     types 22, 23     the same without the first deadline; the lengths of 22 are deadlines
  *
  * 4, 16 and 24 are what is written.
  */

@@ -3,8 +3,7 @@
  *
  *     sim [--seeds N] [--first SEED]     N runs, 500 by default
  *     sim --seed SEED                    one run again, with what it did
- *     sim --planted N                    a build with a planted bug in the log: N seeds must find
- * it
+ *     sim --planted N                    a build with a planted bug in the log: N seeds find it
  *
  * A run boots a server of random shape, lets random clients send pipelines to it over a random
  * network, takes the turn order that the server recorded, and replays it one command after the

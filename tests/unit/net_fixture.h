@@ -5,10 +5,13 @@
  * Clients send inline commands; every shard answers "+word" with the second word, so a reply names
  * its request:
  *
- *     s0 w | s1 w        one shard                     both w        split over both: "+w+w"
- *     here w             answered by the net thread    mute on|off   replies are thrown away; no
- * reply itself big w n            "$n" with n times w's first letter, from shard 0 park w shard 0
- * parks it: its reply comes with net_fixture_unpark fail w             shard 0 answers "-ERR w"
+ *     s0 w | s1 w        one shard
+ *     both w             split over both: "+w+w"
+ *     here w             answered by the net thread
+ *     mute on|off        replies are thrown away; no reply itself
+ *     big w n            "$n" with n times w's first letter, from shard 0
+ *     park w             shard 0 parks it: its reply comes with net_fixture_unpark
+ *     fail w             shard 0 answers "-ERR w"
  *     wait w             deferred: net_fixture_answer answers it; nothing else runs before
  *     quit | kill        closes after the replies | at once
  *
