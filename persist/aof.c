@@ -24,6 +24,7 @@ struct aof {
     struct env_loop *loop;
     enum aof_policy policy;
     enum aof_state state;
+    const char *why; /* of the last failure, a constant */
     size_t buffer_bytes_max;
     struct segment_header header;
     struct env_file file, old_file;
@@ -145,6 +146,7 @@ static void on_write_failed(struct aof *a, uint64_t now_ns)
         log_warning("%s: cannot be written. Writes are refused until it can; trying every second",
                     a->file.path);
     }
+    a->why = env_file_why(&a->file);
     a->state = AOF_RETRYING;
     a->must_cut = true;
     a->retry_ns = now_ns + SECOND_NS;
@@ -160,7 +162,9 @@ static void on_written(struct aof *a)
 
 static void on_sync_failed(struct aof *a)
 {
-    log_warning("%s: its last records may be lost, and it is not used any more", a->file.path);
+    const struct env_file *f = a->commit == COMMIT_ROTATE ? &a->old_file : &a->file;
+    log_warning("%s: its last records may be lost, and it is not used any more", f->path);
+    a->why = env_file_why(f);
     a->state = AOF_LOST;
 }
 
@@ -430,6 +434,7 @@ enum err aof_create(const struct aof_options *options, struct aof **out)
     a->next_lsn = options->first_lsn;
     a->written_lsn = a->durable_lsn = a->marked_lsn = options->first_lsn - 1;
     a->uncovered_lsn = UINT64_MAX;
+    a->why = "Success";
     a->active.mem = a->flying.mem = a->mem;
     a->old_file.fd = -1;
     enum err e = begin_file(a, options->path, &options->uuid);
@@ -548,7 +553,7 @@ enum aof_state aof_state_now(const struct aof *a)
 
 const char *aof_why(const struct aof *a)
 {
-    return env_file_why(&a->file);
+    return a->why;
 }
 
 bool aof_is_full(const struct aof *a)

@@ -1,5 +1,6 @@
 #include "tests/sim/env_disk.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -426,13 +427,23 @@ static enum disk_fault next_fault(void)
     return is_planted ? disk->fault : DISK_NO_FAULT;
 }
 
-/* Of a call that does all or nothing. */
-static bool fails(void)
+static bool is_failure(enum disk_fault fault)
+{
+    return fault == DISK_EIO || fault == DISK_ENOSPC;
+}
+
+static enum err fail(struct env_file *f, enum disk_fault fault)
+{
+    disk->has_failed = true;
+    if (f) f->logged_error = fault == DISK_ENOSPC ? ENOSPC : EIO;
+    return ERR_IO;
+}
+
+/* A call that does all or nothing. `f`: the file that it is about, or NULL. */
+static bool fails(struct env_file *f)
 {
     enum disk_fault fault = next_fault();
-    bool failed = fault == DISK_EIO || fault == DISK_ENOSPC;
-    disk->has_failed = disk->has_failed || failed;
-    return failed;
+    return is_failure(fault) && fail(f, fault) != OK;
 }
 
 /* ---- env.h: files ---- */
@@ -449,7 +460,7 @@ enum err env_file_open(struct env_file *f, const char *path, enum env_open_mode 
     f->fd = -1;
     snprintf(f->path, sizeof f->path, "%s", path);
     CHECK(strlen(path) < NAME_BYTES_MAX);
-    if (fails()) return ERR_IO;
+    if (fails(f)) return ERR_IO;
     struct name *n = find_name(disk, path);
     if ((n != NULL) == (mode >= ENV_OPEN_CREATE)) return ERR_IO;
     if (!n) {
@@ -482,7 +493,7 @@ void env_file_close(struct env_file *f)
 
 enum err env_file_read(struct env_file *f, uint64_t offset, char *out, size_t room, size_t *got)
 {
-    if (fails()) return ERR_IO;
+    if (fails(f)) return ERR_IO;
     const struct inode *n = inode_of(f);
     *got = offset >= n->size ? 0 : MIN(room, n->size - offset);
     if (*got > 0) memcpy(out, n->data + offset, *got);
@@ -492,14 +503,13 @@ enum err env_file_read(struct env_file *f, uint64_t offset, char *out, size_t ro
 enum err env_file_write(struct env_file *f, uint64_t offset, struct bytes data)
 {
     size_t half = data.size / 2;
-    switch (next_fault()) {
-    case DISK_EIO:
-        disk->has_failed = true;
-        return ERR_IO;
+    enum disk_fault fault = next_fault();
+    switch (fault) {
     case DISK_ENOSPC:
-        disk->has_failed = true;
         do_write((unsigned)f->fd, offset, data.data, half);
-        return ERR_IO;
+        return fail(f, fault);
+    case DISK_EIO:
+        return fail(f, fault);
     case DISK_SHORT:
         do_write((unsigned)f->fd, offset, data.data, half);
         do_write((unsigned)f->fd, offset + half, data.data + half, data.size - half);
@@ -515,7 +525,7 @@ enum err env_file_write(struct env_file *f, uint64_t offset, struct bytes data)
 
 enum err env_file_truncate(struct env_file *f, uint64_t size)
 {
-    if (fails()) return ERR_IO;
+    if (fails(f)) return ERR_IO;
     if (inode_of(f)->size == size) return OK;
     add_step(STEP_RESIZE, (unsigned)f->fd)->offset = size;
     resize(inode_of(f), size);
@@ -524,7 +534,7 @@ enum err env_file_truncate(struct env_file *f, uint64_t size)
 
 enum err env_file_size(struct env_file *f, uint64_t *size)
 {
-    if (fails()) return ERR_IO;
+    if (fails(f)) return ERR_IO;
     *size = inode_of(f)->size;
     return OK;
 }
@@ -534,7 +544,7 @@ static enum err sync_file(struct env_file *f, size_t until)
     struct inode *n = inode_of(f);
     if (f->sync_failed) return ERR_IO;
     if (n->sync_failed) disk->syncs_after_failure++;
-    if (fails()) {
+    if (fails(f)) {
         f->sync_failed = n->sync_failed = true;
         return ERR_IO;
     }
@@ -550,7 +560,7 @@ enum err env_file_sync(struct env_file *f)
 enum err env_file_rename(struct env_file *f, const char *to)
 {
     struct name *n = find_name(disk, f->path);
-    if (fails() || !n) return ERR_IO;
+    if (fails(f) || !n) return ERR_IO;
     struct step *s = add_step(STEP_LINK, n->inode);
     memcpy(s->old_name, n->path, strlen(n->path) + 1);
     memcpy(s->name, to, strlen(to) + 1);
@@ -564,7 +574,7 @@ enum err env_read_file(const char *path, struct buf *out, char *why)
     size_t size;
     const char *data = disk_contents(disk, path, &size);
     snprintf(why, ENV_NAME_BYTES_MAX * 2, "cannot open %s: No such file or directory", path);
-    if (!data || fails()) return ERR_IO;
+    if (!data || fails(NULL)) return ERR_IO;
     buf_append(out, data, size);
     return OK;
 }
@@ -573,7 +583,7 @@ enum err env_read_file(const char *path, struct buf *out, char *why)
 
 enum err env_file_exists(const char *path, bool *exists)
 {
-    if (fails()) return ERR_IO;
+    if (fails(NULL)) return ERR_IO;
     *exists = find_name(disk, path) != NULL;
     return OK;
 }
@@ -581,7 +591,7 @@ enum err env_file_exists(const char *path, bool *exists)
 enum err env_unlink(const char *path)
 {
     struct name *n = find_name(disk, path);
-    if (fails() || !n) return ERR_IO;
+    if (fails(NULL) || !n) return ERR_IO;
     struct step *s = add_step(STEP_UNLINK, n->inode);
     memcpy(s->name, path, strlen(path) + 1);
     keep_names(disk, s);
@@ -591,20 +601,20 @@ enum err env_unlink(const char *path)
 enum err env_make_directory(const char *path)
 {
     CHECK(strlen(path) < NAME_BYTES_MAX);
-    return fails() ? ERR_IO : OK;
+    return fails(NULL) ? ERR_IO : OK;
 }
 
 enum err env_sync_directory(const char *path)
 {
     CHECK(strlen(path) < NAME_BYTES_MAX);
-    if (fails()) return ERR_IO;
+    if (fails(NULL)) return ERR_IO;
     do_sync_names();
     return OK;
 }
 
 enum err env_list_directory(const char *path, struct buf *out)
 {
-    if (fails()) return ERR_IO;
+    if (fails(NULL)) return ERR_IO;
     size_t size = strlen(path);
     for (unsigned i = 0; i < disk->name_count; i++) {
         const char *name = disk->names[i].path;

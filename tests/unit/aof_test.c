@@ -210,6 +210,136 @@ Test(aof, a_sync_that_fails_ends_the_use_of_the_file)
     fixture_free(f);
 }
 
+Test(aof, a_file_that_was_left_and_cannot_be_synced_ends_the_use_of_the_log)
+{
+    struct fixture *f = fixture_make();
+    char path[ENV_PATH_BYTES_MAX];
+    uint64_t size;
+    f->aof = open_log(f, 0, AOF_EVERYSEC);
+    append(f->aof, "a");
+    turn(f, f->aof);
+    append(f->aof, "b");
+    name_file(f, 0, 2, path);
+    struct segment_uuid uuid = uuid_of(2);
+    cr_assert(aof_try_rotate(f->aof, path, &uuid, f->now_ns, &size));
+    disk_plant(f->disk, disk_call_count(f->disk), 1, DISK_EIO);
+    turn(f, f->aof);
+    cr_assert_eq(aof_state_now(f->aof), AOF_LOST);
+    cr_assert_str_eq(aof_why(f->aof), "Input/output error");
+    cr_assert_not(aof_is_uncovered(f->aof));
+    name_file(f, 0, 3, path);
+    uuid = uuid_of(3);
+    cr_assert_eq(aof_abandon(f->aof, path, &uuid), OK);
+    cr_assert(aof_is_uncovered(f->aof));
+    cr_assert_not(aof_is_rotating(f->aof), "the file that was left is closed");
+    aof_covered(f->aof);
+    append(f->aof, "c");
+    turn(f, f->aof);
+    cr_assert_eq(aof_stable_lsn(f->aof), aof_last_lsn(f->aof));
+    fixture_free(f);
+}
+
+/* What the environment was to write did not reach the disk. */
+static void large_batch_fails(enum disk_fault fault)
+{
+    static char large[70000];
+    memset(large, 'x', sizeof large - 1);
+    struct fixture *f = fixture_make();
+    f->aof = open_log(f, 0, AOF_ALWAYS);
+    append(f->aof, large);
+    aof_step(f->aof, f->now_ns);
+    disk_plant(f->disk, disk_call_count(f->disk), 1, fault);
+    complete(f);
+    aof_step(f->aof, f->now_ns);
+    cr_assert_eq(aof_state_now(f->aof), AOF_RETRYING);
+    cr_assert_eq(aof_stable_lsn(f->aof), 0);
+    append(f->aof, "y");
+    /* A second later what is there of it cannot even be cut off. */
+    f->now_ns += SECOND_NS;
+    disk_plant(f->disk, disk_call_count(f->disk), 1, DISK_EIO);
+    turn(f, f->aof);
+    cr_assert_eq(aof_state_now(f->aof), AOF_RETRYING);
+    cr_assert_eq(aof_next_ns(f->aof), f->now_ns + SECOND_NS);
+    f->now_ns += SECOND_NS;
+    for (int i = 0; i < 3; i++) turn(f, f->aof);
+    cr_assert_eq(aof_state_now(f->aof), AOF_GOOD);
+    cr_assert_eq(aof_stable_lsn(f->aof), aof_last_lsn(f->aof));
+    expect_file(f, "xy.");
+    fixture_free(f);
+}
+
+Test(aof, a_large_batch_that_fails_is_written_again_before_what_came_later)
+{
+    large_batch_fails(DISK_ENOSPC);
+    large_batch_fails(DISK_EIO);
+}
+
+Test(aof, a_log_that_cannot_go_on_in_a_new_file_goes_on_in_the_old_one)
+{
+    struct fixture *f = fixture_make();
+    char path[ENV_PATH_BYTES_MAX];
+    uint64_t size = 0;
+    f->aof = open_log(f, 0, AOF_EVERYSEC);
+    append(f->aof, "a");
+    turn(f, f->aof);
+    name_file(f, 0, 2, path);
+    struct segment_uuid uuid = uuid_of(2);
+    /* Opening it, making it empty, its header. */
+    for (size_t call = 0; call < 3; call++) {
+        disk_plant(f->disk, disk_call_count(f->disk) + call, 1, DISK_ENOSPC);
+        cr_assert_not(aof_try_rotate(f->aof, path, &uuid, f->now_ns, &size), "call %zu", call);
+        cr_assert(disk_has_failed(f->disk));
+        cr_assert_not(aof_is_rotating(f->aof));
+    }
+    append(f->aof, "b");
+    turn(f, f->aof);
+    cr_assert_eq(aof_state_now(f->aof), AOF_GOOD);
+    cr_assert_eq(aof_stable_lsn(f->aof), aof_last_lsn(f->aof));
+    expect_file(f, "ab.");
+    cr_assert(aof_try_rotate(f->aof, path, &uuid, f->now_ns, &size));
+    fixture_free(f);
+}
+
+Test(aof, commits_begin_again_when_nobody_asks_for_a_new_file_any_more)
+{
+    struct fixture *f = fixture_make();
+    char path[ENV_PATH_BYTES_MAX];
+    uint64_t size;
+    f->aof = open_log(f, 0, AOF_ALWAYS);
+    append(f->aof, "a");
+    aof_step(f->aof, f->now_ns);
+    append(f->aof, "b");
+    name_file(f, 0, 2, path);
+    struct segment_uuid uuid = uuid_of(2);
+    cr_assert_not(aof_try_rotate(f->aof, path, &uuid, f->now_ns, &size));
+    f->now_ns += SECOND_NS;
+    turn(f, f->aof);
+    turn(f, f->aof);
+    cr_assert_eq(aof_stable_lsn(f->aof), 1, "what comes is for the new file");
+    aof_rotate_later(f->aof);
+    f->now_ns += SECOND_NS;
+    turn(f, f->aof);
+    turn(f, f->aof);
+    cr_assert_eq(aof_stable_lsn(f->aof), aof_last_lsn(f->aof));
+    fixture_free(f);
+}
+
+Test(aof, a_log_whose_file_cannot_be_opened_is_not_made)
+{
+    struct fixture *f = fixture_make();
+    char path[ENV_PATH_BYTES_MAX];
+    name_file(f, 0, 1, path);
+    struct aof_options o = {
+        .mem = &f->mem, .kind = SEGMENT_KIND_EFFECTS, .first_lsn = 1, .path = path};
+    for (size_t call = 0; call < 3; call++) {
+        struct aof *made = NULL;
+        disk_plant(f->disk, disk_call_count(f->disk) + call, 1, DISK_EIO);
+        cr_assert_eq(aof_create(&o, &made), ERR_IO, "call %zu", call);
+        cr_assert_null(made);
+    }
+    fixture_free(f);
+}
+
 Test(aof, the_buffer_is_bounded)
 {
     struct fixture *f = fixture_make();
