@@ -210,3 +210,192 @@ Test(recovery, a_file_that_is_missing_is_an_error)
     cr_assert_not_null(strstr(l.f->why, "d/g1-s1-1.aof cannot be opened"), "%s", l.f->why);
     logs_free(&l);
 }
+
+/* ---- several files ---- */
+
+/* A file of shard 0, which the manifest names, with a record for each letter; behind `first_lsn` -
+ * 1 of the log. `is_closed`: the manifest says its size. */
+static void write_file(struct fixture *f, struct manifest_file file, const char *letters,
+                       bool is_closed)
+{
+    char name[MANIFEST_FILE_NAME_BYTES], path[ENV_PATH_BYTES_MAX];
+    bool is_base = file.kind == SEGMENT_KIND_BASE;
+    struct aof_options o = {.mem = &f->mem,
+                            .policy = is_base ? AOF_ALWAYS : AOF_NO,
+                            .kind = file.kind,
+                            .generation = 1,
+                            .first_lsn = is_base ? 1 : file.first_lsn,
+                            .covered_lsn = is_base ? file.first_lsn - 1 : 0,
+                            .path = path,
+                            .uuid = file.uuid};
+    manifest_file_name(&file, name);
+    snprintf(path, sizeof path, "d/%s", name);
+    cr_assert_eq(aof_prepare(path), OK);
+    cr_assert_eq(aof_create(&o, &f->aof), OK);
+    for (const char *c = letters; *c; c++)
+        append_part(f->aof, (char[]){*c, 0}, *c == 'P' ? 2 : 1, 0, *c == 'P' ? 9 : 0);
+    turn(f, f->aof);
+    if (is_closed) aof_seal(f->aof);
+    for (int i = 0; i < 8 && is_closed && aof_state_now(f->aof) != AOF_SEALED; i++) turn(f, f->aof);
+    file.size = is_closed ? aof_size(f->aof) : 0;
+    if (!is_closed) file.first_lsn = 0;
+    aof_destroy(f->aof);
+    f->aof = NULL;
+    manifest_add_file(&f->manifest, &file);
+    cr_assert_eq(manifest_write(&f->manifest, "d"), OK);
+}
+
+/* A base of a, b, c, which cover the log up to lsn 7, and behind it a segment with d and e. */
+static struct fixture *base_and_segment(void)
+{
+    struct fixture *f = fixture_make();
+    manifest_add_generation(&f->manifest, 1, 1);
+    struct manifest_file base = {SEGMENT_KIND_BASE, 1, 0, 1, uuid_of(1), 8, 0};
+    struct manifest_file segment = {SEGMENT_KIND_EFFECTS, 1, 0, 2, uuid_of(2), 8, 0};
+    write_file(f, base, "abc", true);
+    write_file(f, segment, "de", false);
+    return f;
+}
+
+static void expect_log(struct fixture *f, const char *expected)
+{
+    char got[256];
+    cr_assert_eq(recover(f, (struct recovery_options){0}, got), OK, "%s", f->why);
+    cr_assert_str_eq(got, expected);
+}
+
+/* What `shoal-aof fix` does. */
+static enum err fix(struct fixture *f)
+{
+    struct recovery r;
+    struct manifest next;
+    struct recovery_options o = {.mem = &f->mem, .directory = "d", .accept_corruption = true};
+    manifest_init(&next, &f->mem);
+    enum err e = recovery_open(&r, &o, f->why);
+    if (e == OK) e = recovery_scan(&r, 0, &f->mem);
+    if (e == OK) recovery_resolve(&r);
+    if (e == OK) e = recovery_seal(&r, &next);
+    if (e == OK) e = manifest_write(&next, "d");
+    if (e == OK) e = recovery_trim(&r);
+    manifest_deinit(&next);
+    recovery_close(&r);
+    return e;
+}
+
+static void expect_fault(struct fixture *f, const char *file, const char *fault)
+{
+    char got[256];
+    cr_assert_eq(recover(f, (struct recovery_options){0}, got), ERR_IO);
+    cr_assert_not_null(strstr(f->why, file), "%s", f->why);
+    cr_assert_not_null(strstr(f->why, fault), "%s", f->why);
+}
+
+/* The second record of the base. */
+static void spoil_base(struct fixture *f)
+{
+    disk_corrupt(f->disk, "d/g1-s0-1.base", SEGMENT_HEADER_BYTES + 40 + 20, 1);
+}
+
+Test(recovery, a_base_that_is_mended_is_a_whole_one_of_what_was_left)
+{
+    struct fixture *f = base_and_segment();
+    expect_log(f, "abcde");
+    spoil_base(f);
+    expect_fault(f, "d/g1-s0-1.base is corrupt", "at offset 104");
+    cr_assert_eq(fix(f), OK);
+    expect_log(f, "a");
+    cr_assert_eq(fix(f), OK);
+    struct disk *all = f->disk;
+    f->disk = disk_crash(all, disk_trace_length(all), DISK_LOSE_ALL, 0);
+    disk_destroy(all);
+    disk_use(f->disk);
+    expect_log(f, "a");
+    fixture_free(f);
+}
+
+Test(recovery, what_a_failing_disk_leaves_of_mending_is_mended_later)
+{
+    struct fixture *f = base_and_segment();
+    spoil_base(f);
+    size_t calls = disk_call_count(f->disk);
+    cr_assert_eq(fix(f), OK);
+    calls = disk_call_count(f->disk) - calls;
+    fixture_free(f);
+    for (size_t i = 0; i < 2 * calls; i++) {
+        f = base_and_segment();
+        spoil_base(f);
+        disk_plant(f->disk, disk_call_count(f->disk) + i / 2, 1, i % 2 ? DISK_EIO : DISK_ENOSPC);
+        cr_assert_eq(fix(f), ERR_IO, "call %zu", i / 2);
+        cr_assert_eq(fix(f), OK);
+        expect_log(f, "a");
+        fixture_free(f);
+    }
+}
+
+Test(recovery, a_file_does_not_stand_in_for_another)
+{
+    struct fixture *f = base_and_segment();
+    /* A header of another shard, as whole as any. */
+    struct env_file file;
+    struct segment_header h;
+    size_t got;
+    cr_assert_eq(env_file_open(&file, "d/g1-s0-2.aof", ENV_OPEN_WRITE), OK);
+    cr_assert_eq(env_file_read(&file, 0, (char *)&h, sizeof h, &got), OK);
+    h.shard = 1;
+    segment_header_seal(&h);
+    cr_assert_eq(env_file_write(&file, 0, bytes_make(&h, sizeof h)), OK);
+    env_file_close(&file);
+    expect_log(f, "abc");
+    cr_assert_not_null(strstr(f->why, "is not what the manifest says"), "%s", f->why);
+    fixture_free(f);
+}
+
+/* Two segments, the first closed with a and b, the second open with d, as of `lsn`. 'P' is a part
+ * of a transaction whose other part is nowhere. */
+static struct fixture *two_segments(const char *letters, uint64_t lsn)
+{
+    struct fixture *f = fixture_make();
+    manifest_add_generation(&f->manifest, 1, 1);
+    struct manifest_file first = {SEGMENT_KIND_EFFECTS, 1, 0, 1, uuid_of(1), 1, 0};
+    struct manifest_file second = {SEGMENT_KIND_EFFECTS, 1, 0, 2, uuid_of(2), lsn, 0};
+    write_file(f, first, letters, true);
+    write_file(f, second, "d", false);
+    return f;
+}
+
+Test(recovery, a_gap_between_two_files_is_not_bridged)
+{
+    struct fixture *f = two_segments("ab", 4); /* behind a, b and the last mark */
+    expect_log(f, "abd");
+    fixture_free(f);
+    f = two_segments("ab", 5);
+    expect_log(f, "ab");
+    cr_assert_not_null(strstr(f->why, "does not begin where the file before it ends"), "%s",
+                       f->why);
+    fixture_free(f);
+}
+
+Test(recovery, a_transaction_that_is_not_whole_takes_the_files_behind_it_along)
+{
+    struct fixture *f = two_segments("aP", 4);
+    expect_log(f, "a");
+    cr_assert_eq(fix(f), OK);
+    expect_log(f, "a");
+    fixture_free(f);
+}
+
+Test(recovery, a_closed_file_vouches_for_an_open_one_before_it)
+{
+    struct fixture *f = two_segments("ab", 4);
+    /* The first was open when the process ended, the second is closed. */
+    f->manifest.files[0].first_lsn = f->manifest.files[0].size = 0;
+    f->manifest.files[1].first_lsn = 4;
+    f->manifest.files[1].size = SEGMENT_HEADER_BYTES + 40;
+    cr_assert_eq(manifest_write(&f->manifest, "d"), OK);
+    expect_log(f, "abd");
+    disk_corrupt(f->disk, "d/g1-s0-1.aof", SEGMENT_HEADER_BYTES + 40 + 40 + 20, 1); /* its mark */
+    expect_fault(f, "d/g1-s0-1.aof is corrupt", "at offset 144");
+    cr_assert_eq(fix(f), OK);
+    expect_log(f, "ab");
+    fixture_free(f);
+}
