@@ -131,10 +131,18 @@ static bool start_thread(struct rdb_thread *t)
     sigset_t all, old;
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &old);
-    bool done = pthread_create(&t->pthread, NULL, run, t) == 0;
+    bool done = !fault_hit("thread_create") && pthread_create(&t->pthread, NULL, run, t) == 0;
     pthread_sigmask(SIG_SETMASK, &old, NULL);
     if (done) pthread_setname_np(t->pthread, "rdb-writer");
     return done;
+}
+
+static void writer_deinit(struct rdb_thread *t)
+{
+    pthread_mutex_destroy(&t->mutex);
+    pthread_cond_destroy(&t->changed);
+    mem_deinit(&t->mem);
+    t->is_running = false;
 }
 
 bool rdb_thread_start(struct rdb_thread *t, const struct rdb_thread_options *options, char *why)
@@ -151,8 +159,7 @@ bool rdb_thread_start(struct rdb_thread *t, const struct rdb_thread_options *opt
     if (start_thread(t)) return true;
     snprintf(why, FILE_WHY_BYTES, "cannot create the thread that writes the file");
     file_output_abandon(&t->output);
-    mem_deinit(&t->mem);
-    t->is_running = false;
+    writer_deinit(t);
     return false;
 }
 
@@ -208,8 +215,5 @@ const char *rdb_thread_error(struct rdb_thread *t)
 void rdb_thread_join(struct rdb_thread *t)
 {
     pthread_join(t->pthread, NULL);
-    pthread_mutex_destroy(&t->mutex);
-    pthread_cond_destroy(&t->changed);
-    mem_deinit(&t->mem);
-    t->is_running = false;
+    writer_deinit(t);
 }
