@@ -176,13 +176,13 @@ class PubSub(ServerCase):
         self.addCleanup(admin.config_set, "client-output-buffer-limit", "pubsub 32mb 8mb 60")
         self.subscribed(["SUBSCRIBE", "soft"])
         payload = b"x" * 1000000
+        began = time.monotonic()
         for _ in range(12):
             admin.publish("soft", payload)
-        began = time.monotonic()
         while admin.publish("soft", "x") == 1:
             self.assertLess(time.monotonic() - began, 20 * SLOW)
             time.sleep(0.02)
-        self.assertGreater(time.monotonic() - began, 0.5)
+        self.assertGreater(time.monotonic() - began, 0.9)
 
     def test_many_channels_and_patterns_come_and_go(self):
         r = self.subscribed(version=3)
