@@ -190,6 +190,7 @@ bool fault_hit_slow(const char *point)
     unsigned left = atomic_load(&row->hits_left);
     do {
         if (left == 0) return false;
+        if (left == (FAULT_LASTING | 1)) return true;
     } while (!atomic_compare_exchange_weak(&row->hits_left, &left, left - 1));
     if (left > 1) return false;
     atomic_fetch_sub(&fault_points_armed, 1);

@@ -67,11 +67,12 @@ void check_set_report_fd(int fd);
 void check_install_crash_handler(void);
 
 /* Named fault points: `fault_set("aof_write", 3)` makes the third fault_hit("aof_write") from now
- * true, once. With count 0 the point is cleared. Costs one relaxed load while no point is set. A
- * name stays in the table for ever: a longer name, or more names than FAULT_POINTS_MAX in one
- * process, is a failed CHECK. [any] */
+ * true, once; with FAULT_LASTING in the count, and all that follow. With count 0 the point is
+ * cleared. Costs one relaxed load while no point is set. A name stays in the table for ever: a
+ * longer name, or more names than FAULT_POINTS_MAX in one process, is a failed CHECK. [any] */
 #define FAULT_POINTS_MAX 64
 #define FAULT_NAME_BYTES_MAX 31
+#define FAULT_LASTING (1u << 31)
 void fault_set(const char *point, unsigned count);
 bool fault_hit_slow(const char *point);
 extern _Atomic unsigned fault_points_armed;

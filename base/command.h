@@ -32,7 +32,7 @@ enum plan {
 enum merge_rule {
     MERGE_NONE,
     MERGE_SUM,    /* integers are added */
-    MERGE_OK,     /* +OK, or the first error */
+    MERGE_OK,     /* +OK, or the first error; of LOCKED: MSETNX, locked_mset.c */
     MERGE_CONCAT, /* arrays are joined */
     MERGE_KEYS, /* one reply per key, in the order of the keys: each part is one single-key request
                  */

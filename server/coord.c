@@ -147,6 +147,11 @@ bool coord_is_mset(const struct command *c)
     return c->plan == PLAN_FAN_OUT && c->merge == MERGE_OK && c->flags & CMD_WRITE;
 }
 
+bool coord_is_msetnx(const struct command *c)
+{
+    return c->plan == PLAN_LOCKED && c->merge == MERGE_OK;
+}
+
 bool coord_mset_is_big(const struct worker *w, const struct bytes *argv, uint32_t argc,
                        uint64_t *spent)
 {
@@ -191,6 +196,7 @@ static bool fan_out(struct session *s, const struct route *route, const struct p
     if (coord_is_mset(route->command) &&
         coord_mset_is_big(session_worker(s), s->conn.reader.argv, s->conn.reader.argc, &bytes))
         return locked_mset(s, route, p);
+    if (unlikely(coord_is_msetnx(route->command))) return locked_mset(s, route, p);
     if (!turn_reserve(s->conn.netloop, p->part_shards, p->part_count)) return false;
     struct input_ref input;
     uint16_t *key_parts;

@@ -1,7 +1,7 @@
 /* coord.h: commands over several shards: split, gather and merge; and the LOCKED plan.
  *
  *     fan-out, all shards   one request per shard in one turn ─▶ parts ─▶ merged by the row's rule
- *     big MSET              made on every shard, under locks, then put: locked_mset.c
+ *     big MSET, MSETNX      made on every shard, under locks, then put: locked_mset.c
  *     locked                lock turn: hold the keys, report ─▶ compute ─▶ commit turn: effects,
  *                           unlock ─▶ reply
  *
@@ -25,6 +25,8 @@ MUST_USE bool coord_locked(struct session *s, const struct route *route);
 
 /* Whether the command splits into parts that may find no memory: MSET. */
 bool coord_is_mset(const struct command *c);
+/* Whether its pairs are always made before any is put: MSETNX. */
+bool coord_is_msetnx(const struct command *c);
 /* Whether such a command over several shards must make its pairs before it puts any. `spent`: bytes
  * of those that share its place in the order and go in one hop, to which its own are added. */
 bool coord_mset_is_big(const struct worker *w, const struct bytes *argv, uint32_t argc,

@@ -545,7 +545,8 @@ static void on_stage_done(struct held_stage *s)
     struct exec *x = stage->exec;
     struct reply out = netloop_reply(&x->worker->net, x->resp);
     for (uint32_t i = 0; i < stage->count; i++) stage_reply(s, i, &out);
-    x->has_lost_reply |= out.is_lost; /* an error would stand for all of them */
+    /* An error would stand for all of them. */
+    x->has_lost_reply |= out.is_lost || s->is_lost;
     take_reply(x, &out);
     netloop_reply_drop(&x->worker->net, &out);
     x->next_stage++;

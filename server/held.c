@@ -230,6 +230,7 @@ static void across_done(struct locked *op)
     struct buf reply = op->reply;
     op->reply = s->reply; /* an empty one of the same memory */
     s->reply = reply;
+    s->is_lost = op->is_lost;
     if (s->on_sent) s->on_sent(s);
     s->on_done(s);
 }

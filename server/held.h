@@ -55,7 +55,8 @@ struct held_stage {
     struct batch batch;
     struct stuck stuck;
     bool is_across;
-    struct buf reply;                      /* of a command over several shards */
+    struct buf reply;                      /* of a command over several shards … */
+    bool is_lost;                          /* … which has found no memory */
     void (*on_sent)(struct held_stage *s); /* no more requests will follow, if on_done does not add
                                               any; NULL: nobody asks */
     void (*on_done)(struct held_stage *s);

@@ -17,8 +17,6 @@
 #define EFFECTS_BESIDES 8
 /* Room for an error in place of the reply. */
 #define ERROR_BYTES_MAX 256
-/* Between two attempts of what waits for memory. */
-#define RETRY_MS 100
 
 static void round_send(struct locked *op);
 static void round_resume(struct stuck *stuck);
@@ -36,7 +34,6 @@ void locked_free(struct locked *op)
     mem_free(mem, op->lock_argv, op->lock_argv_count * sizeof *op->lock_argv);
     mem_free(mem, op->effects, op->effect_capacity * sizeof *op->effects);
     buf_clear(&op->reports);
-    buf_clear(&op->departures);
     buf_clear(&op->events);
     if (op->events_argv)
         mem_free(mem, op->events_argv, op->events_argv_count * sizeof *op->events_argv);
@@ -179,36 +176,34 @@ static void round_resume(struct stuck *stuck)
     round_send(container_of(stuck, struct locked, stuck));
 }
 
-/* ---- what waits for memory ---- */
-
-static void step_again(struct netloop *nl, struct net_timer *t)
-{
-    UNUSED const struct netloop *any = nl;
-    struct locked *op = container_of(t, struct locked, retry);
-    op->gather.on_complete(&op->gather);
-}
-
-/* The step starts again soon, with the same parts. */
-static void wait_for_memory(struct locked *op, void (*step)(struct gather *))
-{
-    struct wheel *wheel = &op->gather.netloop->wheel;
-    op->gather.on_complete = step;
-    op->retry.on_fire = step_again;
-    wheel_arm(wheel, &op->retry.timer, wheel->now_ms + RETRY_MS);
-}
+/* ---- the reply ---- */
 
 static bool part_try_copy(struct locked *op, uint32_t effect, struct buf *out)
 {
     return gather_part_try_append(&op->gather, effect - op->round_start, out);
 }
 
-/* The reply of the command. False: the step will start again. */
-static bool result_take(struct locked *op, void (*step)(struct gather *))
+static bool writes_keys(const struct locked *op)
+{
+    for (uint32_t i = 0; i < op->key_count; i++)
+        if (op->keys[i].is_written) return true;
+    return false;
+}
+
+static void reply_with_error(struct locked *op, enum err e)
 {
     op->reply.size = 0;
-    if (part_try_copy(op, op->command_effect, &op->reply)) return true;
-    wait_for_memory(op, step);
-    return false;
+    buf_printf(&op->reply, "-%s\r\n", err_text(e));
+}
+
+/* The reply of the command. One that finds no memory is an error where nothing was written; else
+ * it is lost. */
+static void result_take(struct locked *op)
+{
+    op->reply.size = 0;
+    if (part_try_copy(op, op->command_effect, &op->reply)) return;
+    reply_with_error(op, ERR_ALLOC);
+    op->is_lost = writes_keys(op);
 }
 
 /* ---- values as bytes ---- */
@@ -243,34 +238,39 @@ static struct bytes host_key(const struct locked *op)
     return op->argv[op->keys[i].argv_index];
 }
 
-static void effect_thaw(struct locked *op, uint16_t shard, const struct locked_key *k,
-                        struct bytes report)
+static struct effect *effect_thaw(struct locked *op, uint16_t shard, const struct locked_key *k,
+                                  struct bytes report)
 {
     struct effect *e = effect_add(op, shard, internal_row(INTERNAL_THAW));
-    bool is_home = shard == k->shard;
     e->db = k->db;
     e->hash = k->hash;
     e->inline_argv[0] = BYTES_LITERAL("thaw");
     e->inline_argv[1] = op->argv[k->argv_index];
     value_report_read(report, &e->inline_argv[2], &e->inline_argv[3]);
-    e->inline_argv[4] = is_home ? BYTES_LITERAL("u") : BYTES_LITERAL("g");
     e->argc = 4;
-    if (is_home && !op->is_held) e->argc = 5;
-    if (is_home) return;
-    e->inline_argv[5] = host_key(op);
-    e->argc = 6;
+    return e;
 }
 
-static void effect_depart(struct locked *op, uint16_t shard, const struct locked_key *k)
+void effect_put_value(struct locked *op, const struct locked_key *from, const struct locked_key *to)
 {
-    struct effect *e = effect_add(op, shard, internal_row(INTERNAL_DEPART));
+    (void)effect_thaw(op, to->shard, to, from->report);
+}
+
+static void effect_invite(struct locked *op, const struct locked_key *k)
+{
+    struct effect *e = effect_thaw(op, op->host, k, k->report);
+    e->inline_argv[4] = host_key(op);
+    e->argc = 5;
+}
+
+static void effect_depart(struct locked *op, const struct locked_key *k)
+{
+    struct effect *e = effect_add(op, op->host, internal_row(INTERNAL_DEPART));
     e->db = k->db;
     e->hash = k->hash;
-    e->argc = 3;
+    e->argc = 2;
     e->inline_argv[0] = BYTES_LITERAL("depart");
     e->inline_argv[1] = op->argv[k->argv_index];
-    e->inline_argv[2] = k->is_written && shard != k->shard && !op->is_refused ? BYTES_LITERAL("d")
-                                                                              : BYTES_LITERAL("-");
 }
 
 void effects_unlock(struct locked *op)
@@ -331,30 +331,7 @@ static void effects_emit(struct locked *op)
     }
 }
 
-/* ---- give back ---- */
-
-static void give_again(struct gather *g)
-{
-    round_begin(container_of(g, struct locked, gather), gave_back);
-}
-
-/* Values that found no memory at home, and the unlocks that were refused because of that, stay
- * effects. False: there are none. */
-static bool give_back_again(struct locked *op)
-{
-    uint32_t count = op->effect_count - op->round_start, kept = 0;
-    for (uint32_t i = 0; i < count; i++) {
-        const struct effect *e = &op->effects[op->round_start + i];
-        bool may_fail = e->command == internal_row(INTERNAL_THAW) ||
-                        e->command == internal_row(INTERNAL_UNLOCK);
-        if (may_fail && gather_part_kind(&op->gather, i) == '-') op->effects[kept++] = *e;
-    }
-    if (kept == 0) return false;
-    op->round_start = 0;
-    op->effect_count = kept;
-    wait_for_memory(op, give_again);
-    return true;
-}
+/* ---- the end ---- */
 
 static void reply_send(struct locked *op)
 {
@@ -362,7 +339,7 @@ static void reply_send(struct locked *op)
     struct conn *c = netloop_conn(g->netloop, g->conn_index, g->conn_generation);
     if (!c || c->is_closing) return;
     struct reply out = netloop_reply(g->netloop, op->resp);
-    bool fits = reply_try_reserve(&out, op->reply.size) != NULL;
+    bool fits = !op->is_lost && reply_try_reserve(&out, op->reply.size) != NULL;
     if (fits) {
         reply_raw(&out, op->reply.data, op->reply.size);
         conn_fill_slot(c, g->slot, &out);
@@ -374,7 +351,6 @@ static void reply_send(struct locked *op)
 void gave_back(struct gather *g)
 {
     struct locked *op = container_of(g, struct locked, gather);
-    if (give_back_again(op)) return;
     if (op->on_reply) {
         op->on_reply(op);
         locked_free(op);
@@ -385,87 +361,17 @@ void gave_back(struct gather *g)
     locked_free(op);
 }
 
-/* What the guests have become goes home. */
-static void give_back(struct locked *op)
-{
-    effects_restart(op);
-    for (uint32_t i = 0; i < op->key_count; i++) {
-        const struct locked_key *k = &op->keys[i];
-        if (!is_guest(op, k) || !k->is_written || op->is_refused) continue;
-        struct bytes departure =
-            bytes_make(op->departures.data + k->departed_at, op->departures.size - k->departed_at);
-        if (report_is_value(departure))
-            effect_thaw(op, k->shard, k, departure);
-        else if (departure.data[0] == '*' || departure.data[0] == '$')
-            effect_depart(op, k->shard, k); /* gone: without a value to report */
-    }
-    effects_emit(op);
-    effects_unlock(op);
-    round_begin(op, gave_back);
-}
-
-static void ran(struct gather *g);
-
-/* Those that found no memory for their report are still there. */
-static void depart_again(struct gather *g)
-{
-    struct locked *op = container_of(g, struct locked, gather);
-    effects_restart(op);
-    for (uint32_t i = 0; i < op->key_count; i++) {
-        struct locked_key *k = &op->keys[i];
-        if (!is_guest(op, k) || k->has_departed) continue;
-        k->departure = op->effect_count;
-        effect_depart(op, op->host, k);
-    }
-    round_begin(op, ran);
-}
-
-/* False: not all of them are there, and the step will start again. */
-static bool departures_copy(struct locked *op)
-{
-    bool all = true;
-    for (uint32_t i = 0; i < op->key_count; i++) {
-        struct locked_key *k = &op->keys[i];
-        if (!is_guest(op, k) || k->has_departed) continue;
-        if (gather_part_kind(&op->gather, k->departure - op->round_start) == '-') {
-            all = false;
-            continue;
-        }
-        k->departed_at = op->departures.size;
-        bool is_needed = k->is_written && !op->is_refused;
-        if (is_needed && !part_try_copy(op, k->departure, &op->departures)) {
-            wait_for_memory(op, ran);
-            return false;
-        }
-        k->has_departed = true;
-    }
-    if (!all) wait_for_memory(op, depart_again);
-    return all;
-}
-
-/* Without a guest that found no memory on the host, the command was refused there. */
-static bool guests_have_come(const struct locked *op)
-{
-    for (uint32_t i = op->round_start; i < op->command_effect; i++)
-        if (gather_part_kind(&op->gather, i - op->round_start) == '-') return false;
-    return true;
-}
-
 /* The run is over: its reply is the client's. */
 static void ran(struct gather *g)
 {
     struct locked *op = container_of(g, struct locked, gather);
-    if (!op->has_run) {
-        op->is_refused = !guests_have_come(op);
-        op->events.size = 0;
-        if (!result_take(op, ran)) return;
-        if (op->events_effect && !part_try_copy(op, op->events_effect, &op->events)) {
-            wait_for_memory(op, ran);
-            return;
-        }
-        op->has_run = true;
-    }
-    if (departures_copy(op)) give_back(op);
+    result_take(op);
+    op->events.size = 0;
+    if (op->events_effect) (void)!part_try_copy(op, op->events_effect, &op->events);
+    effects_restart(op);
+    effects_emit(op);
+    effects_unlock(op);
+    round_begin(op, gave_back);
 }
 
 /* ---- run ---- */
@@ -474,28 +380,30 @@ void effects_run(struct locked *op)
 {
     for (uint32_t i = 0; i < op->key_count; i++)
         if (is_guest(op, &op->keys[i]) && report_is_value(op->keys[i].report))
-            effect_thaw(op, op->host, &op->keys[i], op->keys[i].report);
+            effect_invite(op, &op->keys[i]);
     op->command_effect = op->effect_count;
     struct effect *e = effect_add(op, op->host, op->route->command);
     e->argv = op->argv;
     e->argc = op->argc;
     e->resp = op->resp;
     effect_events(op);
-    for (uint32_t i = 0; i < op->key_count; i++) {
-        if (!is_guest(op, &op->keys[i])) continue;
-        op->keys[i].departure = op->effect_count;
-        effect_depart(op, op->host, &op->keys[i]);
-    }
+    for (uint32_t i = 0; i < op->key_count; i++)
+        if (is_guest(op, &op->keys[i])) effect_depart(op, &op->keys[i]);
     round_begin(op, ran);
 }
 
 /* Nothing happens but the unlocks. */
-void effects_fail(struct locked *op, struct bytes error)
+static void effects_end(struct locked *op)
 {
-    buf_append(&op->reply, error.data, error.size);
     effects_restart(op);
     effects_unlock(op);
     round_begin(op, gave_back);
+}
+
+void effects_fail(struct locked *op, struct bytes error)
+{
+    buf_append(&op->reply, error.data, error.size);
+    effects_end(op);
 }
 
 void effects_fail_reported(struct locked *op, struct bytes report)
@@ -507,22 +415,33 @@ void effects_fail_reported(struct locked *op, struct bytes report)
 
 void effects_fail_for_memory(struct locked *op)
 {
-    char text[ERROR_BYTES_MAX];
-    int size = snprintf(text, sizeof text, "-%s\r\n", err_text(ERR_ALLOC));
-    op->reply.size = 0;
-    effects_fail(op, bytes_make(text, (size_t)size));
+    reply_with_error(op, ERR_ALLOC);
+    effects_end(op);
 }
 
-/* ---- moving one element ---- */
+/* ---- moving an element or a value ---- */
+
+static void taken(struct gather *g)
+{
+    struct locked *op = container_of(g, struct locked, gather);
+    op->round_start = op->effect_count;
+    op->move->tell(op);
+    effects_unlock(op);
+    round_begin(op, gave_back);
+}
 
 static void put_done(struct gather *g)
 {
     struct locked *op = container_of(g, struct locked, gather);
     bool has_failed = gather_part_kind(g, 0) == '-';
     op->command_effect = op->round_start;
-    if (has_failed && !result_take(op, put_done)) return;
+    if (has_failed) result_take(op);
     op->round_start = op->effect_count;
     if (!has_failed) op->move->take(op);
+    if (!has_failed && op->move->tell && op->worker->config->notify_keyspace_events != 0) {
+        round_begin(op, taken);
+        return;
+    }
     effects_unlock(op);
     round_begin(op, gave_back);
 }
@@ -545,21 +464,20 @@ static void first_run(struct locked *op, uint32_t from);
 
 static void first_ran(struct gather *g)
 {
-    struct locked *op = container_of(g, struct locked, gather);
-    if (result_take(op, first_ran)) gave_back(g);
+    result_take(container_of(g, struct locked, gather));
+    gave_back(g);
 }
 
 /* The locks are still held: the key may have expired since it was there. */
 static void first_tried(struct gather *g)
 {
     struct locked *op = container_of(g, struct locked, gather);
-    if (!result_take(op, first_tried)) return;
-    effects_restart(op);
+    result_take(op);
     if (!report_is_null(buf_view(&op->reply))) {
-        effects_unlock(op);
-        round_begin(op, gave_back);
+        effects_end(op);
         return;
     }
+    effects_restart(op);
     op->reply.size = 0;
     first_run(op, op->first_key + 1);
 }
@@ -717,12 +635,11 @@ struct locked *locked_create(struct worker *w, const struct batch_command *c)
 {
     struct mem *mem = &w->net.mem;
     struct locked *op = mem_alloc_zeroed(mem, sizeof *op);
-    op->mem = op->reports.mem = op->departures.mem = op->reply.mem = op->names.mem =
-        op->move_mode.mem = op->events.mem = mem;
+    op->mem = op->reports.mem = op->reply.mem = op->names.mem = op->move_mode.mem = op->events.mem =
+        mem;
     op->worker = w;
     op->route = c->route;
     op->gather.netloop = &w->net;
-    timer_init(&op->retry.timer);
     w->net.errands++;
     op->argv = c->argv;
     op->argc = c->argc;
@@ -775,6 +692,7 @@ bool coord_locked(struct session *s, const struct route *route)
         return coord_sort_external(s, route);
     if (is_xread(route->command, s->conn.reader.argv, s->conn.reader.argc, &reader))
         return coord_fan_out_found(s, route, reader.first_key);
+    if (coord_is_msetnx(route->command)) return coord_fan_out(s, route);
     struct locked *op = locked_create_for(s, route);
     enum spread spread = locked_plan(op);
     if (spread != SPREAD_OVER_SHARDS) {
@@ -810,7 +728,7 @@ void locked_run(const struct batch *b, void *caller, void (*on_reply)(struct loc
     op->is_held = true;
     op->caller = caller;
     op->on_reply = on_reply;
-    if (c->route->command->plan == PLAN_FAN_OUT) {
+    if (c->route->command->plan == PLAN_FAN_OUT || coord_is_msetnx(c->route->command)) {
         locked_mset_run(op);
         return;
     }

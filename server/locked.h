@@ -6,18 +6,20 @@
  *                 the shard of the first key that is written.
  *     run         on the host: the copies are put beside its own keys as guests, the ordinary
  *                 handler runs, the guests depart
- *     give back   what a guest has become goes to its own shard, unless nothing has changed it;
- *                 every participant unlocks
+ *     unlock      every participant
  *     reply       when every part is back
+ *
+ * Guests are only read: no command changes keys of several shards but MSETNX, which makes its pairs
+ * where they will live, as a big MSET does (locked_mset.c), and those that move an element or a
+ * value (locked_move.c).
  *
  * LMPOP and ZMPOP change one key only, the first that is there: the lock turn tells which, and the
  * handler runs on its shard, where the keys in front of it are not there either.
  *
- * XREAD and XREADGROUP read their keys where they live: locked_read.c. A big MSET makes its pairs
- * where they will live: locked_mset.c.
+ * XREAD and XREADGROUP read their keys where they live: locked_read.c.
  *
  * Under a holding (held.h) the keys are held already: the values are fetched instead, and nothing
- * is unlocked. Commands that move one element need no guests: locked_move.c.
+ * is unlocked.
  *
  * So a command needs no code of its own to run over several shards, and its handler does not know
  * that it does. Guests cannot be seen: requests for a key go to the key's shard, and requests for
@@ -26,10 +28,9 @@
  * Thread     [net] of the connection.
  * Ownership  The operation owns its memory and the request's input until its last part is back,
  *            whether or not the connection is still there.
- * Errors     Without memory for a lock, a copy or a report the operation ends without effects. Once
- *            the command has run, what it leaves behind waits for memory: the step is tried again,
- *            and the keys stay held until it succeeds. A reply that finds no memory closes the
- *            connection.
+ * Errors     Without memory for a lock, a copy or a report the operation ends without effects.
+ *            Once something was changed, nothing that is left to do can fail. A reply that finds no
+ *            memory is an error if the command only reads, else it closes the connection.
  */
 #pragma once
 
@@ -50,9 +51,6 @@ struct locked_key {
     char mode_text[3]; /* the usual one: '-' or 'd', and the database */
     uint64_t hash;
     struct bytes report; /* RESP bytes; valid from the reports on */
-    uint32_t departure;  /* index of its DEPART among the effects */
-    bool has_departed;
-    size_t departed_at; /* what it had become, among the departures */
 };
 
 /* One request of a round. */
@@ -87,9 +85,7 @@ struct locked {
     struct payload *input; /* argv of the command; NULL under a holding: the caller's */
     bool is_held;          /* under a holding */
     bool lacks_memory;     /* while it is planned */
-    bool has_run;          /* the reply of the command is there … */
-    bool is_refused;       /* … which did not run: a guest found no memory on the host */
-    struct net_timer retry;
+    bool is_lost;          /* it has run, but its reply found no memory */
     void (*on_reply)(struct locked *op); /* `reply` is there; NULL: it goes to the connection */
     void *caller;
     const struct locked_move *move; /* NULL: by guests */
@@ -113,8 +109,7 @@ struct locked {
     struct participant *participants;
     uint16_t participant_count;
     uint32_t participant_capacity;
-    struct buf reports;    /* of the lock turn */
-    struct buf departures; /* of the run */
+    struct buf reports; /* of the lock turn */
     struct buf reply;
     struct buf names; /* of the keys that a SORT leads to */
     struct bytes *lock_argv;
@@ -158,6 +153,8 @@ MUST_USE enum spread locked_plan(struct locked *op);
 /* A command_key_fn: adds the key at that index of op->argv. */
 void key_found(void *context, uint32_t index, const struct key_spec *spec);
 MUST_USE bool keys_merge_repeated(struct locked *op);
+/* The shard of the first key that is written, or of the first one. */
+uint16_t locked_host(const struct locked *op);
 /* Whether a copy of the key is to stand beside the host's own. */
 bool is_guest(const struct locked *op, const struct locked_key *k);
 /* The last steps: the command with its guests, or an error; then the unlocks and the reply. */
@@ -216,17 +213,23 @@ void locked_read_run(struct locked *op);
 /* After on_nothing: unlocks, and replies null. */
 void locked_read_end(struct locked *op);
 
-/* How a command that moves one element runs over two shards: LMOVE, RPOPLPUSH, SMOVE and their
- * like. */
+/* How a command that moves one element, or a value, runs over two shards: LMOVE, RPOPLPUSH, SMOVE
+ * and their like, RENAME. */
 struct locked_move {
     const char *name;
     /* False: the arguments are wrong, which the handler will say. */
     bool (*fits)(const struct bytes *argv, uint32_t argc);
-    /* Sets the modes of both keys, or op->move to NULL: by guests. */
-    void (*plan)(struct locked *op);
+    /* Sets the modes of both keys. False: no memory. */
+    bool (*plan)(struct locked *op);
     /* The reports are there: an effect that puts the element, or false with the reply written. */
     bool (*put)(struct locked *op);
     /* It was put: an effect that takes it away. */
     void (*take)(struct locked *op);
+    /* It was taken: an effect that tells so at the destination, where events may be wanted. NULL:
+     * that is not told. */
+    void (*tell)(struct locked *op);
 };
+/* An effect: the reported value of one key, put at another. */
+void effect_put_value(struct locked *op, const struct locked_key *from,
+                      const struct locked_key *to);
 const struct locked_move *locked_move_find(const struct command *c);

@@ -1,12 +1,13 @@
 /* LMOVE, RPOPLPUSH, their blocking forms, and SMOVE between two shards: one element travels, not
- * the whole value.
+ * the whole value. RENAME and RENAMENX: the whole value does, the same way.
  *
  *     lock turn   both types are checked, and the source says what it would give away
  *     put         the destination takes the element, with the handler of RPUSH, LPUSH or SADD
  *     take        the source gives it away, with that of RPOP, LPOP or SREM; both unlock
  *
  * The element is put before it is taken, because only putting can fail, for want of memory. So the
- * two events of a move may reach subscribers in either order.
+ * two events of a move may reach subscribers in either order; those of a RENAME, if somebody may
+ * want them, do not, as the second one is told in a round of its own.
  */
 #include "base/text.h"
 #include "server/locked.h"
@@ -113,11 +114,12 @@ static bool blocking_fits(const struct bytes *argv, uint32_t argc)
     return list_fits(argv, argc) && arg_timeout(argv[argc - 1], &timeout_ms) == OK;
 }
 
-static void list_plan(struct locked *op)
+static bool list_plan(struct locked *op)
 {
     struct ends e;
     CHECK(read_ends(op->argv, op->argc, &e));
     modes_set(op, e.from_tail ? 'r' : 'l', 'L');
+    return true;
 }
 
 static bool list_put(struct locked *op)
@@ -158,20 +160,17 @@ static bool set_fits(const struct bytes *argv, uint32_t argc)
     return argc == 4;
 }
 
-static void set_plan(struct locked *op)
+static bool set_plan(struct locked *op)
 {
     struct locked_key *from = &op->keys[KEY_FROM];
     modes_set(op, 'm', 'S');
     size_t size = LOCK_MODE_BYTES + op->argv[3].size;
     char *mode = buf_try_reserve(&op->move_mode, size);
-    if (!mode) {
-        op->move = NULL; /* by guests, then: the host has the source */
-        modes_set(op, '-', 'd');
-        return;
-    }
+    if (!mode) return false;
     memcpy(mode, from->mode_text, LOCK_MODE_BYTES);
     memcpy(mode + LOCK_MODE_BYTES, op->argv[3].data, op->argv[3].size);
     from->mode = bytes_make(mode, size);
+    return true;
 }
 
 static bool set_put(struct locked *op)
@@ -189,14 +188,75 @@ static void set_take(struct locked *op)
     effect_command(op, &op->keys[KEY_FROM], "srem", op->argv[3]);
 }
 
+/* ---- whole values ---- */
+
+static bool rename_fits(UNUSED const struct bytes *argv, UNUSED uint32_t argc)
+{
+    return true;
+}
+
+static bool rename_plan(struct locked *op)
+{
+    modes_set(op, 'd', '-');
+    return true;
+}
+
+static bool renamenx_plan(struct locked *op)
+{
+    modes_set(op, 'd', 'e');
+    return true;
+}
+
+/* The command itself on the shard of one of its keys, or what stands for it there. */
+static void effect_rename(struct locked *op, uint16_t shard, const struct command *command)
+{
+    struct effect *e = effect_add(op, shard, command);
+    e->argv = op->argv;
+    e->argc = op->argc;
+    e->resp = op->resp;
+}
+
+static bool rename_put(struct locked *op)
+{
+    const struct locked_key *from = &op->keys[KEY_FROM], *to = &op->keys[KEY_TO];
+    bool is_new = to->mode_text[0] == 'e';
+    if (is_error(from->report)) {
+        buf_append(&op->reply, from->report.data, from->report.size);
+        return false;
+    }
+    if (is_null(from->report)) { /* where it is missing, the handler says so */
+        effect_rename(op, from->shard, op->route->command);
+        return true;
+    }
+    if (!is_null(to->report)) {
+        buf_append_text(&op->reply, ":0\r\n");
+        return false;
+    }
+    buf_append_text(&op->reply, is_new ? ":1\r\n" : "+OK\r\n");
+    effect_put_value(op, from, to);
+    return true;
+}
+
+static void rename_take(struct locked *op)
+{
+    effect_rename(op, op->keys[KEY_FROM].shard, internal_row(INTERNAL_LEAVE));
+}
+
+static void rename_tell(struct locked *op)
+{
+    effect_rename(op, op->keys[KEY_TO].shard, internal_row(INTERNAL_ARRIVE));
+}
+
 /* ---- which ---- */
 
 static const struct locked_move moves[] = {
-    {"lmove", list_fits, list_plan, list_put, list_take},
-    {"rpoplpush", list_fits, list_plan, list_put, list_take},
-    {"blmove", blocking_fits, list_plan, list_put, list_take},
-    {"brpoplpush", blocking_fits, list_plan, list_put, list_take},
-    {"smove", set_fits, set_plan, set_put, set_take},
+    {"lmove", list_fits, list_plan, list_put, list_take, NULL},
+    {"rpoplpush", list_fits, list_plan, list_put, list_take, NULL},
+    {"blmove", blocking_fits, list_plan, list_put, list_take, NULL},
+    {"brpoplpush", blocking_fits, list_plan, list_put, list_take, NULL},
+    {"smove", set_fits, set_plan, set_put, set_take, NULL},
+    {"rename", rename_fits, rename_plan, rename_put, rename_take, rename_tell},
+    {"renamenx", rename_fits, renamenx_plan, rename_put, rename_take, rename_tell},
 };
 
 const struct locked_move *locked_move_find(const struct command *c)

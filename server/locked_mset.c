@@ -1,10 +1,12 @@
-/* An MSET over several shards that is too big to be sure of its memory: each shard makes its pairs
- * first, and puts them when all could.
+/* An MSET over several shards that is too big to be sure of its memory, and every MSETNX: each
+ * shard makes its pairs first, and puts them when all could.
  *
- *     lock turn   PREPARE to each participant, all in one turn: holds the keys, makes the pairs
- *     run         COMMIT to each: puts them, or drops them where some shard had no memory; UNLOCK
+ *     lock turn   PREPARE to each participant, all in one turn: holds the keys, makes the pairs;
+ *                 or, of an MSETNX, says that one of the keys is there
+ *     run         COMMIT to each: puts them, or drops them where some shard had no memory or such a
+ *                 key; UNLOCK
  *
- * Small ones go in one hop (coord.c): their parts are sure of their memory, as each shard keeps a
+ * Small MSETs go in one hop (coord.c): their parts are sure of their memory, as each shard keeps a
  * reserve for them. Without an answer for each value there is nothing to report but the two tokens.
  */
 #include "server/coord.h"
@@ -43,17 +45,29 @@ static void effects_commit(struct locked *op, bool is_put)
     }
 }
 
+/* A shard that has one of the keys of an MSETNX holds nothing. */
+static bool is_there(const struct locked *op, uint16_t part)
+{
+    return gather_part_kind(&op->gather, part) == ':';
+}
+
 static void prepared(struct gather *g)
 {
     struct locked *op = container_of(g, struct locked, gather);
-    bool is_put = true;
+    bool is_put = true, any_is_there = false;
     if (!op->is_held) (void)!tokens_read(op);
     for (uint16_t i = 0; i < op->participant_count; i++) {
         struct participant *p = &op->participants[i];
         p->prepared = (struct prepared_end){.token = pairs_token(op, i)};
         is_put = is_put && p->prepared.token;
+        any_is_there = any_is_there || is_there(op, i);
     }
-    buf_printf(&op->reply, is_put ? "+OK\r\n" : "-%s\r\n", err_text(ERR_ALLOC));
+    if (any_is_there)
+        buf_append_text(&op->reply, ":0\r\n");
+    else if (is_put)
+        buf_append_text(&op->reply, coord_is_msetnx(op->route->command) ? ":1\r\n" : "+OK\r\n");
+    else
+        buf_printf(&op->reply, "-%s\r\n", err_text(ERR_ALLOC));
     effects_restart(op);
     effects_commit(op, is_put);
     effects_unlock(op);
@@ -75,6 +89,10 @@ static bool participants_make(struct locked *op, const struct placement *p, stru
                                  .argc = w->part_argc[i],
                                  .first_hash = placement_first_hash(p, p->part_shards[i])};
     op->participant_count = p->part_count;
+    for (uint16_t i = 0; i < p->part_count; i++)
+        op->participants[i].argv[0] = coord_is_msetnx(op->route->command)
+                                          ? BYTES_LITERAL(PREPARE_NEW)
+                                          : BYTES_LITERAL("prepare");
     return locked_reserve(op);
 }
 

@@ -106,14 +106,19 @@ static bool participants_find(struct locked *op)
     return true;
 }
 
+uint16_t locked_host(const struct locked *op)
+{
+    uint32_t first_written = 0;
+    while (first_written < op->key_count && !op->keys[first_written].is_written) first_written++;
+    return op->keys[first_written < op->key_count ? first_written : 0].shard;
+}
+
 /* Who is the host, and what is to be reported of each key. False: no memory. */
 static bool modes_plan(struct locked *op)
 {
     const char *name = op->route->command->name;
     op->takes_first = strcmp(name, "lmpop") == 0 || strcmp(name, "zmpop") == 0;
-    uint32_t first_written = 0;
-    while (first_written < op->key_count && !op->keys[first_written].is_written) first_written++;
-    op->host = op->keys[first_written < op->key_count ? first_written : 0].shard;
+    op->host = locked_host(op);
     for (uint32_t k = 0; k < op->key_count; k++) {
         struct locked_key *key = &op->keys[k];
         key->mode_text[0] = op->takes_first ? 'e' : is_guest(op, key) ? 'd' : '-';
@@ -121,7 +126,7 @@ static bool modes_plan(struct locked *op)
         key->mode = bytes_make(key->mode_text, LOCK_MODE_BYTES);
     }
     op->move = locked_move_find(op->route->command);
-    if (op->move) op->move->plan(op);
+    if (op->move && !op->move->plan(op)) return false;
     op->is_read = locked_read_fits(op->route->command, op->argv, op->argc);
     return !op->is_read || locked_read_plan(op);
 }

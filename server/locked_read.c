@@ -105,6 +105,7 @@ static bool merge(struct locked *op, struct reply *out)
         if (has_room) parts[i] = gather_part_bytes(g, i, &flat[i]);
         if (has_room && !wrong && parts[i].data[0] == '-') wrong = &parts[i];
     }
+    op->is_lost = !has_room;
     if (!has_room)
         reply_err(out, ERR_ALLOC);
     else if (wrong)
@@ -121,7 +122,11 @@ static void was_read(struct gather *g)
     struct locked *op = container_of(g, struct locked, gather);
     struct reply out = netloop_reply(g->netloop, op->resp);
     bool has_something = merge(op, &out);
+    if (out.is_lost) reply_close(&out);
     reply_copy(&out, &op->reply);
+    /* A group has got what is lost; else an error tells it. */
+    op->is_lost |= op->reply.size != reply_size(&out);
+    op->is_lost &= (op->route->command->flags & CMD_WRITE) != 0;
     netloop_reply_drop(g->netloop, &out);
     if (!op->on_nothing)
         gave_back(g);

@@ -108,10 +108,12 @@ static void named(struct gather *g)
     }
     (void)command_each_key(op->route->command, op->argv, op->argc, key_found, op);
     for (uint32_t i = op->argc; i < op->lock_argv_count; i++) key_found(op, i, &found);
-    if (op->lacks_memory || !keys_merge_repeated(op) || !locked_reserve(op))
+    if (op->lacks_memory || !keys_merge_repeated(op) || !locked_reserve(op)) {
         effects_fail_for_memory(op);
-    else
-        ask_for_reports(op);
+        return;
+    }
+    op->host = locked_host(op);
+    ask_for_reports(op);
 }
 
 /* ---- hold ---- */

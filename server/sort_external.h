@@ -5,8 +5,8 @@
  *              when the elements have been seen, and nothing may change in between
  *     names    the shard of the sorted key tells the keys that its elements lead to
  *     report   the shards of those keys send copies
- *     run …    as in locked.h: the copies are guests of the sorted key's shard, the ordinary
- *              handler runs, the key of STORE goes home, everything is let go
+ *     run …    as in locked.h: the copies are guests of the shard of STORE's key, or else of the
+ *              sorted one's, the ordinary handler runs, everything is let go
  *
  * So the answer is that of one moment, which is the place of the hold in the turn order. The price
  * is that every other command waits for three round trips.

@@ -290,10 +290,10 @@ static void watched_cut(struct session *s, uint32_t count)
     if (count == 0) watched_clear(&s->conn.netloop->mem, tx);
 }
 
-/* Ids of all net threads interleave; the smallest are not a client's. */
+/* Ids of all net threads interleave. */
 static uint64_t next_watch_id(struct worker *w)
 {
-    return (++w->watch_ids << 16 | w->net.id) + WATCH_GUEST;
+    return ++w->watch_ids << 16 | w->net.id;
 }
 
 static void watch_send(struct session *s, struct errand *e)

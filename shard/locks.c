@@ -27,7 +27,7 @@ struct ticket {
     struct parked parked;  /* of a holding: only its point */
     uint64_t claim_number; /* of locks_take_key, in their order; 0: it is none */
     bool is_holding;       /* stays in its queues until locks_release */
-    bool is_short;         /* a value found no memory: the next step of the holding is refused */
+    bool is_short;         /* a value found no memory: the next command of the holding is refused */
     uint32_t missing;      /* queues in which it is not first */
     uint32_t node_count;
     struct lock_node *nodes;
@@ -608,11 +608,6 @@ bool locks_refuse_command(struct shard *sh, const struct request *rq)
     struct short_walk walk = {.sh = sh, .rq = rq};
     command_each_key(rq->command, rq->argv, rq->argc, walk_short, &walk);
     return walk.is_short;
-}
-
-bool locks_refuse_release(struct shard *sh, uint64_t token)
-{
-    return end_short(sh, (struct ticket *)(uintptr_t)token);
 }
 
 /* ---- invariants ---- */

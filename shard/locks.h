@@ -15,8 +15,8 @@
  * Lock order is turn order on every shard, so there is no deadlock and no retry. Checked by
  * tests/models/locks.pml.
  *
- * A holding may be marked as *short*: a value that its next command needs, or leaves behind, found
- * no memory here. Then that command, or the end of the holding, is refused once.
+ * A holding may be marked as *short*: a value that its next command needs found no memory here.
+ * Then that command is refused once.
  *
  * Thread     [shard]
  * Ownership  A parked request is copied, arguments and all: its parcel goes home at once and a
@@ -74,8 +74,6 @@ void locks_set_short(struct shard *sh, const struct key *k);
 /* Only when l->short_count: whether the command of a holding is refused because that is short,
  * which it no longer is then. */
 bool locks_refuse_command(struct shard *sh, const struct request *rq);
-/* The same for the end of the holding. */
-bool locks_refuse_release(struct shard *sh, uint64_t token);
 /* Holds one key for somebody who has waited for it, in front of all that are parked for it, since
  * that point, or one that is before all of them. Nobody holds it. */
 uint64_t locks_take_key(struct shard *sh, const struct key *k, struct turn_point *since);

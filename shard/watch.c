@@ -224,17 +224,6 @@ bool watch_end(struct shard *sh, uint64_t id)
     return is_clean;
 }
 
-bool watch_end_key(struct shard *sh, uint64_t id, const struct key *k)
-{
-    struct watched_key *wk = find_key(&sh->watches, k);
-    struct mark *m = wk ? find_mark(wk, id) : NULL;
-    if (!m) return false;
-    bool is_clean = mark_is_clean(sh, m);
-    mark_free(sh, m);
-    buckets_free_if_unused(sh);
-    return is_clean;
-}
-
 void watch_deinit(struct shard *sh)
 {
     struct watches *w = &sh->watches;

@@ -1,4 +1,4 @@
-/* watch.h: who wants to know whether a key has changed: WATCH, and guests of LOCKED commands.
+/* watch.h: who wants to know whether a key has changed: WATCH.
  *
  *     key ─▶ [mark] [mark] …       a change makes every mark of the key dirty
  *     id  ─▶ [mark] [mark] …       EXEC asks for all marks of its id, and ends them
@@ -20,8 +20,6 @@
 struct key;
 struct shard;
 
-#define WATCH_GUEST 1 /* the id of guests; those of clients are larger */
-
 struct watches {
     uint64_t key_count; /* 0: the fast path's one test */
     uint64_t id_count;
@@ -36,8 +34,6 @@ void watch_deinit(struct shard *sh);
 MUST_USE enum err watch_add(struct shard *sh, uint64_t id, const struct key *k);
 /* Ends all watches of the id. True if no key has changed or expired since its watch_add. */
 MUST_USE bool watch_end(struct shard *sh, uint64_t id);
-/* Ends one watch. True if there was one and the key has not changed. */
-MUST_USE bool watch_end_key(struct shard *sh, uint64_t id, const struct key *k);
 
 /* ---- for the keyspace ---- */
 

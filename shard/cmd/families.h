@@ -62,6 +62,7 @@ enum err lcs_reply_wrong_type(struct reply *out);
 /* Not for clients: rows by index, for coordinators. */
 extern const struct command_family internal_family;
 #define LOCK_MODE_BYTES 3 /* of an argument: the mode and the database */
+#define PREPARE_NEW "nx"  /* the first argument of the PREPARE of an MSETNX */
 /* The first argument of a COMMIT. */
 struct prepared_end {
     uint64_t token; /* of the PREPARE */
@@ -73,6 +74,8 @@ enum internal_command {
     INTERNAL_FETCH,
     INTERNAL_THAW,
     INTERNAL_DEPART,
+    INTERNAL_LEAVE,
+    INTERNAL_ARRIVE,
     INTERNAL_UNLOCK,
     INTERNAL_PREPARE,
     INTERNAL_COMMIT,

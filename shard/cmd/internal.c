@@ -7,12 +7,13 @@
  *     LOCKALL id                    the same for the whole keyspace
  *     FETCH id key mode …           the same reports, of keys that the sender holds already
  *     THAW key deadline frozen      puts a value that was frozen on another shard; replies +OK
- *     THAW key deadline frozen u    the same; without memory the UNLOCK that follows is refused
- *     THAW key deadline frozen g k  the same as a guest, whose changes are noticed; without memory
- *                                   the command that follows, under the lock of k, is refused
- *     DEPART key mode               removes a key; replies its value as LOCK does, or +SAME for a
- *                                   guest that is what it was
- *     UNLOCK token                  ends the holding; replies +OK, or an error when refused
+ *     THAW key deadline frozen k    the same as a guest; without memory the command that follows,
+ *                                   under the lock of k, is refused
+ *     DEPART key                    a guest goes; replies +OK
+ *     UNLOCK token                  ends the holding; replies +OK
+ *     <leave> from to               the first key of a RENAME goes, its value being where the other
+ *                                   one lives; replies +OK
+ *     <arrive> from to              tells that it has come there; replies +OK
  *     REPORT key                    replies its value as LOCK does in mode "d"
  *     SORT_KEYS key …               the arguments of a SORT: which keys its patterns lead to
  *     EVENTS key db …            replies what has happened here to these guests
@@ -32,6 +33,8 @@
  *     PREPARE key value …           holds the keys, unless its sender does already, and makes the
  *                                   pairs of an MSET; replies two tokens: of the holding, and of
  *                                   what it has made
+ *     nx key value …                the same of an MSETNX; but if one of the keys is there, holds
+ *                                   and makes nothing, and replies 0
  *     <commit> key value …          puts these pairs, or drops them: a struct prepared_end says
  *                                   which; replies +OK
  *     SNAPSHOT                      begins a snapshot here and now (shard/snapshot.h); replies +OK
@@ -57,8 +60,8 @@
 #include "shard/type/set.h"
 #include "shard/wait_claim.h"
 
-/* Arguments of a THAW. */
-enum { THAW_MODE = 4, THAW_HOST_KEY = 5 };
+/* Argument of a THAW. */
+enum { THAW_HOST_KEY = 4 };
 
 static void reply_u64_bytes(struct reply *out, uint64_t value)
 {
@@ -198,8 +201,21 @@ static enum err cmd_fetch(struct shard *sh, struct request *rq, struct reply *ou
     return OK;
 }
 
+static bool any_is_there(struct shard *sh, const struct request *rq)
+{
+    for (uint32_t i = 1; i < rq->argc; i += 2) {
+        struct key k = request_key(sh, rq, i);
+        if (keyspace_peek(sh, &k)) return true;
+    }
+    return false;
+}
+
 static enum err cmd_prepare(struct shard *sh, struct request *rq, struct reply *out)
 {
+    if (bytes_equal(rq->argv[0], BYTES_LITERAL(PREPARE_NEW)) && any_is_there(sh, rq)) {
+        reply_i64(out, 0);
+        return OK;
+    }
     struct pairs *p = mem_try_alloc(&sh->mem, sizeof *p);
     bool is_made = p && pairs_try_make(sh, rq, p), is_held = rq->flags & REQUEST_COMMIT;
     uint64_t token = is_made && !is_held ? locks_take(sh, rq) : 0;
@@ -231,9 +247,7 @@ static enum err cmd_commit(struct shard *sh, struct request *rq, struct reply *o
 
 static enum err cmd_unlock(struct shard *sh, struct request *rq, struct reply *out)
 {
-    uint64_t token = arg_u64_bytes(rq, 1);
-    if (locks_refuse_release(sh, token)) return ERR_ALLOC;
-    locks_release(sh, token);
+    locks_release(sh, arg_u64_bytes(rq, 1));
     reply_ok(out);
     return OK;
 }
@@ -291,16 +305,12 @@ static enum err cmd_attend(struct shard *sh, struct request *rq, struct reply *o
 
 /* ---- values on their way ---- */
 
-/* Not there, the next step of the holding is refused: of the one that the guest belongs to, or that
- * is to end behind the value. */
+/* Without a guest the next step of the holding that it belongs to is refused. */
 static enum err thaw_refuse(struct shard *sh, struct request *rq)
 {
     if (rq->argc > THAW_HOST_KEY) {
         struct key host = request_key(sh, rq, THAW_HOST_KEY);
         locks_set_short(sh, &host);
-    } else if (rq->argc > THAW_MODE) {
-        struct key own = request_key(sh, rq, 1);
-        locks_set_short(sh, &own);
     }
     return ERR_ALLOC;
 }
@@ -319,25 +329,34 @@ static enum err cmd_thaw(struct shard *sh, struct request *rq, struct reply *out
     sh->is_quiet = true;
     keyspace_put_entry(sh, &k, e);
     sh->is_quiet = false;
-    /* Without its mark it goes with its DEPART. */
-    if (rq->argc > THAW_HOST_KEY && watch_add(sh, WATCH_GUEST, &k) != OK)
-        return thaw_refuse(sh, rq);
     reply_ok(out);
     return OK;
 }
 
-/* A value that finds no memory to be reported stays, and may be asked for again. */
+/* Its own shard has the value: commands only read guests. */
 static enum err cmd_depart(struct shard *sh, struct request *rq, struct reply *out)
 {
     struct key k = request_key(sh, rq, 1);
-    bool is_same = watch_end_key(sh, WATCH_GUEST, &k);
-    if (is_same)
-        reply_status(out, "SAME");
-    else if (rq->argv[2].data[0] != 'd')
-        reply_null(out);
-    else if (!report_value(sh, keyspace_peek(sh, &k), out))
-        return OK;
     keyspace_delete(sh, &k);
+    reply_ok(out);
+    return OK;
+}
+
+/* RENAME and RENAMENX, as the client sent them: the value is where the second key lives. */
+static enum err cmd_leave(struct shard *sh, struct request *rq, struct reply *out)
+{
+    struct key k = request_key(sh, rq, 1);
+    keyspace_delete(sh, &k);
+    notify(sh, NOTIFY_GENERIC, "rename_from", &k);
+    reply_ok(out);
+    return OK;
+}
+
+static enum err cmd_arrive(struct shard *sh, struct request *rq, struct reply *out)
+{
+    struct key k = request_key(sh, rq, 2);
+    notify(sh, NOTIFY_GENERIC, "rename_to", &k);
+    reply_ok(out);
     return OK;
 }
 
@@ -445,8 +464,12 @@ static const struct command commands[] = {
      .keys = {{.flags = KEY_RW, .begin = 2, .last = -1, .step = 2}}, .group = "internal", .summary = "Reports keys that are held."},
     {.name = "thaw", .on_shard = cmd_thaw, .arity = -4, .plan = PLAN_ONE_SHARD, .flags = CMD_WRITE | CMD_ERRAND,
      .keys = KEYS_FIRST(KEY_OW), .group = "internal", .summary = "Puts a value that came from another shard."},
-    {.name = "depart", .on_shard = cmd_depart, .arity = 3, .plan = PLAN_ONE_SHARD, .flags = CMD_WRITE | CMD_ERRAND,
+    {.name = "depart", .on_shard = cmd_depart, .arity = 2, .plan = PLAN_ONE_SHARD, .flags = CMD_WRITE | CMD_ERRAND,
      .keys = KEYS_FIRST(KEY_RM), .group = "internal", .summary = "Takes a guest's value away again."},
+    {.name = "leave", .on_shard = cmd_leave, .arity = 3, .plan = PLAN_ONE_SHARD, .flags = CMD_WRITE,
+     .keys = KEYS_FIRST(KEY_RM), .group = "internal", .summary = "Ends a key that has got another name elsewhere."},
+    {.name = "arrive", .on_shard = cmd_arrive, .arity = 3, .plan = PLAN_ONE_SHARD, .flags = CMD_ERRAND,
+     .keys = KEYS_NONE, .group = "internal", .summary = "Tells that a key has got its new name."},
     {.name = "unlock", .on_shard = cmd_unlock, .arity = 2, .plan = PLAN_ONE_SHARD, .flags = CMD_WRITE | CMD_ERRAND,
      .keys = KEYS_NONE, .group = "internal", .summary = "Ends a commit turn."},
     {.name = "prepare", .on_shard = cmd_prepare, .arity = -3, .plan = PLAN_ONE_SHARD, .flags = CMD_WRITE | CMD_ERRAND,

@@ -579,7 +579,7 @@ static const struct command commands[] = {
     {.name = "mset", .on_shard = cmd_mset, .arity = -3, .plan = PLAN_FAN_OUT, .merge = MERGE_OK, .flags = CMD_WRITE | CMD_DENY_OOM, .acl = ACL_STRING, .keys = {{.flags = KEY_OW | KEY_UPDATE, .begin = 1, .last = -1, .step = 2}},
      .since = "1.0.1", .group = "string", .complexity = "O(n) for n keys",
      .summary = "Stores several strings at once.", .tips = tips_multi_shard_all_succeeded},
-    {.name = "msetnx", .on_shard = cmd_msetnx, .arity = -3, .plan = PLAN_LOCKED, .flags = CMD_WRITE | CMD_DENY_OOM, .acl = ACL_STRING, .keys = {{.flags = KEY_OW | KEY_INSERT, .begin = 1, .last = -1, .step = 2}},
+    {.name = "msetnx", .on_shard = cmd_msetnx, .arity = -3, .plan = PLAN_LOCKED, .merge = MERGE_OK, .flags = CMD_WRITE | CMD_DENY_OOM, .acl = ACL_STRING, .keys = {{.flags = KEY_OW | KEY_INSERT, .begin = 1, .last = -1, .step = 2}},
      .since = "1.0.1", .group = "string", .complexity = "O(n) for n keys",
      .summary = "Stores several strings at once if none of the keys exists.", .tips = tips_multi_shard_agg_min},
 };

@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "base/env_internal.h"
 #include "server/delivery.h"
 #include "server/stuck.h"
 #include "server/subscription_change.h"
@@ -125,10 +126,7 @@ static void disconnect(struct session *s)
     struct conn *c = &s->conn;
     struct netloop *nl = c->netloop;
     nl->places[c->index].conn = NULL;
-    c->is_closing = true;
-    session_on_close(c);
-    dlist_remove(&c->queue_link);
-    dlist_remove(&c->dirty_link);
+    conn_close(c);
     conn_destroy(c);
     nl->place_count--;
 }
@@ -179,7 +177,9 @@ struct session *server_fixture_connect(struct server_fixture *f, uint16_t net_id
     c->socket.fd = -1;
     dlist_init(&c->queue_link);
     dlist_init(&c->dirty_link);
+    c->socket.flags = SOCKET_CLOSING; /* there is nothing to close */
     timer_init(&c->idle_timer.timer);
+    timer_init(&c->soft_limit_timer.timer);
     c->command_budget = NETLOOP_COMMANDS_PER_TURN;
     resp_reader_init(&c->reader, &w->net.mem);
     c->opened_ms = c->last_request_ms = thread_now_ms(&w->thread);

@@ -178,17 +178,6 @@ Test(watch, it_ends_once)
     cr_expect(watch_end(f.shard, ME), "nothing is watched any more");
 }
 
-Test(watch, one_key_can_end_alone)
-{
-    struct key k = key_in(0, "k"), other = key_in(0, "other");
-    watch("k");
-    watch("other");
-    run("SET k v");
-    cr_expect_not(watch_end_key(f.shard, ME, &k));
-    cr_expect(watch_end_key(f.shard, ME, &other));
-    cr_expect_not(watch_end_key(f.shard, ME, &other), "there is none");
-}
-
 /* ---- against a model ---- */
 
 #define IDS 20
