@@ -2,7 +2,9 @@
  * participant is asked for.
  */
 #include "base/text.h"
+#include "server/coord.h"
 #include "server/locked.h"
+#include "server/placement.h"
 #include "server/server.h"
 #include "server/worker.h"
 #include "shard/cmd/families.h"
@@ -54,6 +56,7 @@ bool locked_arguments_fit(const struct worker *w, const struct command *c, const
     const struct locked_move *move = locked_move_find(c);
     uint16_t db;
     if (is_copy(c)) return copy_database(w, argv, argc, &db);
+    if (coord_is_msetnx(c)) return placement_fits(c, argc);
     return !move || move->fits(argv, argc);
 }
 

@@ -416,7 +416,7 @@ Test(locked_allocation, blocks)
                                       "INCR b", "SET c 3", "RPUSH d 1 2 3", NULL});
     check_block((const char *const[]){line_a, "SADD b 1 2 3", "SET d old", NULL},
                 (const char *const[]){"SET e before", "SUNIONSTORE d a b c", "RENAME d f",
-                                      "LMPOP 2 x y LEFT", "GET e", NULL});
+                                      "LMPOP 2 x y LEFT", "MSETNX g 1 h 2 i 3", "GET e", NULL});
     static char line[100000], small[20000];
     check_block((const char *const[]){"SET key:1 1", "SET b 2", NULL},
                 (const char *const[]){big_pairs(line, "MSET", 20, 1000), "INCR key:3",

@@ -85,3 +85,34 @@ Test(locked, a_list_that_may_expire_is_tried_before_the_next_one)
     expect(&f, s, "LMPOP 3 a b c LEFT", POPPED("b", "2"));
     expect(&f, s, "SET c x", "+OK\r\n"); /* nothing is locked any more */
 }
+
+Test(locked, a_renamed_value_goes_to_its_new_shard_as_it_is)
+{
+    expect(&f, s, "RPUSH a 1 2 3", ":3\r\n");
+    expect(&f, s, "PEXPIRE a 1000", ":1\r\n");
+    expect(&f, s, "SET b old", "+OK\r\n");
+    expect(&f, s, "RENAME a b", "+OK\r\n");
+    expect(&f, s, "RENAME a b", "-ERR no such key\r\n");
+    expect(&f, s, "PTTL b", ":1000\r\n");
+    expect(&f, s, "SET c x", "+OK\r\n");
+    expect(&f, s, "RENAMENX b c", ":0\r\n");
+    expect(&f, s, "RENAMENX b a", ":1\r\n");
+    expect(&f, s, "RENAMENX b c", "-ERR no such key\r\n");
+    expect(&f, s, "LLEN a", ":3\r\n");
+    expect(&f, s, "DBSIZE", ":2\r\n");
+}
+
+Test(locked, msetnx_puts_all_or_nothing)
+{
+    expect(&f, s, "SET c x", "+OK\r\n");
+    expect(&f, s, "MSETNX a 1 b 2 c 3", ":0\r\n");
+    expect(&f, s, "MSETNX a 1 b 2 d 3 a 4", ":1\r\n");
+    expect(&f, s, "MGET a b c d", "*4\r\n$1\r\n4\r\n$1\r\n2\r\n$1\r\nx\r\n$1\r\n3\r\n");
+    expect(&f, s, "MULTI", "+OK\r\n");
+    expect(&f, s, "MSETNX c 1 e", "+QUEUED\r\n");
+    expect(&f, s, "MSETNX e 1 f 2 g 3", "+QUEUED\r\n");
+    expect(&f, s, "MSETNX h 1 f 2 i 3", "+QUEUED\r\n");
+    expect(&f, s, "EXEC",
+           "*3\r\n-ERR wrong number of arguments for 'msetnx' command\r\n:1\r\n:0\r\n");
+    expect(&f, s, "EXISTS h i", ":0\r\n");
+}
