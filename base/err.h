@@ -32,6 +32,7 @@
     X(ERR_EXEC_NO_MEM,     "EXECABORT Transaction discarded because of: OOM command not allowed when used "  \
                            "memory > 'maxmemory'.")                                                          \
     X(ERR_ALLOC,           "ERR out of memory: the value does not fit")                                      \
+    X(ERR_REPLY_LOST,      "ERR out of memory for the reply: the command has run")                           \
     X(ERR_NO_AUTH,         "NOAUTH Authentication required.")                                                \
     X(ERR_WRONG_PASS,      "WRONGPASS invalid username-password pair or user is disabled.")                  \
     X(ERR_MAX_CLIENTS,     "ERR max number of clients reached")                                              \

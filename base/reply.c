@@ -214,6 +214,28 @@ char *reply_reserve_slow(struct reply *r, size_t size)
     return r->cursor;
 }
 
+void reply_shorten(struct reply *r, uint64_t written, uint64_t count)
+{
+    char text[TEXT_I64_BYTES_MAX];
+    struct chunk *c = r->first;
+    uint64_t base = 0;
+    close_last(r);
+    while (base + c->size <= r->start) {
+        base += c->size;
+        c = c->next;
+    }
+    char *number = c->data + (r->start - base) + 1;
+    size_t before = text_from_u64(text, written), after = text_from_u64(text, count);
+    CHECK(!r->is_lost && count <= written && number + before < c->data + c->size);
+    memcpy(number, text, after);
+    memmove(number + after, number + before, (size_t)(c->data + c->size - number) - before);
+    c->size -= (uint32_t)(before - after);
+    if (c == r->last)
+        r->cursor -= before - after;
+    else
+        r->base -= before - after;
+}
+
 /* Fills up the last chunk first: no room is lost to a large value. */
 void reply_long_raw(struct reply *r, const void *data, size_t size)
 {

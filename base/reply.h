@@ -7,7 +7,8 @@
  *            with the reply to REPLY_CHUNK_BYTES_MAX.
  * Errors     Building never fails: what finds no memory is lost, and reply_close puts an error in
  *            the place of the whole. A reply of up to REPLY_SURE_BYTES is never lost. Whoever must
- *            know before it changes something asks reply_try_reserve.
+ *            know before it changes something asks reply_has_room; or writes the reply first, and
+ *            then asks reply_is_whole.
  * Order      Bytes leave in the order of the calls.
  */
 #pragma once
@@ -19,6 +20,8 @@
 #define REPLY_CHUNK_BYTES_MAX (1024 * 1024)
 /* What a string of `size` bytes needs at most as a reply of any type: for reply_try_reserve. */
 #define REPLY_STRING_BYTES(size) ((size) + 32)
+
+#define REPLY_INTEGER_BYTES 24 /* and a number */
 
 /* Internal requests answer in so few bytes, where it matters that they do. */
 #define REPLY_SURE_BYTES 512
@@ -58,6 +61,13 @@ void reply_init(struct reply *r, struct chunk *lent, struct mem *mem);
 void reply_close(struct reply *r);
 /* Nothing was written since `start`. */
 void reply_drop(struct reply *r);
+/* Whether all that was written since `start` has found memory; if not, it is dropped. */
+MUST_USE static inline bool reply_is_whole(struct reply *r)
+{
+    if (likely(!r->is_lost)) return true;
+    reply_drop(r);
+    return false;
+}
 /* From here on until reply_close what is written leads to nothing but that error. */
 void reply_lose(struct reply *r);
 /* The chain, sizes up to date, an empty chunk only at its start; the reply is empty afterwards (and
@@ -87,6 +97,12 @@ static inline char *reply_reserve(struct reply *r, size_t size)
 }
 /* NULL, changing nothing, when there is no memory. */
 MUST_USE char *reply_try_reserve(struct reply *r, size_t size);
+/* Whether so many more bytes, of whatever, will not be lost. */
+MUST_USE static inline bool reply_has_room(struct reply *r, size_t size)
+{
+    return likely((size_t)(r->limit - r->cursor) >= size) ||
+           reply_size(r) - r->start + size <= REPLY_SURE_BYTES || reply_try_reserve(r, size);
+}
 static inline void reply_advance(struct reply *r, size_t size)
 {
     r->cursor += size;
@@ -206,8 +222,10 @@ static inline void reply_array(struct reply *r, uint64_t count)
     reply_head(r, '*', count);
 }
 
-void reply_map(struct reply *r, uint64_t pair_count);        /* %n, or *2n */
-void reply_set(struct reply *r, uint64_t count);             /* ~n, or *n */
+void reply_map(struct reply *r, uint64_t pair_count); /* %n, or *2n */
+void reply_set(struct reply *r, uint64_t count);      /* ~n, or *n */
+/* The array or set that is all of the reply was to have `written` elements, and has got fewer. */
+void reply_shorten(struct reply *r, uint64_t written, uint64_t count);
 void reply_push(struct reply *r, uint64_t count);            /* >n, or *n */
 void reply_double(struct reply *r, double value);            /* ,d or a bulk string */
 void reply_bool(struct reply *r, bool value);                /* #t, or :1 */

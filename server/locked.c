@@ -342,7 +342,10 @@ static void reply_send(struct locked *op)
     bool fits = !op->is_lost && reply_try_reserve(&out, op->reply.size) != NULL;
     if (fits) {
         reply_raw(&out, op->reply.data, op->reply.size);
-        conn_fill_slot(c, g->slot, &out);
+        if (writes_keys(op)) /* an error would tell that nothing was done */
+            conn_fill_slot_done(c, g->slot, &out);
+        else
+            conn_fill_slot(c, g->slot, &out);
     }
     netloop_reply_drop(g->netloop, &out);
     if (!fits) conn_close(c); /* It is done, so an error would be wrong. */

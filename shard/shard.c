@@ -103,6 +103,16 @@ void shard_pause(struct shard *sh, uint64_t until_ns)
 /* ---- running ---- */
 
 /* The only place where an err becomes RESP text. */
+void shard_reply_failure(const struct request *rq, struct reply *out, enum err e)
+{
+    bool may_have_changed = e == OK && rq->command->flags & CMD_WRITE;
+    if (out->is_lost) {
+        reply_drop(out);
+        e = may_have_changed ? ERR_REPLY_LOST : ERR_ALLOC;
+    }
+    reply_err(out, e);
+}
+
 static inline void run_request(struct shard *sh, struct request *rq, struct reply *out)
 {
     out->resp = rq->resp;
@@ -123,8 +133,7 @@ static inline void run_request(struct shard *sh, struct request *rq, struct repl
     if (likely(shard_admits(sh, rq))) e = rq->command->on_shard(sh, rq, out);
     if (sh->journal.note_count > 0) journal_settle(sh, rq, e != OK || out->error_count != errors);
     sh->journal.running = outer;
-    if (unlikely(e != OK)) reply_err(out, e);
-    if (unlikely(out->is_lost)) reply_close(out);
+    if (unlikely(e != OK || out->is_lost)) shard_reply_failure(rq, out, e);
     out->start = outer_start;
     rq->error_count = (uint16_t)(out->error_count - errors);
 }

@@ -207,6 +207,9 @@ void shard_free_late(struct shard *sh, struct late_reply *late);
 bool shard_is_settled(const struct shard *sh);
 /* Runs one request and writes exactly one reply. */
 void shard_run_request(struct shard *sh, struct request *rq, struct reply *out);
+/* What a handler has returned, or OK where its reply is lost, which then tells whether it may have
+ * changed something. */
+void shard_reply_failure(const struct request *rq, struct reply *out, enum err e);
 /* Runs the requests of a block, or none if a watched key has changed; writes an array of their
  * replies, or an empty one. */
 struct block;

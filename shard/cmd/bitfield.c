@@ -226,6 +226,8 @@ static enum err run_writes(struct shard *sh, struct request *rq, const struct op
     /* Whoever watches the key is not told of what has not changed. */
     bool is_idle = !is_longer && entry_encoding(value) == ENCODING_RAW && changes_nothing(map, o);
     char *data = NULL;
+    if (!reply_has_room(out, REPLY_STRING_BYTES(o->count * (size_t)REPLY_INTEGER_BYTES)))
+        return ERR_ALLOC;
     if (is_idle) {
         keyspace_touch(sh, value);
     } else {

@@ -156,6 +156,7 @@ static enum err change_fields(struct shard *sh, const struct request *rq, struct
 {
     size_t count = rq->argc - x->first_field, done = 0;
     if (!buf_try_reserve(changes, count * sizeof(struct field_change))) return ERR_ALLOC;
+    struct hash_due due = hash_due(&t->hash);
     while (done < count && fn(sh, t, rq->argv[x->first_field + done], x, change_at(changes, done)))
         done++;
     if (done == count) {
@@ -164,7 +165,15 @@ static enum err change_fields(struct shard *sh, const struct request *rq, struct
         return OK;
     }
     while (done-- > 0) hash_undo_change(&sh->mem, &t->hash, &change_at(changes, done)->undo);
+    hash_undo_due(&t->hash, due);
     return ERR_ALLOC;
+}
+
+/* Nothing changes that cannot be answered. */
+static bool changes_fit(const struct request *rq, const struct expire_request *x, struct reply *out)
+{
+    size_t count = rq->argc - x->first_field;
+    return reply_has_room(out, REPLY_STRING_BYTES(count * REPLY_INTEGER_BYTES));
 }
 
 static void reply_changes(const struct buf *changes, struct reply *out)
@@ -224,7 +233,8 @@ static enum err set_deadlines(struct shard *sh, struct request *rq, struct reply
         return OK;
     }
     struct buf changes = {.mem = &sh->mem};
-    err = change_fields(sh, rq, &t, &x, expire_field, &changes);
+    err = changes_fit(rq, &x, out) ? change_fields(sh, rq, &t, &x, expire_field, &changes)
+                                   : ERR_ALLOC;
     if (err == OK) {
         reply_changes(&changes, out);
         err = hash_commit(sh, &t, expire_event(&changes));
@@ -268,7 +278,8 @@ static enum err cmd_hpersist(struct shard *sh, struct request *rq, struct reply 
         return OK;
     }
     struct buf changes = {.mem = &sh->mem};
-    err = change_fields(sh, rq, &t, &x, persist_field, &changes);
+    err = changes_fit(rq, &x, out) ? change_fields(sh, rq, &t, &x, persist_field, &changes)
+                                   : ERR_ALLOC;
     if (err == OK) {
         reply_changes(&changes, out);
         err = hash_commit(sh, &t, expire_event(&changes) ? "hpersist" : NULL);

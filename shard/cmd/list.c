@@ -427,25 +427,29 @@ static void delete_range(struct shard *sh, struct list *l, uint64_t index, uint6
     if (aside) free_list_root(sh, TYPE_LIST, ENCODING_QUICKLIST, aside);
 }
 
-void list_reply_pop(struct shard *sh, const struct key *k, struct entry *e, enum list_end end,
-                    struct reply *out)
+enum err list_reply_pop(struct shard *sh, const struct key *k, struct entry *e, enum list_end end,
+                        struct reply *out)
 {
     struct list l = list_of(e);
     struct quicklist_place place = list_seek(&l, end == LIST_HEAD ? 0 : -1);
     reply_place(out, &l, place);
+    if (!reply_is_whole(out)) return ERR_ALLOC;
     list_remove(&sh->mem, &l, place);
     close_shrunk(sh, k, e, &l, pop_event(end));
+    return OK;
 }
 
-void list_reply_pop_many(struct shard *sh, const struct key *k, struct entry *e, enum list_end end,
-                         uint64_t count, struct reply *out)
+enum err list_reply_pop_many(struct shard *sh, const struct key *k, struct entry *e,
+                             enum list_end end, uint64_t count, struct reply *out)
 {
     struct list l = list_of(e);
     uint64_t length = list_length(&l);
     count = MIN(count, length);
     reply_elements(out, &l, end == LIST_HEAD ? 0 : -1, count, end == LIST_TAIL);
+    if (!reply_is_whole(out)) return ERR_ALLOC;
     delete_range(sh, &l, end == LIST_HEAD ? 0 : length - count, count);
     close_shrunk(sh, k, e, &l, pop_event(end));
+    return OK;
 }
 
 static enum err pop(struct shard *sh, struct request *rq, struct reply *out, enum list_end end)
@@ -465,12 +469,12 @@ static enum err pop(struct shard *sh, struct request *rq, struct reply *out, enu
     } else if (err == ERR_NO_KEY) {
         reply_null(out);
     } else if (!has_count) {
-        list_reply_pop(sh, &k, e, end, out);
+        return list_reply_pop(sh, &k, e, end, out);
     } else if (count == 0) {
         keyspace_touch(sh, e);
         reply_array(out, 0);
     } else {
-        list_reply_pop_many(sh, &k, e, end, (uint64_t)count, out);
+        return list_reply_pop_many(sh, &k, e, end, (uint64_t)count, out);
     }
     return OK;
 }
@@ -620,13 +624,14 @@ enum err list_reply_move(struct shard *sh, const struct list_move *m, struct ent
         return OK;
     }
     struct bytes value = list_text(&l, place, scratch);
+    if (!reply_has_room(out, REPLY_STRING_BYTES(value.size))) return ERR_ALLOC;
     enum err err =
         is_same ? rotate(sh, &m->to, m->to_end, value) : push_one(sh, &m->to, m->to_end, value);
     if (err != OK) return err;
     notify(sh, NOTIFY_LIST, push_event(m->to_end), &m->to);
-    list_reply_pop(sh, &m->from, source, m->from_end, out);
+    err = list_reply_pop(sh, &m->from, source, m->from_end, out);
     journal_describe(sh, &m->from, list_pop_name(m->from_end), NULL, 0);
-    return OK;
+    return err;
 }
 
 enum err list_move(struct shard *sh, const struct list_move *m, struct reply *out)
@@ -702,7 +707,8 @@ enum err list_reply_mpop(struct shard *sh, const struct key *k, const struct lmp
     if (err != OK) return err;
     reply_array(out, 2);
     reply_bulk(out, k->name);
-    list_reply_pop_many(sh, k, e, o->end, (uint64_t)o->count, out);
+    err = list_reply_pop_many(sh, k, e, o->end, (uint64_t)o->count, out);
+    if (err != OK) return err;
     struct journal_number n;
     struct bytes count = journal_i64(&n, o->count);
     journal_describe(sh, k, list_pop_name(o->end), &count, 1);

@@ -12,17 +12,17 @@
 MUST_USE enum err arg_list_end(const struct request *rq, uint32_t index, enum list_end *out);
 
 /* Replies the element at that end and takes it off; `e` is the list of key `k`, gone if that was
- * the last. */
-void list_reply_pop(struct shard *sh, const struct key *k, struct entry *e, enum list_end end,
-                    struct reply *out);
+ * the last. ERR_ALLOC: the reply was lost, and it stays. */
+MUST_USE enum err list_reply_pop(struct shard *sh, const struct key *k, struct entry *e,
+                                 enum list_end end, struct reply *out);
 /* The command that does it. */
 static inline const char *list_pop_name(enum list_end end)
 {
     return end == LIST_HEAD ? "LPOP" : "RPOP";
 }
 /* The same with an array of at most `count` elements. */
-void list_reply_pop_many(struct shard *sh, const struct key *k, struct entry *e, enum list_end end,
-                         uint64_t count, struct reply *out);
+MUST_USE enum err list_reply_pop_many(struct shard *sh, const struct key *k, struct entry *e,
+                                      enum list_end end, uint64_t count, struct reply *out);
 /* LMPOP's and BLMPOP's arguments from the count of keys on. */
 struct lmpop_options {
     uint32_t key_count;

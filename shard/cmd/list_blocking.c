@@ -31,7 +31,8 @@ static enum err blocking_pop(struct shard *sh, struct request *rq, struct reply 
     keyspace_touch(sh, e);
     reply_array(out, 2);
     reply_bulk(out, k.name);
-    list_reply_pop(sh, &k, e, end, out);
+    err = list_reply_pop(sh, &k, e, end, out);
+    if (err != OK) return err;
     journal_describe(sh, &k, list_pop_name(end), NULL, 0);
     return OK;
 }

@@ -228,25 +228,35 @@ static enum err cmd_smembers(struct shard *sh, struct request *rq, struct reply 
 
 /* ---- by chance ---- */
 
-/* `gone` gets the member as the journal wants it; false when there is no memory for that. */
-static bool pop_one(struct shard *sh, struct target *t, struct buf *gone, struct reply *out)
+/* Members that were taken out, as the journal wants them. */
+struct popped {
+    struct buf names;
+    bool is_incomplete; /* no memory for them */
+};
+
+/* False: no memory to reply it, so it stays. */
+static bool pop_one(struct shard *sh, struct target *t, struct popped *popped, struct reply *out)
 {
     char scratch[TEXT_I64_BYTES_MAX];
     struct bytes member = set_random(&t->set, shard_random(sh), scratch);
+    if (!reply_has_room(out, REPLY_STRING_BYTES(member.size))) return false;
     reply_bulk(out, member);
-    bool is_told = !journal_is_on(sh) || journal_add_bulk(gone, member);
+    popped->is_incomplete |= journal_is_on(sh) && !journal_add_bulk(&popped->names, member);
     (void)set_remove(&sh->mem, &t->set, member);
-    return is_told;
+    return true;
 }
 
-static void pop_several(struct shard *sh, struct target *t, uint32_t count, struct reply *out)
+/* How many there was memory for to reply them. */
+static uint32_t pop_several(struct shard *sh, struct target *t, uint32_t count, struct reply *out)
 {
-    struct buf gone = {.mem = &sh->mem};
-    bool is_told = true;
-    for (uint32_t i = 0; i < count; i++) is_told &= pop_one(sh, t, &gone, out);
-    target_store(sh, t, "spop");
-    if (is_told) journal_describe_bulks(sh, &t->key, "SREM", buf_view(&gone), count);
-    buf_clear(&gone);
+    struct popped popped = {.names = {.mem = &sh->mem}};
+    uint32_t done = 0;
+    while (done < count && pop_one(sh, t, &popped, out)) done++;
+    if (done > 0) target_store(sh, t, "spop");
+    if (done > 0 && !popped.is_incomplete)
+        journal_describe_bulks(sh, &t->key, "SREM", buf_view(&popped.names), done);
+    buf_clear(&popped.names);
+    return done;
 }
 
 static enum err pop_some(struct shard *sh, struct request *rq, struct target *t, struct reply *out)
@@ -264,13 +274,19 @@ static enum err pop_some(struct shard *sh, struct request *rq, struct target *t,
     if ((uint64_t)count >= size) {
         reply_set(out, size);
         (void)set_each(&t->set, reply_member, out);
+        if (!reply_is_whole(out)) return ERR_ALLOC;
         (void)keyspace_delete(sh, &t->key);
         notify(sh, NOTIFY_SET, "spop", &t->key);
         notify(sh, NOTIFY_GENERIC, "del", &t->key);
         return OK;
     }
     reply_set(out, (uint64_t)count);
-    pop_several(sh, t, (uint32_t)count, out);
+    uint32_t done = pop_several(sh, t, (uint32_t)count, out);
+    if (unlikely(done == 0)) {
+        reply_drop(out);
+        return ERR_ALLOC;
+    }
+    if (unlikely(done < count)) reply_shorten(out, (uint64_t)count, done);
     return OK;
 }
 
@@ -280,11 +296,8 @@ static enum err cmd_spop(struct shard *sh, struct request *rq, struct reply *out
     if (rq->argc > 2) return pop_some(sh, rq, &t, out);
     enum err e = target_find(sh, rq, 1, &t);
     if (e != OK) return e;
-    if (t.e) {
-        pop_several(sh, &t, 1, out);
-    } else {
-        reply_null(out);
-    }
+    if (t.e) return pop_several(sh, &t, 1, out) ? OK : ERR_ALLOC;
+    reply_null(out);
     return OK;
 }
 

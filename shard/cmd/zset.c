@@ -292,18 +292,21 @@ static struct zset_slice end_slice(const struct zset *z, uint64_t count, bool fr
     return (struct zset_slice){from_max ? size - count : 0, count};
 }
 
-static void take_slice(struct shard *sh, struct zset_target *t, struct zset_slice slice,
-                       bool from_max)
+/* They are replied already: not if that was lost. */
+static enum err take_slice(struct shard *sh, struct zset_target *t, struct zset_slice slice,
+                           bool from_max, struct reply *out)
 {
-    if (slice.count == 0) return;
+    if (!reply_is_whole(out)) return ERR_ALLOC;
+    if (slice.count == 0) return OK;
     zset_target_remove(sh, t, slice);
     zset_target_store(sh, t, from_max ? "zpopmax" : "zpopmin");
     struct journal_number n;
     struct bytes count = journal_i64(&n, (int64_t)slice.count);
     journal_describe(sh, &t->key, from_max ? "ZPOPMAX" : "ZPOPMIN", &count, 1);
+    return OK;
 }
 
-void zset_reply_pop(struct shard *sh, struct zset_target *t, bool from_max, struct reply *out)
+enum err zset_reply_pop(struct shard *sh, struct zset_target *t, bool from_max, struct reply *out)
 {
     struct zset_slice slice = end_slice(&t->zset, 1, from_max);
     struct zset_iterator it;
@@ -313,7 +316,7 @@ void zset_reply_pop(struct shard *sh, struct zset_target *t, bool from_max, stru
     CHECK(zset_iterator_next(&it, &member, &score));
     reply_bulk(out, member);
     reply_double(out, score);
-    take_slice(sh, t, slice, from_max);
+    return take_slice(sh, t, slice, from_max, out);
 }
 
 /* Without a count the pair is one flat array, also in RESP3. */
@@ -327,14 +330,12 @@ static enum err pop_from_end(struct shard *sh, struct request *rq, struct reply 
     if (e != OK) return e;
     if (t.e && rq->argc == 2) {
         reply_array(out, 2);
-        zset_reply_pop(sh, &t, from_max, out);
-        return OK;
+        return zset_reply_pop(sh, &t, from_max, out);
     }
     struct zset_slice slice = {0};
     if (t.e) slice = end_slice(&t.zset, (uint64_t)count, from_max);
     reply_zset_slice(out, &t.zset, slice, from_max, true);
-    take_slice(sh, &t, slice, from_max);
-    return OK;
+    return take_slice(sh, &t, slice, from_max, out);
 }
 
 static enum err cmd_zpopmin(struct shard *sh, struct request *rq, struct reply *out)
@@ -395,8 +396,7 @@ enum err zset_reply_mpop(struct shard *sh, const struct request *rq, uint32_t in
         reply_bulk(out, member);
         reply_double(out, score);
     }
-    take_slice(sh, &t, slice, o->from_max);
-    return OK;
+    return take_slice(sh, &t, slice, o->from_max, out);
 }
 
 /* From the first key that has a sorted set. */

@@ -65,4 +65,5 @@ MUST_USE bool args_zmpop_or_reply(const struct request *rq, uint32_t first, stru
 MUST_USE enum err zset_reply_mpop(struct shard *sh, const struct request *rq, uint32_t index,
                                   const struct zmpop_options *o, struct reply *out);
 /* The element at one end: member and score as they are, without an array, and it is taken out. */
-void zset_reply_pop(struct shard *sh, struct zset_target *t, bool from_max, struct reply *out);
+MUST_USE enum err zset_reply_pop(struct shard *sh, struct zset_target *t, bool from_max,
+                                 struct reply *out);

@@ -25,8 +25,7 @@ static enum err blocking_pop(struct shard *sh, struct request *rq, struct reply 
     if (e != OK) return e;
     reply_array(out, 3);
     reply_bulk(out, t.key.name);
-    zset_reply_pop(sh, &t, from_max, out);
-    return OK;
+    return zset_reply_pop(sh, &t, from_max, out);
 }
 
 static enum err cmd_bzpopmin(struct shard *sh, struct request *rq, struct reply *out)

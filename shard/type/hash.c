@@ -449,6 +449,19 @@ void hash_keep_change(struct mem *mem, const struct hash_undo *undo)
     if (undo->old) entry_free_shell(mem, undo->old);
 }
 
+struct hash_due hash_due(const struct hash *h)
+{
+    if (is_packed(h)) return (struct hash_due){HASH_NO_DEADLINE, HASH_NO_DEADLINE};
+    return (struct hash_due){table_of(h)->next_deadline_ms, table_of(h)->sweep_next_ms};
+}
+
+void hash_undo_due(const struct hash *h, struct hash_due before)
+{
+    if (is_packed(h)) return;
+    table_of(h)->next_deadline_ms = before.next_ms;
+    table_of(h)->sweep_next_ms = before.sweep_next_ms;
+}
+
 void hash_undo_change(struct mem *mem, const struct hash *h, const struct hash_undo *undo)
 {
     if (!undo->entry) return;

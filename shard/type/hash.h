@@ -104,6 +104,12 @@ MUST_USE bool hash_try_change_deadline(struct mem *mem, struct hash *h, struct b
                                        int64_t deadline_ms, struct hash_undo *undo);
 void hash_keep_change(struct mem *mem, const struct hash_undo *undo);
 void hash_undo_change(struct mem *mem, const struct hash *h, const struct hash_undo *undo);
+/* When its fields are due, from before the first change on, to be put back behind the last undo. */
+struct hash_due {
+    int64_t next_ms, sweep_next_ms;
+};
+struct hash_due hash_due(const struct hash *h);
+void hash_undo_due(const struct hash *h, struct hash_due before);
 
 /* ---- deadlines ---- */
 

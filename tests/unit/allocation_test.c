@@ -201,8 +201,9 @@ static bool try_point(const char *const *before, const char *line, unsigned n,
     struct bytes reply = run_line(line);
     if (!was_reached) return false;
     points++;
-    bool failed = reply.data[0] == '-';
-    const char *text = "-ERR out of memory: the value does not fit\r\n";
+    const char *text = "-ERR out of memory: the value does not fit\r\n",
+               *has_run = "-ERR out of memory for the reply: the command has run\r\n";
+    bool failed = reply.data[0] == '-' && !bytes_equal(reply, bytes_of(has_run));
     struct outcome now = outcome();
     if (failed) {
         cr_expect(bytes_equal(reply, bytes_of(text)), "%.60s, %u: %.*s", line, n, (int)reply.size,
@@ -423,6 +424,71 @@ Test(allocation, streams)
     CHECK_LINE("XDEL s 1-1 2-1", "XADD s 1-1 f v", "XADD s 2-1 f v", "XADD s 3-1 f v");
     CHECK_LINE("COPY s t", "XADD s 1-1 f v", "XGROUP CREATE s g 0",
                "XREADGROUP GROUP g c STREAMS s >");
+}
+
+/* What is taken away is in the reply, or is still there. */
+Test(allocation, long_replies_of_what_goes)
+{
+    static char big[80000];
+    many(line, "RPUSH l", "@", 1900);
+    many(line_b, "SADD s", "@", 1900);
+    many(line_c, "ZADD z", "# @", 1900);
+    sprintf(big, "SET k %070000d", 1);
+    CHECK_LINE("LPOP l 1500", line);
+    CHECK_LINE("RPOP l 5000", line);
+    CHECK_LINE("LMPOP 2 other l RIGHT COUNT 1000", line);
+    CHECK_LINE("SPOP s 1900", line_b);
+    CHECK_LINE("ZPOPMIN z 1500", line_c);
+    CHECK_LINE("ZPOPMAX z 1900", line_c);
+    CHECK_LINE("ZMPOP 2 other z MIN COUNT 1000", line_c);
+    CHECK_LINE("GETDEL k", big);
+    CHECK_LINE("GETSET k new", big);
+    CHECK_LINE("SET k new GET", big);
+    CHECK_LINE("GETEX k EXAT 1", big);
+    sprintf(big, "RPUSH l %070000d", 1);
+    CHECK_LINE("LPOP l", big);
+    CHECK_LINE("LMOVE l m LEFT RIGHT", big);
+    CHECK_LINE("LMOVE l l LEFT RIGHT", big, "RPUSH l 2");
+    sprintf(big, "SADD s %070000d", 1);
+    CHECK_LINE("SPOP s", big, "SADD s 1 2 3");
+    sprintf(big, "ZADD z 1 %070000d", 1);
+    CHECK_LINE("ZPOPMIN z", big);
+    CHECK_LINE(many(line_b, "BITFIELD k", "INCRBY u8 # 3", 400), "SETRANGE k 2000 x");
+    many(line, "HSET h", "f# v", 220);
+    CHECK_LINE(many(line_b, "HEXPIRE h 100 FIELDS 200", "f#", 200), line);
+    CHECK_LINE(many(line_c, "HPERSIST h FIELDS 200", "f#", 200), line, line_b);
+    many(line, "XADD s 1-1", "f# @", 500);
+    CHECK_LINE("XREADGROUP GROUP g c STREAMS s >", line, "XGROUP CREATE s g 0");
+    CHECK_LINE("XCLAIM s g d 0 1-1", line, "XGROUP CREATE s g 0",
+               "XREADGROUP GROUP g c STREAMS s >");
+    CHECK_LINE("XAUTOCLAIM s g d 0 0", line, "XGROUP CREATE s g 0",
+               "XREADGROUP GROUP g c STREAMS s >");
+}
+
+/* Without memory for all of them it takes fewer, and says which. */
+Test(allocation, spop_takes_no_more_than_it_can_tell)
+{
+    static const char *const before[] = {line, NULL};
+    many(line, "SADD s", "@@", 1500);
+    was_reached = true;
+    unsigned fewer = 0;
+    for (unsigned n = 1; was_reached; n++) {
+        prepare(before);
+        fault_n = n;
+        struct bytes reply = run_line("SPOP s 1200");
+        bool reached = was_reached;
+        long popped = reply.data[0] == '*' ? atol(reply.data + 1) : 0;
+        long members = 0;
+        for (size_t i = 0; i < reply.size; i++) members += reply.data[i] == '$';
+        cr_assert_eq(members, popped);
+        fewer += popped > 0 && popped < 1200;
+        char expected[40];
+        snprintf(expected, sizeof expected, ":%ld\r\n", 1500 - popped);
+        cr_assert(bytes_equal(run_line("SCARD s"), bytes_of(expected)), "%u: %ld", n, popped);
+        was_reached = reached;
+        points++;
+    }
+    cr_expect_gt(fewer, 0);
 }
 
 /* RESTORE of what a command made. */

@@ -78,6 +78,19 @@ static bool is_out_of_memory(struct bytes text)
     return text.size > size && memcmp(text.data, OUT_OF_MEMORY, size) == 0;
 }
 
+/* A connection whose reply is lost is closed, or is about to be. */
+static bool is_closed(void)
+{
+    return s->conn.is_closing || s->conn.has_lost_output;
+}
+
+static bool was_closed(void)
+{
+    bool is = is_closed();
+    if (is) s = server_fixture_connect(&f, 0);
+    return is;
+}
+
 static void keep_reply(struct session *from)
 {
     struct bytes sent = server_fixture_take(&f, from);
@@ -128,7 +141,7 @@ static bool run_with_fault(const char *line, unsigned n)
     bool was_reached = !is_armed(n);
     for (unsigned ms = 0; ms < RETRIES_MS; ms += 50) server_fixture_pass_ms(&f, 50);
     keep_reply(s);
-    cr_assert(reply.size > 0 || s->conn.is_closing, "%.60s, %u: no reply", line, n);
+    cr_assert(reply.size > 0 || is_closed(), "%.60s, %u: no reply", line, n);
     return was_reached;
 }
 
@@ -139,14 +152,6 @@ static void prepare(const char *const *before)
 }
 
 /* ---- one command, again and again ---- */
-
-/* A connection whose reply is lost is closed. */
-static bool was_closed(void)
-{
-    bool is = s->conn.is_closing;
-    if (is) s = server_fixture_connect(&f, 0);
-    return is;
-}
 
 static void check(const char *line, const char *const *before)
 {
@@ -210,8 +215,8 @@ static void check_lasting(const char *line, const char *const *before)
         cr_assert_gt(reply.size, 0, "%.60s, %u: no reply", line, n);
         bool failed = reply.data[0] == '-';
         if (failed) cr_expect(is_out_of_memory(reply), "%.60s, %u", line, n);
-        cr_assert(failed ? is_undone : is_done, "%.60s: %s %u: half", line,
-                  failed ? "failed at" : "done without", n);
+        cr_assert(failed ? is_undone : is_done, "%.60s: %s %u: %s", line,
+                  failed ? "failed at" : "done without", n, is_done ? "done" : "half");
     }
 }
 #define CHECK_LASTING(line, ...)                                                                   \
@@ -371,6 +376,9 @@ Test(locked_allocation, nobody_holds_keys_until_there_is_memory)
     CHECK_LASTING("SUNION b d", line_b, "SADD d 1 2");
     CHECK_LASTING("SUNIONSTORE d b e", line_b, "SADD e 1 2", "SET d old");
     CHECK_LASTING("ZUNIONSTORE d 2 b c", line_b, line_c);
+    CHECK_LASTING("LMPOP 3 x y a LEFT COUNT 100", line_a);
+    CHECK_LASTING("ZMPOP 3 x y c MIN COUNT 100", line_c);
+    CHECK_LASTING("ZMPOP 3 x d c MIN COUNT 100", line_c, "ZADD d 1 one", "PEXPIRE d 100000");
     CHECK_LASTING("SORT b BY w_* ALPHA STORE d", line_b, "MSET w_member-1 9 w_member-2 8");
     CHECK_LASTING("XREADGROUP GROUP g one STREAMS e d > >",
                   many(pairs, "XADD e 1-1", "field-# value-#", 100), "XADD d 1-1 f v",

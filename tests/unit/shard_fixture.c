@@ -198,10 +198,8 @@ struct bytes shard_fixture_run(struct shard_fixture *f, uint32_t argc, const str
         enum err e = ERR_NO_MEM;
         if (f->shard->snapshot.is_walking) snapshot_guard_request(f->shard, &rq);
         if (shard_admits(f->shard, &rq)) e = rq.command->on_shard(f->shard, &rq, &out);
-        if (e != OK) {
-            cr_assert_eq(reply_size(&out), 0, "a handler that fails may not have written");
-            reply_err(&out, e);
-        }
+        if (e != OK) cr_assert_eq(reply_size(&out), 0, "a handler that fails may not have written");
+        if (e != OK || out.is_lost) shard_reply_failure(&rq, &out, e);
     }
     take_reply(f, &out);
     free_arguments(argc, rq.argv);
