@@ -202,8 +202,8 @@ static void result_take(struct locked *op)
 {
     op->reply.size = 0;
     if (part_try_copy(op, op->command_effect, &op->reply)) return;
-    reply_with_error(op, ERR_ALLOC);
     op->is_lost = writes_keys(op);
+    reply_with_error(op, op->is_lost ? ERR_REPLY_LOST : ERR_ALLOC);
 }
 
 /* ---- values as bytes ---- */

@@ -95,7 +95,7 @@ static struct bytes reply_flatten(struct lua_vm *vm, struct reply *out)
         buf_append(&vm->text, c->data, c->size);
     chunk_free_chain(out->mem, out->first);
     vm->chunk->next = NULL;
-    if (!fits) return BYTES_LITERAL("-ERR out of memory: the value does not fit\r\n");
+    if (!fits) return BYTES_LITERAL("-ERR out of memory for the reply: the command has run\r\n");
     return buf_view(&vm->text);
 }
 

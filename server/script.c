@@ -424,6 +424,7 @@ static enum run_state held_resume(struct script_op *op, struct reply *out)
         stage_reply(&op->stage, 0, &got);
         got.last->size = (uint32_t)(got.cursor - got.last->data);
         text->size = 0;
+        reply = BYTES_LITERAL("-ERR out of memory for the reply: the command has run\r\n");
         if (buf_try_reserve(text, reply_size(&got))) {
             for (const struct chunk *c = got.first; c; c = c->next)
                 buf_append(text, c->data, c->size);

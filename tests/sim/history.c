@@ -88,8 +88,8 @@ static size_t line_bytes(struct bytes data)
 /* Iterative: `left` counts the replies that are still to come. */
 bool is_refusal(struct bytes reply)
 {
-    static const char *const starts[] = {"-ERR out of memory", "-ERR Protocol error: out of memory",
-                                         "-EXECABORT"};
+    static const char *const starts[] = {
+        "-ERR out of memory:", "-ERR Protocol error: out of memory", "-EXECABORT"};
     for (unsigned i = 0; i < ARRAY_LEN(starts); i++) {
         size_t size = strlen(starts[i]);
         if (reply.size > size && memcmp(reply.data, starts[i], size) == 0) return true;
