@@ -42,6 +42,13 @@ static struct bytes element_of(struct bytes report)
     return bytes_make(end + 1, report.size - (size_t)(end + 1 - report.data) - 2);
 }
 
+static void reply_reported(struct locked *op, struct bytes error)
+{
+    struct netloop *nl = &op->worker->net;
+    nl->hooks->on_error(nl, op->route->id, bytes_make(error.data + 1, error.size - 1));
+    buf_append(&op->reply, error.data, error.size);
+}
+
 /* What the reply is when nothing moves: the first of the two that is wrong decides, but a source
  * that is not there decides before all. */
 static bool is_settled(struct locked *op, void (*write_none)(struct reply *out))
@@ -57,9 +64,7 @@ static bool is_settled(struct locked *op, void (*write_none)(struct reply *out))
     }
     struct bytes wrong = is_error(from) ? from : to;
     if (!is_error(wrong)) return false;
-    struct netloop *nl = &op->worker->net;
-    nl->hooks->on_error(nl, op->route->id, bytes_make(wrong.data + 1, wrong.size - 1));
-    buf_append(&op->reply, wrong.data, wrong.size);
+    reply_reported(op, wrong);
     return true;
 }
 
@@ -221,7 +226,7 @@ static bool rename_put(struct locked *op)
     const struct locked_key *from = &op->keys[KEY_FROM], *to = &op->keys[KEY_TO];
     bool is_new = to->mode_text[0] == 'e';
     if (is_error(from->report)) {
-        buf_append(&op->reply, from->report.data, from->report.size);
+        reply_reported(op, from->report);
         return false;
     }
     if (is_null(from->report)) { /* where it is missing, the handler says so */
