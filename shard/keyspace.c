@@ -508,16 +508,21 @@ void keyspace_put_entry(struct shard *sh, const struct key *k, struct entry *e)
     if (old) notify(sh, NOTIFY_NEW, "new", k); /* Redis deletes and adds here, as when it moves */
 }
 
-void keyspace_touch_changed(struct shard *sh, const struct key *k, struct entry *e)
+void keyspace_changed(struct shard *sh, const struct key *k, struct entry *e)
 {
     DCHECK(entry_has_key(e, k->name));
     DCHECK(entry_colour(e) == sh->keys.colour); /* guarded before it changed */
-    keyspace_touch(sh, e);
     note_change(sh, k);
     if (likely(!hash_is_table(e))) return;
     int64_t *marked_ms, next_ms = hash_next_deadline_ms(e, &marked_ms);
     if (unlikely(next_ms && (*marked_ms == 0 || next_ms < *marked_ms)))
         keyspace_mark_again(sh, k, e);
+}
+
+void keyspace_touch_changed(struct shard *sh, const struct key *k, struct entry *e)
+{
+    keyspace_touch(sh, e);
+    keyspace_changed(sh, k, e);
 }
 
 /* ---- deleting, moving ---- */

@@ -104,8 +104,10 @@ MUST_USE bool keyspace_try_make_room(struct shard *sh, const struct key *k);
 /* Puts a ready entry, whose key is k->name, in place of whatever was there: what object_try_copy
  * and object_try_thaw made. Takes it over. */
 void keyspace_put_entry(struct shard *sh, const struct key *k, struct entry *e);
-/* A collection changed in place: for whoever is interested. An empty collection must be deleted by
- * the caller. */
+/* A collection changed in place: for whoever is interested. The access was noted when it was found.
+ * An empty collection must be deleted by the caller. */
+void keyspace_changed(struct shard *sh, const struct key *k, struct entry *e);
+/* The same of one that was peeked at: the change is the access. */
 void keyspace_touch_changed(struct shard *sh, const struct key *k, struct entry *e);
 
 /* True if there was a live key. Big values are freed in slices. */

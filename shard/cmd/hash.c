@@ -27,7 +27,7 @@ enum err hash_open_entry(struct shard *sh, enum hash_sweep sweep, struct hash_ta
     hash_drop_expired(&sh->mem, &t->hash, sh->now_ms, &drop);
     journal_fields_gone(sh, &t->key, &gone);
     journal_mute(sh, true);
-    keyspace_touch_changed(sh, &t->key, t->entry);
+    keyspace_changed(sh, &t->key, t->entry);
     journal_mute(sh, false);
     notify(sh, NOTIFY_HASH, "hexpired", &t->key);
     if (hash_length(&t->hash) > 0) return OK;
@@ -71,7 +71,7 @@ enum err hash_commit(struct shard *sh, struct hash_target *t, const char *event)
         return err;
     }
     hash_store(t->entry, &t->hash);
-    keyspace_touch_changed(sh, &t->key, t->entry);
+    keyspace_changed(sh, &t->key, t->entry);
     if (event) notify(sh, NOTIFY_HASH, event, &t->key);
     if (hash_length(&t->hash) > 0) return OK;
     keyspace_delete(sh, &t->key);

@@ -31,21 +31,14 @@ static void reply_place(struct reply *out, const struct list *l, struct quicklis
 
 /* ---- opening and closing ---- */
 
-/* For writers that always change what they find, which then is the access. */
-static enum err open_changing(struct shard *sh, const struct key *k, struct entry **e,
-                              struct list *l)
-{
-    enum err err = keyspace_peek_typed(sh, k, TYPE_LIST, e);
-    if (err == OK) *l = list_of(*e);
-    return err;
-}
-
-/* For others: an access, but neither a hit nor a miss. */
+/* For writers: an access, but neither a hit nor a miss. */
 static enum err open_list(struct shard *sh, const struct key *k, struct entry **e, struct list *l)
 {
-    enum err err = open_changing(sh, k, e, l);
-    if (err == OK) keyspace_touch(sh, *e);
-    return err;
+    enum err err = keyspace_peek_typed(sh, k, TYPE_LIST, e);
+    if (err != OK) return err;
+    *l = list_of(*e);
+    keyspace_touch(sh, *e);
+    return OK;
 }
 
 static enum err find_list(struct shard *sh, const struct key *k, struct list *l)
@@ -61,7 +54,7 @@ static void close_grown(struct shard *sh, const struct key *k, struct entry *e,
                         const struct list *l)
 {
     list_store(e, l);
-    keyspace_touch_changed(sh, k, e);
+    keyspace_changed(sh, k, e);
 }
 
 /* Something was removed: the encoding may go back, and an empty list does not stay. */
@@ -135,7 +128,7 @@ static enum err push(struct shard *sh, struct request *rq, struct reply *out, en
     struct entry *e;
     struct list l;
     uint64_t length = 0;
-    enum err err = open_changing(sh, &k, &e, &l);
+    enum err err = open_list(sh, &k, &e, &l);
     if (err == OK) {
         err = push_args(sh, rq, 2, end, &l);
         length = list_length(&l);
@@ -203,7 +196,7 @@ static enum err cmd_linsert(struct shard *sh, struct request *rq, struct reply *
     list_store(e, &l);
     if (found && !done) return ERR_ALLOC;
     if (done) {
-        keyspace_touch_changed(sh, &k, e);
+        keyspace_changed(sh, &k, e);
         notify(sh, NOTIFY_LIST, "linsert", &k);
     }
     reply_i64(out, done ? (int64_t)list_length(&l) : -1);
@@ -462,7 +455,7 @@ static enum err pop(struct shard *sh, struct request *rq, struct reply *out, enu
     struct key k = request_key(sh, rq, 1);
     struct entry *e;
     struct list l;
-    enum err err = open_changing(sh, &k, &e, &l);
+    enum err err = open_list(sh, &k, &e, &l);
     if (err != OK && err != ERR_NO_KEY) return err;
     if (err == ERR_NO_KEY && has_count) {
         reply_null_array(out);
@@ -471,7 +464,6 @@ static enum err pop(struct shard *sh, struct request *rq, struct reply *out, enu
     } else if (!has_count) {
         return list_reply_pop(sh, &k, e, end, out);
     } else if (count == 0) {
-        keyspace_touch(sh, e);
         reply_array(out, 0);
     } else {
         return list_reply_pop_many(sh, &k, e, end, (uint64_t)count, out);
@@ -617,7 +609,7 @@ enum err list_reply_move(struct shard *sh, const struct list_move *m, struct ent
     bool is_same = m->from.db == m->to.db && bytes_equal(m->from.name, m->to.name);
     if (is_same && (m->from_end == m->to_end || list_length(&l) == 1)) {
         reply_place(out, &l, place);
-        keyspace_touch_changed(sh, &m->from, source);
+        keyspace_changed(sh, &m->from, source);
         journal_describe_nothing(sh, &m->from);
         notify(sh, NOTIFY_LIST, push_event(m->to_end), &m->to);
         notify(sh, NOTIFY_LIST, pop_event(m->from_end), &m->from);

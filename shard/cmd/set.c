@@ -39,7 +39,7 @@ static enum err target_find(struct shard *sh, const struct request *rq, uint32_t
 static void target_store(struct shard *sh, struct target *t, const char *event)
 {
     set_store(t->e, &t->set);
-    keyspace_touch_changed(sh, &t->key, t->e);
+    keyspace_changed(sh, &t->key, t->e);
     notify(sh, NOTIFY_SET, event, &t->key);
     if (set_size(&t->set) > 0) return;
     (void)keyspace_delete(sh, &t->key);
@@ -104,7 +104,7 @@ static enum err cmd_sadd(struct shard *sh, struct request *rq, struct reply *out
         if (!set_try_expect(&sh->mem, sh->config, &t.set, expected)) return ERR_ALLOC;
         e = add_members(sh, rq, &t.set, &added);
         set_store(t.e, &t.set);
-        if (added) keyspace_touch_changed(sh, &t.key, t.e);
+        if (added) keyspace_changed(sh, &t.key, t.e);
     } else {
         if (!set_try_create(&sh->mem, sh->config, rq->argv[2], expected, &t.set)) return ERR_ALLOC;
         e = add_members(sh, rq, &t.set, &added);
@@ -141,7 +141,7 @@ static enum err add_one(struct shard *sh, struct target *t, struct bytes member,
     if (t->e) {
         bool done = set_try_add(&sh->mem, sh->config, &t->set, member, &added);
         set_store(t->e, &t->set);
-        if (done && added) keyspace_touch_changed(sh, &t->key, t->e);
+        if (done && added) keyspace_changed(sh, &t->key, t->e);
         *is_new = added;
         return done ? OK : ERR_ALLOC;
     }

@@ -118,7 +118,7 @@ enum err zset_add(struct shard *sh, const struct request *rq, struct zset_additi
     if (t.e) {
         bool done = add_elements(sh, rq, a, scores, &t.zset);
         zset_store(t.e, &t.zset);
-        if (a->added + a->updated > 0) keyspace_touch_changed(sh, &t.key, t.e);
+        if (a->added + a->updated > 0) keyspace_changed(sh, &t.key, t.e);
         if (a->added + a->updated > 0) notify(sh, NOTIFY_ZSET, event, &t.key);
         return done ? OK : ERR_ALLOC;
     }

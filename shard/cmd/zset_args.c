@@ -25,7 +25,7 @@ enum err zset_target_find(struct shard *sh, const struct request *rq, uint32_t i
 void zset_target_store(struct shard *sh, struct zset_target *t, const char *event)
 {
     zset_store(t->e, &t->zset);
-    keyspace_touch_changed(sh, &t->key, t->e);
+    keyspace_changed(sh, &t->key, t->e);
     notify(sh, NOTIFY_ZSET, event, &t->key);
     if (zset_size(&t->zset) > 0) return;
     (void)keyspace_delete(sh, &t->key);

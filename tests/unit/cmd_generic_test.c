@@ -195,6 +195,57 @@ Test(cmd_generic, object_tells_idle_time_or_frequency_by_the_policy)
            "adjust.\r\n");
 }
 
+Test(cmd_generic, a_write_to_a_value_is_one_access)
+{
+    static const char *const uses[][2] = {
+        {"HSET k f v", "HSET k f w"},
+        {"HSET k f v", "HSET k g v"},
+        {"HSET k f v g v", "HDEL k f"},
+        {"HSET k f 1", "HINCRBY k f 1"},
+        {"HSET k f v", "HEXPIRE k 9 FIELDS 1 f"},
+        {"SADD k a b", "SADD k c"},
+        {"SADD k a b", "SREM k a"},
+        {"SADD k a b", "SPOP k"},
+        {"SADD k a b", "SMOVE k {k} a"},
+        {"ZADD k 1 a", "ZADD k 2 a"},
+        {"ZADD k 1 a", "ZINCRBY k 1 b"},
+        {"ZADD k 1 a 2 b", "ZREM k a"},
+        {"ZADD k 1 a 2 b", "ZPOPMIN k"},
+        {"ZADD k 1 a 2 b", "ZREMRANGEBYRANK k 0 0"},
+        {"RPUSH k a", "RPUSH k b"},
+        {"RPUSH k a b", "LPOP k"},
+        {"RPUSH k a b", "LPOP k 0"},
+        {"RPUSH k a b", "LSET k 0 c"},
+        {"RPUSH k a b", "LINSERT k BEFORE b c"},
+        {"RPUSH k a b", "LREM k 1 a"},
+        {"RPUSH k a b", "LTRIM k 0 0"},
+        {"RPUSH k a b", "LMOVE k {k} LEFT LEFT"},
+        {"RPUSH k a b", "LMPOP 1 k LEFT"},
+        {"RPUSH k a b", "BLPOP k 0"},
+        {"XADD k 1-1 f v", "XADD k 2-1 f v"},
+        {"XADD k 1-1 f v", "XDEL k 1-1"},
+        {"SET k v", "APPEND k w"},
+        {"SET k 1", "INCR k"},
+        {"SET k v", "SETBIT k 1 1"},
+    };
+    static const struct command_family *const families[] = {
+        &hash_family, &hash_expire_family, &set_family,    &zset_family,
+        &list_family, &bits_family,        &stream_family, &list_blocking_family,
+    };
+    for (size_t i = 0; i < ARRAY_LEN(families); i++) shard_fixture_add_family(&f, families[i]);
+    f.config->evict_policy = EVICT_LFU;
+    f.config->lfu_log_factor = 0; /* each access counts */
+    for (unsigned i = 0; i < ARRAY_LEN(uses); i++) {
+        expect(&f, "FLUSHALL", "+OK\r\n");
+        (void)shard_fixture_run_line(&f, uses[i][0]);
+        expect(&f, "OBJECT FREQ k", ":5\r\n");
+        cr_expect_neq(shard_fixture_run_line(&f, uses[i][1]).data[0], '-', "%s", uses[i][1]);
+        struct bytes reply = shard_fixture_run_line(&f, "OBJECT FREQ k");
+        cr_expect(bytes_equal(reply, BYTES_LITERAL(":6\r\n")), "%s: %.*s", uses[i][1],
+                  (int)reply.size, reply.data);
+    }
+}
+
 Test(cmd_generic, object_help_is_fifteen_lines)
 {
     struct bytes reply = shard_fixture_run_line(&f, "OBJECT HELP");
