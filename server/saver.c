@@ -127,9 +127,6 @@ static void send_home(struct server *srv, struct snapshot_chunk *chunk)
     chunk->has_failed = s->has_failed || s->is_cancelled;
     chunk->call.run = chunk_is_home;
     thread_call(&srv->thread, srv->shard_workers[chunk->shard_id]->thread.id, &chunk->call);
-    if (s->shards_left > 0) return;
-    s->state = SAVER_ENDING;
-    rdb_thread_end(&s->thread, !s->has_failed && !s->is_cancelled);
 }
 
 static void chunk_arrives(struct thread *at, struct call *c)
@@ -171,6 +168,11 @@ void saver_step(struct server *srv)
         struct rdb_piece *next = piece->next;
         send_home(srv, container_of(piece, struct snapshot_chunk, piece));
         piece = next;
+    }
+    /* Once: pieces that were overtaken by the last ones may still come. */
+    if (s->state == SAVER_WRITING && s->shards_left == 0) {
+        s->state = SAVER_ENDING;
+        rdb_thread_end(&s->thread, !s->has_failed && !s->is_cancelled);
     }
     if (s->state == SAVER_ENDING && rdb_thread_is_over(&s->thread)) finish(srv);
 }
