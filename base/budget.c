@@ -53,6 +53,31 @@ uint64_t loan_borrow(struct loan *l, uint64_t want)
     return (uint64_t)got;
 }
 
+void loan_owe(struct loan *l, uint64_t bytes)
+{
+    atomic_fetch_add_explicit(&l->budget->owed_bytes, bytes, memory_order_relaxed);
+    counter_add(&l->lent_bytes, bytes);
+}
+
+/* What of `bytes` goes where something is owed. */
+static uint64_t pay(struct budget *b, uint64_t bytes)
+{
+    uint64_t owed = budget_owed(b), paid;
+    do {
+        paid = MIN(bytes, owed);
+        if (paid == 0) return 0;
+    } while (!atomic_compare_exchange_weak_explicit(&b->owed_bytes, &owed, owed - paid,
+                                                    memory_order_relaxed, memory_order_relaxed));
+    atomic_fetch_add_explicit(&b->settled_bytes, paid, memory_order_relaxed);
+    return paid;
+}
+
+void loan_settle(struct loan *l, uint64_t bytes)
+{
+    uint64_t paid = pay(l->budget, MIN(bytes, loan_bytes(l)));
+    counter_set(&l->lent_bytes, loan_bytes(l) - paid);
+}
+
 void loan_repay(struct loan *l, uint64_t keep)
 {
     uint64_t lent = loan_bytes(l), awaited = budget_awaited(l);
@@ -61,5 +86,6 @@ void loan_repay(struct loan *l, uint64_t keep)
     if (lent - back > keep) back = lent - keep;
     if (back == 0) return;
     counter_set(&l->lent_bytes, lent - back);
+    back -= pay(l->budget, back);
     atomic_fetch_add_explicit(&l->budget->unlent_bytes, (int64_t)back, memory_order_relaxed);
 }

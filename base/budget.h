@@ -1,11 +1,12 @@
 /* budget.h: one memory cap for all shards, lent to them in pieces.
  *
- *     cap - what is used elsewhere = unlent + the sum of all loans
+ *     cap - what is used elsewhere = unlent + the sum of all loans - what is owed
  *
  * A shard that has used up its loan borrows more; when nothing is left to lend, it must evict. So a
  * shard that gets more data than others does not evict while there is room anywhere, and the sum
  * stays under the cap without a lock. The main thread calls loans back when the cap shrinks or when
- * memory lies where it is of less use.
+ * memory lies where it is of less use. A shard that has nothing to evict may owe: others, who have,
+ * see that and pay for it with a part of their loans.
  *
  * Thread     budget_resize and budget_recall [main], a loan [shard] its own, the rest [any]
  * Limits     Bytes. `unlent` is negative while more is lent than there is, until the shards have
@@ -23,6 +24,8 @@ struct budget {
     alignas(CACHE_LINE) _Atomic int64_t unlent_bytes;
     alignas(CACHE_LINE) _Atomic int64_t total_bytes; /* unlent and all loans */
     _Atomic int64_t cap_bytes;                       /* written by the main thread */
+    alignas(CACHE_LINE) _Atomic uint64_t owed_bytes; /* lent beyond what there is */
+    _Atomic uint64_t settled_bytes;                  /* of what was owed, in all so far */
 };
 
 struct loan {
@@ -48,6 +51,19 @@ uint64_t budget_awaited(const struct loan *l);
 
 /* [shard] Up to `want` more; what it got, 0 when there is nothing left. */
 uint64_t loan_borrow(struct loan *l, uint64_t want);
+/* [any] */
+static inline uint64_t budget_owed(const struct budget *b)
+{
+    return atomic_load_explicit(&b->owed_bytes, memory_order_relaxed);
+}
+static inline uint64_t budget_settled(const struct budget *b)
+{
+    return atomic_load_explicit(&b->settled_bytes, memory_order_relaxed);
+}
+/* [shard] Borrows what nobody has to lend. */
+void loan_owe(struct loan *l, uint64_t bytes);
+/* [shard] Gives up that much, or what is owed if that is less. */
+void loan_settle(struct loan *l, uint64_t bytes);
 /* [shard] Gives back what was called, and what is above `keep`. */
 void loan_repay(struct loan *l, uint64_t keep);
 static inline uint64_t loan_bytes(const struct loan *l)

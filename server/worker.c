@@ -258,6 +258,21 @@ static uint64_t used_elsewhere(struct shard *sh)
     return lending_used_elsewhere(container_of(sh, struct worker, shard)->server);
 }
 
+/* All who might give are woken, so that no one of them pays for all. */
+static bool ask_others(struct shard *sh)
+{
+    struct worker *w = container_of(sh, struct worker, shard);
+    const struct server *srv = w->server;
+    bool any = false;
+    for (uint16_t i = 0; i < srv->mesh.shard_count; i++) {
+        struct worker *other = srv->shard_workers[i];
+        if (other == w || !evict_can_give(&other->shard, sh->config->evict_volatile)) continue;
+        thread_wake(&w->thread, &other->thread);
+        any = true;
+    }
+    return any;
+}
+
 static const struct shard_hooks shard_hooks = {.send_late = send_late,
                                                .send_chunk = send_chunk,
                                                .notify = notify_publish,
@@ -265,7 +280,8 @@ static const struct shard_hooks shard_hooks = {.send_late = send_late,
                                                .pass_slow = slow_pass,
                                                .drop_slow = slow_drop,
                                                .note_latency = note_latency,
-                                               .used_elsewhere = used_elsewhere};
+                                               .used_elsewhere = used_elsewhere,
+                                               .ask_others = ask_others};
 
 /* ---- errorstats ---- */
 

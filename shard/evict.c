@@ -174,6 +174,27 @@ static enum room make_some_room(struct shard *sh)
     return ROOM_LATER;
 }
 
+/* Nothing can be evicted here. True: the others are asked, and it may take what it needs. */
+static bool ask_others(struct shard *sh)
+{
+    struct evict *ev = &sh->evict;
+    const struct budget *b = ev->loan.budget;
+    if (sh->config->evict_policy == EVICT_NOTHING || !sh->hooks || !sh->hooks->ask_others)
+        return false;
+    uint64_t owed = budget_owed(b), settled = budget_settled(b);
+    if (owed == 0 || settled != ev->settled_then) {
+        ev->settled_then = settled;
+        ev->asked_ns = sh->now_ns;
+    }
+    uint64_t owed_max = (uint64_t)MAX(budget_total(b) / EVICT_OWED_PART, EVICT_OWED_BYTES_MIN);
+    if (owed >= owed_max || sh->now_ns - ev->asked_ns > EVICT_ASK_NS) return false;
+    if (!sh->hooks->ask_others(sh)) return false;
+    uint64_t lent = loan_bytes(&ev->loan), used = used_bytes(sh);
+    loan_owe(&ev->loan, MAX(used > lent ? used - lent : 0, ev->chunk_bytes));
+    ev->limit_bytes = loan_bytes(&ev->loan);
+    return true;
+}
+
 /* How long a request may wait: maxmemory-eviction-tenacity as Redis counts it. */
 static uint64_t time_limit_ns(uint32_t tenacity)
 {
@@ -195,6 +216,7 @@ static enum room make_room(struct shard *sh, uint64_t limit_ns)
         if (room != ROOM_LATER) break;
         if (env_now_ns() - started_ns >= limit_ns) break;
     }
+    if (room == ROOM_NONE && ask_others(sh)) room = ROOM_MADE;
     counter_set(&sh->evict.is_full, room == ROOM_NONE);
     note_exceeding(sh, room != ROOM_MADE);
     span_event_end(sh, "eviction-cycle", started);
@@ -214,10 +236,53 @@ bool evict_admit(struct shard *sh, const struct request *rq)
     return !(rq->command->flags & CMD_DENY_OOM) || rq->flags & REQUEST_PART;
 }
 
+bool evict_can_give(const struct shard *sh, bool is_volatile)
+{
+    if (counter_read(&sh->evict.gives_nothing)) return false;
+    for (uint32_t db = 0; db < sh->keys.database_count; db++) {
+        struct keyspace_stats s;
+        if (keyspace_read_stats(&sh->keys, db, &s) && (is_volatile ? s.expires : s.keys) > 0)
+            return true;
+    }
+    return false;
+}
+
+/* Evicts for others, whom memory is owed for. True if there is more to do. */
+static bool give(struct shard *sh)
+{
+    struct evict *ev = &sh->evict;
+    uint64_t started_ns = env_now_ns();
+    for (unsigned i = 0; i < ROUNDS_MAX; i++) {
+        uint64_t lent = loan_bytes(&ev->loan), used = used_bytes(sh);
+        if (lent > used) loan_settle(&ev->loan, lent - used);
+        ev->limit_bytes = loan_bytes(&ev->loan);
+        if (budget_owed(ev->loan.budget) == 0) return false;
+        if (env_now_ns() - started_ns >= SHARD_SLICE_US * 1000ULL) return true;
+        if (free_list_pending(sh->free_list) > 0) {
+            free_list_step(sh);
+        } else if (evict_one(sh) == EVICTED_NOTHING) {
+            counter_set(&ev->gives_nothing, 1);
+            ev->give_next_ns = sh->now_ns + TICK_NS;
+            return false;
+        }
+    }
+    return true;
+}
+
+static bool must_give(const struct shard *sh)
+{
+    const struct evict *ev = &sh->evict;
+    return ev->limit_bytes != UINT64_MAX && budget_owed(ev->loan.budget) > 0 &&
+           sh->now_ns >= ev->give_next_ns && sh->config->evict_policy != EVICT_NOTHING &&
+           !shard_is_paused(sh);
+}
+
 bool evict_step(struct shard *sh)
 {
     struct evict *ev = &sh->evict;
-    if (sh->now_ns < evict_next_ns(sh)) return false;
+    if (must_give(sh) && give(sh)) return true;
+    if (sh->now_ns < ev->tick_next_ns) return false;
+    counter_set(&ev->gives_nothing, 0);
     ev->tick_next_ns = sh->now_ns + TICK_NS;
     loan_repay(&ev->loan, used_bytes(sh) + SLACK_CHUNKS * ev->chunk_bytes);
     ev->limit_bytes = loan_bytes(&ev->loan);
@@ -236,5 +301,6 @@ bool evict_step(struct shard *sh)
 
 uint64_t evict_next_ns(const struct shard *sh)
 {
-    return sh->evict.limit_bytes == UINT64_MAX ? UINT64_MAX : sh->evict.tick_next_ns;
+    if (sh->evict.limit_bytes == UINT64_MAX) return UINT64_MAX;
+    return must_give(sh) ? sh->now_ns : sh->evict.tick_next_ns;
 }

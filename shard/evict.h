@@ -6,6 +6,10 @@
  *
  *     sample ─▶ pool: 16 candidates, by score ─▶ the highest score is dropped
  *
+ * A shard that has nothing to evict owes the budget what it needs, and asks the others: whoever has
+ * candidates evicts in the background until nothing is owed any more. Only when they have none
+ * either, or do not come to it for EVICT_ASK_NS, or too much is owed, there is no room.
+ *
  * Thread     [shard]; the loan and the counters as they say
  * Limits     A request waits for eviction at most as long as maxmemory-eviction-tenacity allows;
  *            what is over then goes in the background. A sample touches one bucket and the entries
@@ -36,6 +40,10 @@ enum evict_policy {
 
 #define EVICT_CHUNK_BYTES_MIN 4096
 #define EVICT_CHUNK_BYTES_MAX (1024 * 1024)
+#define EVICT_ASK_NS 500000000
+/* At most this part of the budget is owed, or some chunks of a small one. */
+#define EVICT_OWED_PART 8
+#define EVICT_OWED_BYTES_MIN (1024 * 1024)
 
 struct evict {
     struct loan loan;
@@ -44,6 +52,9 @@ struct evict {
     uint64_t tick_next_ns;
     uint64_t looked_ns; /* at what is used elsewhere */
     uint64_t cursor;    /* where the search for keys with a deadline goes on; 0: anywhere */
+    uint64_t asked_ns,
+        settled_then;      /* since when nothing has been paid, and how much was by then */
+    uint64_t give_next_ns; /* not before: there is nothing to give */
     struct evict_pool pool;
     struct s3fifo s3fifo;
     /* Any thread may read these. */
@@ -52,6 +63,7 @@ struct evict {
     struct counter exceeded_since_us; /* monotonic; 0: it is not over it */
     struct counter coldest;           /* the score of the best candidate: the policy's own unit */
     struct counter is_full;           /* over the limit, and nothing to evict */
+    struct counter gives_nothing;     /* was asked for memory, and had nothing to evict */
 };
 
 void evict_init(struct shard *sh, struct budget *budget);
@@ -64,5 +76,8 @@ bool evict_admit(struct shard *sh, const struct request *rq);
 /* In the background, some times a second: evicts what is over, gives back what is not needed. True
  * if there is more. */
 bool evict_step(struct shard *sh);
+/* [any] Whether it might evict something when asked: it has keys of the kind that may go, and has
+ * not just found that none can. */
+bool evict_can_give(const struct shard *sh, bool is_volatile);
 /* Monotonic ns; UINT64_MAX: never. */
 uint64_t evict_next_ns(const struct shard *sh);

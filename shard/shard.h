@@ -148,6 +148,8 @@ struct shard_hooks {
     void (*drop_slow)(struct shard *sh, struct slow_entry *list);
     /* Bytes that count under maxmemory and are no shard's, as of now; NULL: there are none. */
     uint64_t (*used_elsewhere)(struct shard *sh);
+    /* Whether other shards might evict something; they are woken to do so. NULL: there are none. */
+    bool (*ask_others)(struct shard *sh);
     /* Something that has a name took at least latency_ms; NULL: nobody can ask. */
     void (*note_latency)(struct shard *sh, const char *event, uint64_t ms);
 };

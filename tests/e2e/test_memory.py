@@ -238,5 +238,24 @@ class FragmentationCharge(ServerCase):
         self.assertTrue(eventually(lambda: c.info("memory")["used_memory"] > self.CAP * 0.85))
 
 
+class KeysOfAnotherShard(ServerCase):
+    ARGUMENTS = ("--threads", "4", "--maxmemory-policy", "volatile-lru")
+
+    def test_a_write_is_refused_only_when_no_shard_has_a_key_that_may_go(self):
+        c = self.client()
+        pipe = c.pipeline(transaction=False)
+        for i in range(5000):
+            pipe.set(f"{{one}}:{i}", b"x" * 200, ex=10000)
+        pipe.execute()
+        used = c.info("memory")["used_memory"]
+        c.config_set("maxmemory", str(used + 2 * MIB))
+        with self.assertRaisesRegex(redis.ResponseError, "maxmemory"):
+            for i in range(100000):
+                c.set(f"stays:{i}", b"y" * 200)
+        self.assertGreater(i, 8000)
+        self.assertEqual(c.info("stats")["evicted_keys"], 5000)
+        self.assertEqual(c.info("keyspace")["db0"]["expires"], 0)
+
+
 if __name__ == "__main__":
     unittest.main()

@@ -78,6 +78,25 @@ Test(budget, what_is_used_elsewhere_may_not_be_lent)
     cr_assert_eq(loan_borrow(&l, 1000), 400);
 }
 
+Test(budget, what_is_owed_is_paid_by_whoever_gives_back_first)
+{
+    struct budget b = {0};
+    struct loan l = {.budget = &b}, other = {.budget = &b};
+    budget_resize(&b, 1000, 0);
+    cr_assert_eq(loan_borrow(&other, 1000), 1000);
+    loan_owe(&l, 300);
+    cr_assert_eq(loan_bytes(&l), 300);
+    cr_assert_eq(budget_owed(&b), 300);
+    loan_settle(&other, 200);
+    cr_assert_eq(loan_bytes(&other), 800);
+    loan_repay(&other, 500);
+    cr_assert_eq(budget_owed(&b), 0);
+    cr_assert_eq(budget_settled(&b), 300);
+    cr_assert_eq(budget_unlent(&b), 200);
+    loan_settle(&other, 100);
+    cr_assert_eq(loan_bytes(&other), 500, "nothing is owed any more");
+}
+
 Test(budget, no_byte_is_lost_whatever_happens)
 {
     struct random r = random_make();
@@ -87,7 +106,7 @@ Test(budget, no_byte_is_lost_whatever_happens)
     for (unsigned i = 0; i < LOANS; i++) loans[i].budget = &b;
     for (unsigned step = 0; step < 100000; step++) {
         struct loan *l = &loans[random_below(&r, LOANS)];
-        switch (random_below(&r, 5)) {
+        switch (random_below(&r, 7)) {
         case 0:
             cap = (int64_t)random_below(&r, 1000000) - 1000;
             elsewhere = (int64_t)random_below(&r, 100000);
@@ -108,9 +127,18 @@ Test(budget, no_byte_is_lost_whatever_happens)
         case 3:
             budget_recall(l, random_below(&r, 1000));
             break;
+        case 5:
+            loan_owe(l, random_below(&r, 10000));
+            break;
+        case 6: {
+            uint64_t owed = budget_owed(&b), settled = budget_settled(&b);
+            loan_settle(l, random_below(&r, 20000));
+            cr_assert_eq(owed - budget_owed(&b), budget_settled(&b) - settled);
+            break;
+        }
         }
         int64_t sum = budget_unlent(&b);
         for (unsigned i = 0; i < LOANS; i++) sum += (int64_t)loan_bytes(&loans[i]);
-        cr_assert_eq(sum, cap - elsewhere, "step %u", step);
+        cr_assert_eq(sum - (int64_t)budget_owed(&b), cap - elsewhere, "step %u", step);
     }
 }

@@ -333,3 +333,103 @@ Test(evict, who_has_nothing_to_evict_is_not_full_in_a_pause)
     cr_assert_not(set(i, ""));
     finish();
 }
+
+/* ---- others give ---- */
+
+static struct shard_fixture other;
+static bool other_is_there;
+
+static bool ask_other(struct shard *sh)
+{
+    UNUSED const struct shard *asking = sh;
+    return other_is_there && evict_can_give(other.shard, true);
+}
+
+static const struct shard_hooks asking = {.ask_others = ask_other};
+
+/* A second shard under the same budget, with keys that may go. */
+static void start_with_other(unsigned keys)
+{
+    start(4 << 20, EVICT_LRU, true);
+    other = shard_fixture_make();
+    *other.config = *f.config;
+    other.shard->evict.loan.budget = &budget;
+    evict_apply_config(other.shard);
+    for (unsigned i = 0; i < keys; i++) {
+        char line[VALUE_BYTES + 100];
+        snprintf(line, sizeof line, "SET key:%u %0*u EX 100", i, VALUE_BYTES, i);
+        cr_assert_eq(shard_fixture_run_line(&other, line).data[0], '+');
+    }
+    f.shard->hooks = &asking;
+    other_is_there = true;
+    shard_fixture_pass_ms(&f, 1);
+}
+
+static void other_works(void)
+{
+    shard_fixture_pass_ms(&other, 1);
+    while (evict_step(other.shard)) shard_fixture_pass_ms(&other, 1);
+    shard_fixture_pass_ms(&f, 1);
+}
+
+static void finish_with_other(void)
+{
+    shard_fixture_pass_ms(&other, 0);
+    shard_fixture_free(&other);
+    shard_fixture_pass_ms(&f, 0);
+    finish();
+}
+
+static uint64_t used_by_both(void)
+{
+    return used() + mem_live_bytes(&other.shard->mem);
+}
+
+Test(evict, who_has_nothing_to_evict_gets_what_others_evict)
+{
+    start_with_other(10000);
+    uint64_t before = keyspace_size(other.shard, 0);
+    unsigned i = 0;
+    for (; set(i, ""); i++) {
+        other_works();
+        cr_assert_lt(used_by_both(), (4 << 20) + 64 * 1024);
+    }
+    cr_assert_eq(before, 10000);
+    cr_assert_eq(keyspace_size(other.shard, 0), 0, "no key that may go is left when it is refused");
+    cr_assert_gt(i, 15000);
+    cr_assert_eq(counter_read(&f.shard->evict.evicted_keys), 0);
+    finish_with_other();
+}
+
+Test(evict, when_nobody_comes_to_give_it_is_refused_after_a_while)
+{
+    start_with_other(10000);
+    unsigned i = 0;
+    while (set(i, "")) i++;
+    cr_assert_leq(budget_owed(&budget), EVICT_OWED_BYTES_MIN + EVICT_CHUNK_BYTES_MAX);
+    cr_assert_geq(budget_owed(&budget), EVICT_OWED_BYTES_MIN);
+    other_works();
+    cr_assert_eq(budget_owed(&budget), 0);
+    cr_assert(set(i, ""), "others have given");
+    while (budget_owed(&budget) == 0) cr_assert(set(++i, ""));
+    shard_fixture_pass_ms(&f, EVICT_ASK_NS / 1000000 + 1);
+    while (set(++i, "")) cr_assert_lt(budget_owed(&budget), EVICT_OWED_BYTES_MIN / 2);
+    finish_with_other();
+}
+
+Test(evict, nobody_gives_what_is_not_owed_or_in_a_pause)
+{
+    start_with_other(10000);
+    other_works();
+    cr_assert_eq(keyspace_size(other.shard, 0), 10000);
+    while (budget_owed(&budget) == 0) cr_assert(set((unsigned)keyspace_size(f.shard, 0), ""));
+    shard_fixture_pass_ms(&other, 0);
+    shard_pause(other.shard, other.shard->now_ns + 1000000000);
+    other_works();
+    cr_assert_eq(keyspace_size(other.shard, 0), 10000);
+    shard_fixture_pass_ms(&other, 1000);
+    other_works();
+    cr_assert_lt(keyspace_size(other.shard, 0), 10000);
+    cr_assert_eq(budget_owed(&budget), 0);
+    finish_with_other();
+}
