@@ -226,7 +226,7 @@ static bool boot_users(struct acl *a, const struct config *c, struct buf *error)
         ok = boot_user(&l, c->users.items[i], error);
     bool has_default = acl_load_has(&l, BYTES_LITERAL(ACL_DEFAULT_USER));
     ok = acl_load_end(&l, ok) && ok;
-    return ok && (has_default || acl_set_password(a, bytes_of(c->requirepass)));
+    return ok && (has_default || acl_set_password(a, config_text_view(c->requirepass)));
 }
 
 bool acl_boot(struct acl *a, const struct config *c, struct buf *error)

@@ -159,6 +159,9 @@ static enum acl_rule_result read_command(const struct router *r, struct bytes na
                                          struct subject *about)
 {
     *about = (struct subject){.route = find_row(r, name)};
+    bool is_subcommand = about->route && about->route->parent;
+    if (is_subcommand && !allow && route_answers_unknown(about->route->parent))
+        return ACL_RULE_UNKNOWN;
     if (about->route) {
         name_row(about);
         return ACL_RULE_OK;
@@ -170,7 +173,7 @@ static enum acl_rule_result read_command(const struct router *r, struct bytes na
     if (!about->route) return ACL_RULE_UNKNOWN;
     if (about->route->parent) return ACL_RULE_FIRST_ARG;
     if (about->first_arg.size == 0 || has_space(about->first_arg)) return ACL_RULE_SYNTAX;
-    if (about->route->child_count) return ACL_RULE_UNKNOWN;
+    if (about->route->child_count && !route_answers_unknown(about->route)) return ACL_RULE_UNKNOWN;
     name_row(about);
     return ACL_RULE_OK;
 }

@@ -364,6 +364,7 @@ static enum err cmd_acl_dryrun(struct session *s, struct request *rq, struct rep
         return OK;
     }
     call.route = router_find(&session_worker(s)->server->router, call.argv, call.argc, &parent);
+    if (!call.route && parent && route_answers_unknown(parent)) call.route = parent;
     if (!call.route) {
         reply_error(out, "ERR Command '%.*s' not found",
                     (int)MIN(rq->argv[3].size, (size_t)ACL_QUOTED_BYTES_MAX), rq->argv[3].data);

@@ -37,7 +37,7 @@ void config_copy(const struct config *c, struct config *out)
         const struct config_param *p = &config_params[i];
         if (config_owns_text(p)) {
             char **text = config_text_of(out, p);
-            *text = config_text_copy(c->mem, bytes_of(*text));
+            *text = config_text_copy(c->mem, config_text_view(*text));
         }
         if (config_owns_list(p)) {
             struct config_list *list = config_list_of(out, p), theirs = *list;

@@ -271,6 +271,8 @@ struct config {
 void config_defaults(struct config *c, struct mem *mem);
 /* A copy of everything into `out`, with the same mem. */
 void config_copy(const struct config *c, struct config *out);
+/* A text of a configuration with the zero bytes that it may have (CONFIG_BINARY). */
+struct bytes config_text_view(const char *text);
 void config_deinit(struct config *c);
 
 /* Reads what redis-server would: argv[1] may be a file or "-"; then come `--name value …`, which
@@ -363,6 +365,7 @@ enum config_flags {
     CONFIG_PROTECTED = 1 << 5, /* CONFIG SET obeys enable-protected-configs */
     CONFIG_FILE_ONLY = 1 << 6, /* a line of the file that CONFIG GET does not know: rename-command,
                                   user, loadmodule */
+    CONFIG_BINARY = 1 << 7,    /* a text that may have zero bytes: config_text_view */
 };
 
 struct config_word {

@@ -46,6 +46,7 @@ static const struct config_word words_facility[] = {
 #define IMMUTABLE CONFIG_IMMUTABLE
 #define HIDDEN CONFIG_HIDDEN
 #define SECRET CONFIG_SENSITIVE
+#define BINARY CONFIG_BINARY
 #define MULTI CONFIG_MULTI
 #define UNUSED_HERE CONFIG_NO_EFFECT
 #define PROTECTED CONFIG_PROTECTED
@@ -166,7 +167,7 @@ const struct config_param config_params[] = {
     SPECIAL("latency-tracking-info-percentiles", NULL, latency_percentiles, MULTI, AREA(OBSERVE), percentiles, "50 99 99.9"),
 
     /* ---- security ---- */
-    TEXT("requirepass", NULL, requirepass, SECRET, AREA(PASSWORD), ""),
+    TEXT("requirepass", NULL, requirepass, SECRET | BINARY, AREA(PASSWORD), ""),
     SPECIAL("rename-command", NULL, rename_commands, FILE_ONLY | MULTI, 0, rename, NULL),
     SPECIAL("user", NULL, users, FILE_ONLY | MULTI | SECRET, 0, users, NULL),
     TEXT("aclfile", NULL, aclfile, IMMUTABLE, 0, ""),
@@ -207,7 +208,7 @@ const struct config_param config_params[] = {
     /* ---- replication ---- */
     SPECIAL("replicaof", "slaveof", replicaof, IMMUTABLE | MULTI | UNUSED_HERE, AREA(REPLICATION), replicaof, ""),
     TEXT("masteruser", NULL, masteruser, SECRET | UNUSED_HERE, AREA(REPLICATION), ""),
-    TEXT("masterauth", NULL, masterauth, SECRET | UNUSED_HERE, AREA(REPLICATION), ""),
+    TEXT("masterauth", NULL, masterauth, SECRET | BINARY | UNUSED_HERE, AREA(REPLICATION), ""),
     TEXT("replica-announce-ip", "slave-announce-ip", replica_announce_ip, UNUSED_HERE, AREA(REPLICATION), ""),
     NUMBER("replica-announce-port", "slave-announce-port", replica_announce_port, UNUSED_HERE, AREA(REPLICATION), 0, 65535, "0"),
     BOOLEAN("replica-announced", NULL, replica_announced, UNUSED_HERE, AREA(REPLICATION), "yes"),

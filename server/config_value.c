@@ -19,17 +19,29 @@ bool config_fail(struct buf *why, const char *text)
 
 /* ---- texts and lists in the configuration's memory ---- */
 
+/* The size stands in front of the text, which ends with a zero byte and may have others. */
 char *config_text_copy(struct mem *mem, struct bytes text)
 {
-    char *copy = mem_alloc(mem, text.size + 1);
+    char *block = mem_alloc(mem, sizeof text.size + text.size + 1);
+    char *copy = block + sizeof text.size;
+    memcpy(block, &text.size, sizeof text.size);
     if (text.size) memcpy(copy, text.data, text.size);
     copy[text.size] = '\0';
     return copy;
 }
 
+struct bytes config_text_view(const char *text)
+{
+    struct bytes view = {.data = text};
+    memcpy(&view.size, text - sizeof view.size, sizeof view.size);
+    return view;
+}
+
 void config_text_free(struct mem *mem, char *text)
 {
-    if (text) mem_free(mem, text, strlen(text) + 1);
+    if (!text) return;
+    size_t size = config_text_view(text).size;
+    mem_free(mem, text - sizeof size, sizeof size + size + 1);
 }
 
 void config_list_add(struct mem *mem, struct config_list *list, struct bytes item)
@@ -320,7 +332,8 @@ static void print_words(const struct config *c, const struct config_param *p, st
 static bool set_text(struct config *c, const struct config_param *p, struct bytes word,
                      struct buf *why)
 {
-    if (config_has_nul(word)) return config_fail(why, "argument must not contain a NUL byte");
+    if (config_has_nul(word) && !(p->flags & CONFIG_BINARY))
+        return config_fail(why, "argument must not contain a NUL byte");
     if (p->special && p->special->check && !p->special->check(word, why)) return false;
     config_replace_text(c, p, word);
     return true;
@@ -416,14 +429,15 @@ void config_print_memory(struct buf *out, uint64_t bytes)
 void config_print_text(const struct config *c, const struct config_param *p, struct buf *out)
 {
     const char *const *field = config_field_of(c, p);
-    buf_append_text(out, *field);
+    struct bytes text = config_text_view(*field);
+    buf_append(out, text.data, text.size);
 }
 
 void config_lines_text(const struct config *c, const struct config_param *p, struct buf *out)
 {
     const char *const *field = config_field_of(c, p);
     buf_printf(out, "%s ", p->name);
-    config_quote(out, bytes_of(*field));
+    config_quote(out, config_text_view(*field));
     buf_append_text(out, "\n");
 }
 

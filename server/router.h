@@ -62,6 +62,11 @@ const struct route *router_find_logged(const struct router *r, const struct byte
 /* The row itself, whatever rename-command made of it. It must exist. */
 const struct route *router_find_row(const struct router *r, const char *name);
 
+/* DEBUG, whose rows of subcommands are our own affair: what it does not know it answers itself. */
+static inline bool route_answers_unknown(const struct route *route)
+{
+    return route->child_count && route->command->on_net && route->command->arity < -1;
+}
 static inline bool route_arity_fits(const struct route *route, uint32_t argc)
 {
     int arity = route->command->arity;

@@ -429,7 +429,7 @@ bool server_apply_config(struct server *srv, const struct config *changed, uint3
         }
     }
     if (areas & CONFIG_AREA_PASSWORD &&
-        !acl_set_password(&srv->acl, bytes_of(changed->requirepass))) {
+        !acl_set_password(&srv->acl, config_text_view(changed->requirepass))) {
         config_set_failure(error, "requirepass", "Out of memory");
         return false;
     }

@@ -243,10 +243,7 @@ static const struct route *find_route(struct session *s)
     const struct route *parent;
     const struct route *route =
         router_find(&session_worker(s)->server->router, r->argv, r->argc, &parent);
-    /* DEBUG answers for itself what it does not know; COMMAND runs by itself only when it stands
-     * alone. */
-    bool is_own_answer = parent && parent->command->on_net && parent->command->arity < -1;
-    if (unlikely(!route && is_own_answer)) route = parent;
+    if (unlikely(!route && parent && route_answers_unknown(parent))) route = parent;
     bool is_of_name_alone = route && !route->parent && route->child_count == 0;
     s->last_route = route;
     s->last_word = is_of_name_alone ? word : 0;

@@ -213,7 +213,36 @@ Test(acl, requirepass_is_the_password_of_the_default_user)
     expect(&f, last, "PING", "+PONG\r\n");
 }
 
+Test(acl, passwords_may_have_zero_bytes)
+{
+    expect(&f, s, "CONFIG SET requirepass \"a\\x00b\"", "+OK\r\n");
+    expect(&f, s, "CONFIG GET requirepass", "*2\r\n$11\r\nrequirepass\r\n$3\r\na\0b\r\n");
+    expect(&f, s, "RESET", "+RESET\r\n");
+    expect(&f, s, "AUTH a", WRONG_PASS);
+    expect(&f, s, "AUTH \"a\\x00c\"", WRONG_PASS);
+    expect(&f, s, "AUTH \"a\\x00b\"", "+OK\r\n");
+    expect(&f, s, "ACL SETUSER t on \">c\\x00d\" +@all", "+OK\r\n");
+    expect(&f, other, "AUTH t c", WRONG_PASS);
+    expect(&f, other, "AUTH t \"c\\x00d\"", "+OK\r\n");
+}
+
 /* ---- permissions ---- */
+
+/* What DEBUG can do is its own affair, so it is one command, and its rows are no subcommands. */
+Test(acl, debug_may_be_allowed_by_any_first_argument)
+{
+    expect(&f, s, "CONFIG GET enable-debug-command",
+           "*2\r\n$20\r\nenable-debug-command\r\n$2\r\nno\r\n");
+    expect(&f, s, "ACL SETUSER t on nopass ~* +debug|object +debug|nosuch", "+OK\r\n");
+    expect(&f, s, "ACL DRYRUN t DEBUG OBJECT a", "+OK\r\n");
+    expect(&f, s, "ACL DRYRUN t DEBUG NOSUCH a", "+OK\r\n");
+    expect(&f, s, "ACL SETUSER t -debug|object",
+           "-ERR Error in ACL SETUSER modifier '-debug|object': Unknown command or category name "
+           "in ACL\r\n");
+    expect(&f, s, "ACL SETUSER t -debug +debug|a", "+OK\r\n");
+    expect(&f, s, "ACL DRYRUN t DEBUG NOSUCH",
+           "$55\r\nThis user has no permissions to run the 'debug' command\r\n");
+}
 
 Test(acl, commands_keys_and_channels_must_fit_one_selector)
 {

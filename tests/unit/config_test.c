@@ -351,13 +351,23 @@ Test(config, an_error_names_the_line_but_no_password)
     finish(&f);
 }
 
-Test(config, texts_with_nul_bytes_are_refused)
+Test(config, texts_with_nul_bytes_are_refused_unless_they_are_passwords)
 {
     struct fixture f;
     struct config changed;
     open_defaults(&f);
-    struct bytes pair[] = {bytes_of("requirepass"), bytes_make("a\0b", 3)};
+    struct bytes pair[] = {bytes_of("pidfile"), bytes_make("a\0b", 3)};
     cr_assert_neq(config_set(&f.config, pair, 2, false, &changed, &f.text), OK);
+    pair[0] = bytes_of("dbfilename");
+    cr_assert_neq(config_set(&f.config, pair, 2, false, &changed, &f.text), OK);
+    pair[0] = bytes_of("requirepass");
+    f.text.size = 0;
+    cr_assert_eq(config_set(&f.config, pair, 2, false, &changed, &f.text), OK);
+    struct config copy;
+    config_copy(&changed, &copy);
+    cr_assert(bytes_equal(config_text_view(copy.requirepass), pair[1]));
+    config_deinit(&copy);
+    config_deinit(&changed);
     cr_assert_neq(config_read_text(&f.config, bytes_make("port 1\0x", 8), "t", &f.text), OK);
     finish(&f);
 }
