@@ -66,7 +66,7 @@ static void stand_still(struct server *srv)
     tell_who_waits(srv);
 }
 
-static void forget_unused_segments(struct server *srv);
+static enum err forget_unused_segments(struct server *srv);
 
 static void finish(struct server *srv)
 {
@@ -75,7 +75,7 @@ static void finish(struct server *srv)
     counter_set(&r->has_ended, 1);
     counter_set(&r->last_seconds, (uint64_t)seconds);
     /* What a failed one has left, and what a good one has made needless. */
-    if (srv->durable.is_on && r->has_failed) forget_unused_segments(srv);
+    if (srv->durable.is_on && r->has_failed) (void)!forget_unused_segments(srv);
     if (srv->durable.is_on) durable_remove_strangers(srv);
     stand_still(srv);
     if (r->has_failed) return;
@@ -133,8 +133,8 @@ static bool is_unused_segment(const struct rewriter *r, uint16_t shard_count,
 }
 
 /* A file that was named and never cut to is empty: before one that is used, a start would take it
- * for damage. */
-static void forget_unused_segments(struct server *srv)
+ * for damage. So where the manifest cannot be written, the next rewrite begins with this, too. */
+static enum err forget_unused_segments(struct server *srv)
 {
     struct manifest *m = &srv->durable.manifest;
     struct buf before = {.mem = &srv->mem};
@@ -145,8 +145,10 @@ static void forget_unused_segments(struct server *srv)
         manifest_remove_file(m, i);
         any = true;
     }
-    if (any && durable_write(srv) != OK) undo_manifest(srv, &before);
+    enum err e = any ? durable_write(srv) : OK;
+    if (e != OK) undo_manifest(srv, &before);
     buf_clear(&before);
+    return e;
 }
 
 static enum err publish_jobs(struct server *srv, uint16_t first, uint16_t count)
@@ -289,7 +291,10 @@ bool rewriter_start(struct server *srv)
     counter_add(&r->rewrites, 1);
     counter_set(&r->is_running, 1);
     counter_set(&r->started_s, (uint64_t)wall_s());
-    if (start_shard(srv, 0)) return true;
+    if (forget_unused_segments(srv) != OK)
+        remember_failure(srv, "its files cannot be made");
+    else if (start_shard(srv, 0))
+        return true;
     finish(srv);
     return false;
 }
@@ -510,6 +515,18 @@ static bool must_replace_any(const struct server *srv)
     return any;
 }
 
+static bool prepare_replacements(struct server *srv)
+{
+    struct rewriter *r = &srv->rewriter;
+    if (forget_unused_segments(srv) != OK) return false;
+    bool ok = true;
+    for (uint16_t i = 0; i < srv->mesh.shard_count; i++) {
+        memset(&r->jobs[i], 0, sizeof r->jobs[i]);
+        if (must_replace(srv, i)) ok = ok && prepare_job(srv, i) && name_segment(srv, i);
+    }
+    return ok;
+}
+
 static void begin_replacing(struct server *srv)
 {
     struct rewriter *r = &srv->rewriter;
@@ -520,12 +537,7 @@ static void begin_replacing(struct server *srv)
     counter_set(&r->is_running, 1);
     counter_set(&r->started_s, (uint64_t)wall_s());
     log_notice("Logs that were lost are replaced by new ones");
-    bool ok = true;
-    for (uint16_t i = 0; i < srv->mesh.shard_count; i++) {
-        memset(&r->jobs[i], 0, sizeof r->jobs[i]);
-        if (must_replace(srv, i)) ok = ok && prepare_job(srv, i) && name_segment(srv, i);
-    }
-    if (!ok) {
+    if (!prepare_replacements(srv)) {
         remember_failure(srv, "its files cannot be made");
         finish(srv);
         return;
