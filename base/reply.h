@@ -16,8 +16,11 @@
 #include "base/bytes.h"
 #include "base/err.h"
 
-#define REPLY_CHUNK_BYTES (16 * 1024)
-#define REPLY_CHUNK_BYTES_MAX (1024 * 1024)
+/* With its header such a chunk fills a size class of the allocator; one byte more would take the
+ * next class, a quarter larger. */
+#define CHUNK_HEADER_BYTES 24
+#define REPLY_CHUNK_BYTES (16 * 1024 - CHUNK_HEADER_BYTES)
+#define REPLY_CHUNK_BYTES_MAX (1024 * 1024 - CHUNK_HEADER_BYTES)
 /* What a string of `size` bytes needs at most as a reply of any type: for reply_try_reserve. */
 #define REPLY_STRING_BYTES(size) ((size) + 32)
 
@@ -37,7 +40,7 @@ struct chunk {
     uint32_t reserved;
     char data[];
 };
-_Static_assert(sizeof(struct chunk) == 24, "header of a chunk");
+_Static_assert(sizeof(struct chunk) == CHUNK_HEADER_BYTES, "header of a chunk");
 
 struct reply {
     char *cursor; /* where the next byte goes, in `last` */

@@ -392,18 +392,22 @@ static struct payload *arguments_try_take(struct session *s, uint64_t *bytes)
     if (!p) return NULL;
     size_t size = 0;
     for (uint32_t i = 0; i < r->argc; i++) size += r->argv[i].size;
-    *bytes = sizeof *p + r->argc * sizeof *p->argv + size;
+    *bytes = mem_class_bytes(sizeof *p) + mem_class_bytes(r->argc * sizeof *p->argv);
     p->bytes.mem = mem;
     if (r->gathered) {
         p->bytes = resp_take_gathered(r);
         memcpy(p->argv, r->argv, r->argc * sizeof *p->argv);
+        *bytes += mem_class_bytes(p->bytes.capacity);
         return p;
     }
-    char *at = buf_try_reserve(&p->bytes, size + 1); /* so that there is something to point to */
+    size_t capacity = size + 1; /* so that there is something to point to */
+    char *at = mem_try_alloc(mem, capacity);
     if (!at) {
         payload_unref(p);
         return NULL;
     }
+    p->bytes = (struct buf){.data = at, .capacity = capacity, .mem = mem};
+    *bytes += mem_class_bytes(capacity);
     for (uint32_t i = 0; i < r->argc; i++) {
         if (r->argv[i].size) memcpy(at, r->argv[i].data, r->argv[i].size);
         p->argv[i] = bytes_make(at, r->argv[i].size);

@@ -6,6 +6,7 @@ import unittest
 import redis
 
 from case import SLOW, ServerCase, eventually
+from support import resp
 
 MIB = 1 << 20
 
@@ -81,6 +82,34 @@ class ClientEviction(ServerCase):
         c = self.client(decode_responses=True)
         self.assertTrue(eventually(lambda: any(
             int(line["qbuf"]) >= 100000 for line in c.client_list() if line["name"] == "slow")))
+
+    def test_what_clients_are_told_to_hold_is_what_they_hold(self):
+        """Within a twentieth: of commands that are queued, and of replies that nobody reads."""
+        watcher = self.client(decode_responses=True)
+        watcher.set("big", b"x" * 1_000_000)
+
+        def held():
+            return sum(int(c["tot-mem"]) for c in watcher.client_list() if c["name"] == "holds")
+
+        def used():
+            return watcher.info("memory")["used_memory"]
+        for ask, least in (([["MULTI"], *[["SET", "a", b"y" * 10_000]] * 300], 3_000_000),
+                           ([["MULTI"], *[["GET", "a"]] * 20_000], 3_000_000), ([["GET", "big"]] * 30, 15_000_000)):
+            time.sleep(0.3)
+            before = used()
+            s = self.raw()
+            s.command("CLIENT", "SETNAME", "holds")
+            for command in ask:
+                s.send(resp.encode([a if isinstance(a, bytes) else a.encode() for a in command]))
+            if ask[0] == ["MULTI"]:
+                for _ in ask:
+                    s.reply()
+            self.assertTrue(eventually(lambda: held() > least))
+            seen = []
+            self.assertTrue(eventually(lambda: seen.append((held(), used() - before)) or len(seen) > 4 and len(set(seen[-4:])) == 1))
+            self.assertLess(seen[-1][1], seen[-1][0] * 1.05 + 100_000, ask[0])
+            s.close()
+            self.assertTrue(eventually(lambda: held() == 0))
 
     def test_a_percentage_is_one_of_maxmemory(self):
         c = self.client()
