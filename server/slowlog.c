@@ -73,10 +73,11 @@ static void show(const struct slow_call *call, uint32_t index, struct shown *out
     }
 }
 
-static struct slow_entry *try_alloc(struct slowlog *log, size_t bytes)
+static struct slow_entry *try_alloc(struct slowlog *log, size_t bytes, uint64_t *place)
 {
     pthread_mutex_lock(&log->mutex);
     struct slow_entry *e = mem_try_alloc(&log->mem, bytes);
+    *place = log->next_place++;
     pthread_mutex_unlock(&log->mutex);
     return e;
 }
@@ -90,10 +91,14 @@ struct slow_entry *slowlog_make(struct slowlog *log, const struct slow_call *cal
         show(call, i, &shown[i]);
         bytes += shown[i].head.size + shown[i].more_bytes;
     }
-    struct slow_entry *e = try_alloc(log, bytes);
+    uint64_t place;
+    struct slow_entry *e = try_alloc(log, bytes, &place);
     if (!e) return NULL;
-    *e = (struct slow_entry){
-        .bytes = bytes, .us = call->us, .unix_s = env_wall_us() / 1000000, .argc = argc};
+    *e = (struct slow_entry){.bytes = bytes,
+                             .us = call->us,
+                             .place = place,
+                             .unix_s = env_wall_us() / 1000000,
+                             .argc = argc};
     e->argv = (struct bytes *)(void *)(e + 1);
     char *at = (char *)(e->argv + argc);
     for (uint32_t i = 0; i < argc; i++) {
@@ -120,15 +125,26 @@ static void take_who(struct slowlog *log, struct slow_entry *e, struct bytes cli
     e->name = bytes_make(e->who + client.size, name.size);
 }
 
+/* Net threads bring entries in any order. */
+static void insert(struct slowlog *log, struct slow_entry *e)
+{
+    struct dlist *at = log->entries.next;
+    for (unsigned i = 0; i < SLOWLOG_LATE_MAX && at != &log->entries; i++, at = at->next) {
+        struct slow_entry *newer = container_of(at, struct slow_entry, link);
+        if (newer->place < e->place) break;
+        uint64_t id = newer->id;
+        newer->id = e->id;
+        e->id = id;
+    }
+    dlist_push_back(at, &e->link);
+}
+
 void slowlog_add(struct slowlog *log, struct slow_entry *e, struct bytes client, struct bytes name)
 {
     pthread_mutex_lock(&log->mutex);
     take_who(log, e, client, name);
     e->id = log->next_id++;
-    e->link.next = log->entries.next;
-    e->link.prev = &log->entries;
-    log->entries.next->prev = &e->link;
-    log->entries.next = &e->link;
+    insert(log, e);
     log->count++;
     trim(log, log->count_max);
     pthread_mutex_unlock(&log->mutex);

@@ -21,6 +21,8 @@
 
 #define SLOWLOG_ARGS_MAX 32
 #define SLOWLOG_ARG_BYTES_MAX 128
+/* How many that were made later an entry may come behind and still find its place. */
+#define SLOWLOG_LATE_MAX 256
 
 /* A command that was slow. */
 struct slow_call {
@@ -33,6 +35,7 @@ struct slow_call {
 struct slow_entry {
     struct dlist link; /* of the log */
     uint64_t id, us;
+    uint64_t place; /* in the order in which they were made, which is that of the commands */
     int64_t unix_s;
     size_t bytes;
     uint32_t argc;
@@ -50,7 +53,7 @@ struct slowlog {
     pthread_mutex_t mutex;
     struct mem mem;       /* under the mutex */
     struct dlist entries; /* the last one first */
-    uint64_t count, count_max, next_id;
+    uint64_t count, count_max, next_id, next_place;
 };
 
 void slowlog_init(struct slowlog *log, uint64_t count_max);
@@ -60,7 +63,8 @@ void slowlog_set_max(struct slowlog *log, uint64_t count_max);
 
 /* A copy, as far as it is shown. NULL: no memory. */
 MUST_USE struct slow_entry *slowlog_make(struct slowlog *log, const struct slow_call *call);
-/* Takes the entry over. */
+/* Takes the entry over. One that comes late goes in front of what was made after it, whose ids
+ * grow. */
 void slowlog_add(struct slowlog *log, struct slow_entry *e, struct bytes client, struct bytes name);
 void slowlog_drop(struct slowlog *log, struct slow_entry *e);
 void slowlog_reset(struct slowlog *log);

@@ -71,6 +71,29 @@ Test(slowlog, shows_the_last_entries_first)
     finish();
 }
 
+/* Two clients are served by one command, and their net threads are not equally fast. */
+Test(slowlog, what_comes_late_stands_where_it_happened)
+{
+    struct slow_entry *made[4];
+    struct bytes words[] = {bytes_of("a"), bytes_of("b"), bytes_of("c"), bytes_of("d")};
+    start(10);
+    for (unsigned i = 0; i < 4; i++) {
+        struct slow_call call = {.command = &row, .argv = &words[i], .argc = 1, .us = 7};
+        made[i] = slowlog_make(&list, &call);
+    }
+    static const unsigned order[] = {1, 3, 0, 2};
+    for (unsigned i = 0; i < 4; i++)
+        slowlog_add(&list, made[order[i]], BYTES_LITERAL(""), BYTES_LITERAL(""));
+    cr_assert_str_eq(get(9), "*4\r\n"
+                             "*6\r\n:3\r\n:\r\n:7\r\n*1\r\n$1\r\nd\r\n$0\r\n\r\n$0\r\n\r\n"
+                             "*6\r\n:2\r\n:\r\n:7\r\n*1\r\n$1\r\nc\r\n$0\r\n\r\n$0\r\n\r\n"
+                             "*6\r\n:1\r\n:\r\n:7\r\n*1\r\n$1\r\nb\r\n$0\r\n\r\n$0\r\n\r\n"
+                             "*6\r\n:0\r\n:\r\n:7\r\n*1\r\n$1\r\na\r\n$0\r\n\r\n$0\r\n\r\n");
+    add_word("e");
+    cr_assert(strstr(get(1), ":4\r\n"));
+    finish();
+}
+
 Test(slowlog, keeps_the_last_ones_and_ids_grow_on)
 {
     start(2);
