@@ -54,9 +54,16 @@ def damaged(rng, data):
     return data if kind == 4 else data[:at] + rng.choice((b"\r\n", b"*1\r\n", b"$-1\r\n", b"\r", b"\n")) + data[at:]
 
 
+def ends_without_a_reply(data):
+    """POST and Host: end the connection at once. Whether a reply to an earlier piece leaves before, and whether what comes behind resets
+    the connection and takes that reply along, is a race on either server."""
+    lower = data.lower()
+    return any(lower.startswith(word) or b"\n" + word in lower for word in (b"post ", b"host: "))
+
+
 def split(rng, data):
     """Pieces of any size; sometimes all of it at once."""
-    if rng.random() < 0.3 or len(data) < 2:
+    if rng.random() < 0.3 or len(data) < 2 or ends_without_a_reply(data):
         return [data]
     cuts = sorted({rng.randrange(1, len(data)) for _ in range(rng.randint(1, 5))})
     return [data[a:b] for a, b in zip([0] + cuts, cuts + [len(data)])]
