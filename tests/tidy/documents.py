@@ -1,5 +1,6 @@
 #!/usr/bin/python3
-"""documents.py: what the documents point to is there: links, and the files and folders that they name in code."""
+"""documents.py: what the documents point to is there: links, and the files and folders that they name in code; and a README
+with a list of files names each source of its folder."""
 
 import os
 import re
@@ -36,10 +37,22 @@ def missing(page, text, names):
             yield code
 
 
+def unlisted(page, text):
+    """Sources of the folder that its "## Files" leaves out; `cmd_` files stand there as a family."""
+    _, found, files = text.partition("\n## Files\n")
+    listed = set(re.findall(r"\w+", files))
+    folder = os.path.dirname(page)
+    for name in sorted(os.listdir(os.path.join(source.ROOT, folder))) if found else ():
+        module, end = os.path.splitext(name)
+        if end == ".c" and module not in listed and not module.startswith("cmd_"):
+            yield name
+
+
 def main():
     names = {os.path.basename(f) for f in source.files(FOLDERS, ("",))}
     pages = source.files(FOLDERS, (".md",)) + [f for f in os.listdir(source.ROOT) if f.endswith(".md")]
     failures = ["%s: there is no %s" % (page, what) for page in pages for what in missing(page, source.read(page), names)]
+    failures += ["%s: does not list %s" % (page, name) for page in pages for name in unlisted(page, source.read(page))]
     for line in failures:
         print(line)
     print("tidy/documents: %d passed, %d failed" % (len(pages), len(failures)))
