@@ -403,64 +403,106 @@ void server_publish_config(struct server *srv, struct config *changed)
     }
 }
 
+static bool apply_directory(UNUSED struct server *srv, const struct config *to, struct buf *error)
+{
+    if (chdir(to->dir) == 0) return true;
+    config_set_failure(error, "dir", "No such file or directory");
+    return false;
+}
+
+static bool apply_oom_score(struct server *srv, const struct config *to, struct buf *error)
+{
+    if (oom_score_apply(&srv->oom_score, to)) return true;
+    config_set_failure(error, "oom-score-adj",
+                       "Failed to apply new oom_score_adj configuration, check server logs.");
+    return false;
+}
+
+static bool apply_client_limit(struct server *srv, const struct config *to, struct buf *error)
+{
+    if (to->maxclients <= srv->config->maxclients) return true;
+    uint32_t possible = descriptors_reserve(to->maxclients);
+    if (possible >= to->maxclients) return true;
+    char text[128];
+    snprintf(text, sizeof text,
+             "The operating system is not able to handle the specified number of clients, "
+             "try with %u",
+             possible);
+    config_set_failure(error, "maxclients", text);
+    return false;
+}
+
+static bool apply_log_file(struct server *srv, const struct config *to, struct buf *error)
+{
+    if (!config_differs(srv->config, to, "logfile") || log_open(to->logfile)) return true;
+    config_set_failure(error, "logfile", "can't open the file");
+    return false;
+}
+
+static bool listen_again(struct server *srv, const struct config *to)
+{
+    char why[2 * ENV_NAME_BYTES_MAX];
+    listeners_close(srv);
+    listeners_await_closed(srv);
+    if (listeners_open(srv, to, why)) return true;
+    log_warning("Failed listening: %s", why);
+    return false;
+}
+
+static bool apply_listeners(struct server *srv, const struct config *to, struct buf *error)
+{
+    if (listen_again(srv, to)) return true;
+    if (!listen_again(srv, srv->config))
+        log_warning("Failed listening on the old addresses as well");
+    if (config_differs(srv->config, to, "bind"))
+        config_set_failure(error, "bind", "Failed to bind to specified addresses.");
+    else
+        config_set_failure(error, "port", "Unable to listen on this port. Check server logs.");
+    return false;
+}
+
+static bool apply_password(struct server *srv, const struct config *to, struct buf *error)
+{
+    if (acl_set_password(&srv->acl, config_text_view(to->requirepass))) return true;
+    config_set_failure(error, "requirepass", "Out of memory");
+    return false;
+}
+
+/* What may fail, and is taken back by applying the old configuration if something behind it does.
+ * The password comes last: with the old configuration it would take back what ACL SETUSER has done.
+ */
+static const struct {
+    uint32_t areas;
+    bool (*apply)(struct server *srv, const struct config *to, struct buf *error);
+} fallible[] = {
+    {CONFIG_AREA_PROCESS, apply_directory},    {CONFIG_AREA_PROCESS, apply_oom_score},
+    {CONFIG_AREA_CLIENTS, apply_client_limit}, {CONFIG_AREA_LOG, apply_log_file},
+    {CONFIG_AREA_LISTEN, apply_listeners},     {CONFIG_AREA_PASSWORD, apply_password},
+};
+
+static void take_back(struct server *srv, uint32_t areas, unsigned count)
+{
+    struct buf error = {.mem = &srv->mem};
+    while (count-- > 0)
+        if (areas & fallible[count].areas) (void)!fallible[count].apply(srv, srv->config, &error);
+    if (error.size > 0)
+        log_warning("It could not be taken back: %.*s", (int)error.size, error.data);
+    buf_clear(&error);
+}
+
 bool server_apply_config(struct server *srv, const struct config *changed, uint32_t areas,
                          struct buf *error)
 {
-    char why[2 * ENV_NAME_BYTES_MAX];
-    if (areas & CONFIG_AREA_PROCESS && chdir(changed->dir) != 0) {
-        config_set_failure(error, "dir", "No such file or directory");
-        return false;
-    }
-    if (areas & CONFIG_AREA_PROCESS && !oom_score_apply(&srv->oom_score, changed)) {
-        config_set_failure(error, "oom-score-adj",
-                           "Failed to apply new oom_score_adj configuration, check server logs.");
-        return false;
-    }
-    if (changed->maxclients > srv->config->maxclients) {
-        uint32_t possible = descriptors_reserve(changed->maxclients);
-        if (possible < changed->maxclients) {
-            char text[128];
-            snprintf(text, sizeof text,
-                     "The operating system is not able to handle the specified number of clients, "
-                     "try with %u",
-                     possible);
-            config_set_failure(error, "maxclients", text);
-            return false;
-        }
-    }
-    if (areas & CONFIG_AREA_PASSWORD &&
-        !acl_set_password(&srv->acl, config_text_view(changed->requirepass))) {
-        config_set_failure(error, "requirepass", "Out of memory");
+    for (unsigned i = 0; i < ARRAY_LEN(fallible); i++) {
+        if (!(areas & fallible[i].areas) || fallible[i].apply(srv, changed, error)) continue;
+        take_back(srv, areas, i);
         return false;
     }
     acl_set_channels_default(&srv->acl, changed->acl_pubsub_default == CONFIG_CHANNELS_ALL);
     if (areas & CONFIG_AREA_MEMORY) lending_update(srv, changed);
     if (areas & CONFIG_AREA_OBSERVE) slowlog_set_max(&srv->slowlog, changed->slowlog_entries_max);
     if (areas & CONFIG_AREA_PERSIST) rewriter_apply_config(srv, changed);
-    if (areas & CONFIG_AREA_LOG) {
-        if (config_differs(srv->config, changed, "logfile") && !log_open(changed->logfile)) {
-            config_set_failure(error, "logfile", "can't open the file");
-            return false;
-        }
-        log_set_level(changed->loglevel);
-    }
-    if (areas & CONFIG_AREA_LISTEN) {
-        listeners_close(srv);
-        listeners_await_closed(srv);
-        if (!listeners_open(srv, changed, why)) {
-            log_warning("Failed listening: %s", why);
-            listeners_close(srv);
-            listeners_await_closed(srv);
-            if (!listeners_open(srv, srv->config, why))
-                log_warning("Failed listening on the old addresses as well: %s", why);
-            if (config_differs(srv->config, changed, "bind"))
-                config_set_failure(error, "bind", "Failed to bind to specified addresses.");
-            else
-                config_set_failure(error, "port",
-                                   "Unable to listen on this port. Check server logs.");
-            return false;
-        }
-    }
+    if (areas & CONFIG_AREA_LOG) log_set_level(changed->loglevel);
     return true;
 }
 

@@ -170,7 +170,7 @@ MUST_USE bool server_ask_main(struct session *s, const struct batch_command *c);
  * has it. Called by CONFIG SET's handler. */
 void server_publish_config(struct server *srv, struct config *changed);
 /* [main] What the new values mean for the main thread itself: log, listeners, directory … False
- * with the client's text in `error`. */
+ * with the client's text in `error`: nothing has changed. */
 MUST_USE bool server_apply_config(struct server *srv, const struct config *changed, uint32_t areas,
                                   struct buf *error);
 /* [main] In a handler that has set is_deferred: the reply is written now. An empty one leaves the

@@ -1,6 +1,10 @@
 """CONFIG, INFO, CLIENT and what else an operator uses."""
 
+import itertools
+import os
 import re
+import socket
+import tempfile
 import threading
 import time
 import unittest
@@ -66,6 +70,23 @@ class Config(ServerCase):
         self.assertEqual(score(), 1000)
         c.config_set("oom-score-adj", "no")
         self.assertEqual(score(), before)
+
+    def test_a_change_that_fails_changes_nothing(self):
+        with socket.create_server(("127.0.0.1", 0)) as taken, tempfile.TemporaryDirectory() as elsewhere:
+            server = servers.shoal_server("--enable-protected-configs", "yes")
+            self.addCleanup(server.stop)
+            c = redis.Redis(port=server.port, decode_responses=True)
+            values = {"requirepass": "secret", "dir": elsewhere, "maxmemory": "1gb", "oom-score-adj": "absolute", "loglevel": "debug",
+                      "appendonly": "yes", "port": str(taken.getsockname()[1])}
+            before, process = c.config_get(*values), f"/proc/{server.child.pid}"
+            score = open(f"{process}/oom_score_adj", encoding="ascii").read()
+            with self.assertRaisesRegex(redis.ResponseError, "'port'.*Unable to listen"):
+                c.execute_command("CONFIG", "SET", *itertools.chain(*values.items()))
+            self.assertTrue(redis.Redis(port=server.port).ping(), "who connects needs no password")
+            self.assertEqual(c.config_get(*values), before)
+            self.assertEqual(os.readlink(f"{process}/cwd"), before["dir"])
+            self.assertEqual(open(f"{process}/oom_score_adj", encoding="ascii").read(), score)
+            self.assertEqual(c.info("persistence")["aof_enabled"], 0)
 
     def test_resetstat(self):
         c = self.client()
