@@ -127,14 +127,36 @@ static void begin_evicting(struct server *srv, uint64_t excess)
     send_parts(srv, evict_slice);
 }
 
+static uint64_t net_live_bytes(const struct server *srv)
+{
+    uint64_t bytes = 0;
+    for (uint16_t i = 0; i < srv->mesh.net_count; i++)
+        bytes += mem_live_bytes(&srv->net_workers[i]->net.mem);
+    return bytes;
+}
+
 static void part_is_measured(struct thread *at, UNUSED struct call *c)
 {
     struct server *srv = at->owner;
     struct client_eviction *ce = &srv->client_eviction;
     if (--ce->waiting > 0) return;
-    uint64_t bytes = 0;
-    for (uint16_t i = 0; i < srv->mesh.net_count; i++) bytes += ce->parts[i].bytes;
-    if (bytes > ce->limit_bytes) begin_evicting(srv, bytes - ce->limit_bytes);
+    ce->bytes = 0;
+    for (uint16_t i = 0; i < srv->mesh.net_count; i++) ce->bytes += ce->parts[i].bytes;
+    ce->evictable_bytes = evictable_bytes(srv);
+    ce->net_bytes = net_live_bytes(srv);
+    if (ce->bytes > ce->limit_bytes) begin_evicting(srv, ce->bytes - ce->limit_bytes);
+}
+
+uint64_t client_eviction_excess(const struct server *srv)
+{
+    const struct client_eviction *ce = &srv->client_eviction;
+    uint64_t limit = client_eviction_limit(srv->config), now = net_live_bytes(srv);
+    if (limit == 0 || ce->bytes == 0) return 0;
+    uint64_t grown = now > ce->net_bytes ? now - ce->net_bytes : 0;
+    uint64_t freed = now < ce->net_bytes ? ce->net_bytes - now : 0;
+    uint64_t bytes = ce->bytes + grown - MIN(freed, ce->bytes);
+    uint64_t evictable = ce->evictable_bytes + grown - MIN(freed, ce->evictable_bytes);
+    return bytes > limit ? MIN(bytes - limit, evictable) : 0;
 }
 
 static void part_is_through(struct thread *at, UNUSED struct call *c)
@@ -153,6 +175,7 @@ void client_eviction_update(struct server *srv)
     struct client_eviction *ce = &srv->client_eviction;
     if (ce->waiting > 0) return;
     ce->limit_bytes = client_eviction_limit(srv->config);
+    if (ce->limit_bytes == 0) ce->bytes = 0; /* what is known gets old */
     if (ce->limit_bytes == 0) return;
     if (!ce->parts) ce->parts = mem_alloc(&srv->mem, parts_bytes(srv));
     memset(ce->parts, 0, parts_bytes(srv));

@@ -47,10 +47,16 @@ struct client_eviction {
     uint16_t waiting; /* parts that are elsewhere */
     uint64_t limit_bytes;
     struct client_eviction_part *parts; /* by net id; NULL until first used */
+    /* ---- the last measurement ---- */
+    uint64_t bytes, evictable_bytes; /* 0: there was none */
+    uint64_t net_bytes;              /* in use on net threads, then */
 };
 
 /* 0: no limit. */
 uint64_t client_eviction_limit(const struct config *config);
 /* Begins another round unless one is under way. */
 void client_eviction_update(struct server *srv);
+/* By how much clients are over the limit now, which they are about to give back: so keys need not
+ * go for it. What net threads have come to use since the last measurement is taken for clients'. */
+uint64_t client_eviction_excess(const struct server *srv);
 void client_eviction_deinit(struct server *srv);

@@ -117,6 +117,7 @@ void lending_update(struct server *srv, const struct config *config)
         return;
     }
     uint64_t others = lending_used_elsewhere(srv);
+    others -= MIN(client_eviction_excess(srv), others);
     uint64_t share = config->maxmemory_bytes > others ? config->maxmemory_bytes - others : 0;
     uint64_t charge = fragmentation_charge(srv, config, share);
     budget_resize(&srv->budget, (int64_t)config->maxmemory_bytes - (int64_t)charge, others);

@@ -4,10 +4,11 @@
  *
  * Ten times a second the main thread measures what is used outside the shards, and sizes the budget
  * by it. As buffers of clients come and go faster, a shard that would have to evict looks whether
- * it has become less since. When more is lent than there is, it calls back from each shard in
- * proportion. When nothing is left to lend, it calls back a little from the shards whose coldest
- * keys are much colder than those of the others: whoever is evicting then borrows it. So memory
- * moves to where it is of use.
+ * it has become less since. What clients use beyond maxmemory-clients is not counted while they can
+ * still be closed: they go before keys do. When more is lent than there is, it calls back from each
+ * shard in proportion. When nothing is left to lend, it calls back a little from the shards whose
+ * coldest keys are much colder than those of the others: whoever is evicting then borrows it. So
+ * memory moves to where it is of use.
  *
  * Pages that have a block but are not full count as well, once the shards' pages, with what the
  * allocator needs for itself, are over their share by maxmemory-fragmentation-percent: then the

@@ -49,6 +49,30 @@ class ClientEviction(ServerCase):
         self.assertIn("Evicting client: id=", self.server.output())
         del keep
 
+    def test_clients_go_before_keys_do(self):
+        c = self.client()
+        c.flushall()
+        c.config_set("client-output-buffer-limit", "pubsub 0 0 0")
+        for _ in range(20):
+            c.mset({f"key:{c.incr('n')}": b"x" * 10000 for _ in range(200)})
+        c.config_set("maxmemory-policy", "allkeys-lru")
+        c.config_set("maxmemory", str(c.info("memory")["used_memory"] + 30 * MIB))
+        c.config_set("maxmemory-clients", str(8 * MIB))
+        time.sleep(0.3)
+        before = c.info("stats")
+        for _ in range(3):
+            reader = self.raw()
+            reader.send(b"*2\r\n$9\r\nSUBSCRIBE\r\n$7\r\nchannel\r\n")
+            self.assertTrue(eventually(lambda: c.pubsub_numsub("channel")[0][1] == 1))
+            for _ in range(60 * MIB // 100000):
+                c.publish("channel", b"x" * 100000)
+            self.assertTrue(eventually(lambda: c.pubsub_numsub("channel")[0][1] == 0))
+        after = c.info("stats")
+        c.config_set("maxmemory", "0")
+        c.flushall()
+        self.assertGreaterEqual(after["evicted_clients"], before["evicted_clients"] + 3)
+        self.assertEqual(after["evicted_keys"], before["evicted_keys"])
+
     def test_protected_ones_over_the_limit_do_not_save_the_others(self):
         watcher = self.raw()
         self.assertEqual(watcher.command("CLIENT", "NO-EVICT", "on"), b"+OK\r\n")
