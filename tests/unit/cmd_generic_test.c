@@ -321,7 +321,8 @@ static void check_row(const struct command *row)
               row->name);
     for (const char *p = row->name; *p; p++) cr_assert(*p >= 'a' && *p <= 'z', "%s", row->name);
     cr_assert(row->on_shard != NULL || row->subcommands != NULL, "%s", row->name);
-    bool is_split = row->plan == PLAN_FAN_OUT || row->plan == PLAN_ALL_SHARDS;
+    bool is_split = row->plan == PLAN_FAN_OUT || row->plan == PLAN_ALL_SHARDS ||
+                    (row->plan == PLAN_LOCKED && row->merge == MERGE_OK);
     bool is_merged = row->merge != MERGE_NONE && row->merge != MERGE_CURSOR;
     cr_assert_eq(is_merged, is_split, "%s", row->name);
     cr_assert(!(row->flags & CMD_WRITE) || !(row->flags & CMD_READ), "%s", row->name);

@@ -142,8 +142,9 @@ Test(commands, parts_are_merged_where_there_are_parts)
     each_route(route)
     {
         const struct command *c = route->command;
-        bool is_split = c->plan == PLAN_FAN_OUT || c->plan == PLAN_ALL_SHARDS ||
-                        (c->plan == PLAN_LOCKED && c->merge == MERGE_FOUND);
+        bool is_split =
+            c->plan == PLAN_FAN_OUT || c->plan == PLAN_ALL_SHARDS ||
+            (c->plan == PLAN_LOCKED && (c->merge == MERGE_FOUND || c->merge == MERGE_OK));
         bool is_merged = c->merge != MERGE_NONE && c->merge != MERGE_CURSOR;
         cr_expect_eq(is_split, is_merged, "%s", route->full_name);
         cr_expect(c->merge != MERGE_CURSOR || c->plan == PLAN_ONE_SHARD, "%s", route->full_name);
