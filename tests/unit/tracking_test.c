@@ -270,7 +270,7 @@ Test(tracking, a_tracker_is_told_when_its_redirect_has_gone)
              (unsigned long long)other->conn.id);
     expect(&f, s, redirect_to(other, ""), "+OK\r\n");
     expect(&f, s, "GET k", "_\r\n");
-    other->conn.is_closing = true;
+    conn_close(&other->conn);
     server_fixture_settle(&f);
     struct session *writer = server_fixture_connect(&f, 2);
     expect(&f, writer, "SET k 1", "+OK\r\n");
