@@ -63,7 +63,7 @@ void reply_copy_bytes(struct bytes reply, struct buf *out)
     if (reply.size == 0 || buf_try_reserve(out, reply.size))
         buf_append(out, reply.data, reply.size);
     else
-        buf_printf(out, "-%s\r\n", err_text(ERR_ALLOC));
+        buf_printf(out, "-%s\r\n", err_text(ERR_REPLY_LOST));
 }
 
 void reply_copy(const struct reply *r, struct buf *out)

@@ -78,7 +78,7 @@ void reply_lose(struct reply *r);
 struct chunk *reply_take(struct reply *r);
 /* Appends what was written so far; the error that says so where there is no memory for it. */
 void reply_copy(const struct reply *r, struct buf *out);
-/* The same with a reply as bytes. */
+/* The same with a reply as bytes, of a command that has run. */
 void reply_copy_bytes(struct bytes reply, struct buf *out);
 /* Leaves a lent chunk alone. */
 void chunk_free(struct mem *mem, struct chunk *c);

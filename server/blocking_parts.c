@@ -32,7 +32,7 @@ struct bytes blocking_whole_reply(struct gather *g)
     bool is_report = gather_part_kind(g, 0) == '\0';
     scratch->size = 0;
     if (is_report) buf_append(scratch, head, gather_part_head(g, 0, head, sizeof head));
-    buf_printf(scratch, "-%s\r\n", err_text(ERR_ALLOC));
+    buf_printf(scratch, "-%s\r\n", err_text(ERR_REPLY_LOST));
     return buf_view(scratch);
 }
 

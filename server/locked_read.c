@@ -127,6 +127,10 @@ static void was_read(struct gather *g)
     /* A group has got what is lost; else an error tells it. */
     op->is_lost |= op->reply.size != reply_size(&out);
     op->is_lost &= (op->route->command->flags & CMD_WRITE) != 0;
+    if (op->is_lost) {
+        op->reply.size = 0;
+        buf_printf(&op->reply, "-%s\r\n", err_text(ERR_REPLY_LOST));
+    }
     netloop_reply_drop(g->netloop, &out);
     if (!op->on_nothing)
         gave_back(g);
