@@ -174,6 +174,13 @@ static enum room make_some_room(struct shard *sh)
     return ROOM_LATER;
 }
 
+static uint64_t owed_max(const struct budget *b)
+{
+    int64_t total = MAX(budget_total(b), 0);
+    return (uint64_t)MAX(total / EVICT_OWED_PART,
+                         MIN(total / EVICT_OWED_PART_SMALL, EVICT_OWED_BYTES_SMALL));
+}
+
 /* Nothing can be evicted here. True: the others are asked, and it may take what it needs. */
 static bool ask_others(struct shard *sh)
 {
@@ -186,8 +193,7 @@ static bool ask_others(struct shard *sh)
         ev->settled_then = settled;
         ev->asked_ns = sh->now_ns;
     }
-    uint64_t owed_max = (uint64_t)MAX(budget_total(b) / EVICT_OWED_PART, EVICT_OWED_BYTES_MIN);
-    if (owed >= owed_max || sh->now_ns - ev->asked_ns > EVICT_ASK_NS) return false;
+    if (owed >= owed_max(b) || sh->now_ns - ev->asked_ns > EVICT_ASK_NS) return false;
     if (!sh->hooks->ask_others(sh)) return false;
     uint64_t lent = loan_bytes(&ev->loan), used = used_bytes(sh);
     loan_owe(&ev->loan, MAX(used > lent ? used - lent : 0, ev->chunk_bytes));

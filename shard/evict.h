@@ -41,9 +41,11 @@ enum evict_policy {
 #define EVICT_CHUNK_BYTES_MIN 4096
 #define EVICT_CHUNK_BYTES_MAX (1024 * 1024)
 #define EVICT_ASK_NS 500000000
-/* At most this part of the budget is owed, or some chunks of a small one. */
-#define EVICT_OWED_PART 8
-#define EVICT_OWED_BYTES_MIN (1024 * 1024)
+/* At most this part of the budget is owed, which is what it may be exceeded by meanwhile; of a
+ * small one that many bytes, but not more than another part. */
+#define EVICT_OWED_PART 100
+#define EVICT_OWED_BYTES_SMALL ((int64_t)4 * 1024 * 1024)
+#define EVICT_OWED_PART_SMALL 8
 
 struct evict {
     struct loan loan;
