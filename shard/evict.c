@@ -197,6 +197,7 @@ static bool ask_others(struct shard *sh)
     if (!sh->hooks->ask_others(sh)) return false;
     uint64_t lent = loan_bytes(&ev->loan), used = used_bytes(sh);
     loan_owe(&ev->loan, MAX(used > lent ? used - lent : 0, ev->chunk_bytes));
+    ev->give_next_ns = sh->now_ns + TICK_NS; /* who needs has nothing to give */
     ev->limit_bytes = loan_bytes(&ev->loan);
     return true;
 }

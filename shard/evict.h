@@ -40,7 +40,7 @@ enum evict_policy {
 
 #define EVICT_CHUNK_BYTES_MIN 4096
 #define EVICT_CHUNK_BYTES_MAX (1024 * 1024)
-#define EVICT_ASK_NS 500000000
+#define EVICT_ASK_NS 2000000000
 /* At most this part of the budget is owed, which is what it may be exceeded by meanwhile; of a
  * small one that many bytes, but not more than another part. */
 #define EVICT_OWED_PART 100
