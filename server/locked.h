@@ -153,7 +153,7 @@ MUST_USE enum spread locked_plan(struct locked *op);
 /* A command_key_fn: adds the key at that index of op->argv. */
 void key_found(void *context, uint32_t index, const struct key_spec *spec);
 MUST_USE bool keys_merge_repeated(struct locked *op);
-/* The shard of the first key that is written, or of the first one. */
+/* The shard of the key that is written, or of the first one. */
 uint16_t locked_host(const struct locked *op);
 /* Whether a copy of the key is to stand beside the host's own. */
 bool is_guest(const struct locked *op, const struct locked_key *k);

@@ -109,11 +109,15 @@ static bool participants_find(struct locked *op)
     return true;
 }
 
+/* The shard of the key that the command writes. Of several destinations among the options, which
+ * each_key finds, the last one counts: GEORADIUS … STORE a STOREDIST b. */
 uint16_t locked_host(const struct locked *op)
 {
-    uint32_t first_written = 0;
-    while (first_written < op->key_count && !op->keys[first_written].is_written) first_written++;
-    return op->keys[first_written < op->key_count ? first_written : 0].shard;
+    bool last_counts = op->route->command->each_key != NULL;
+    uint32_t written = op->key_count;
+    for (uint32_t k = 0; k < op->key_count; k++)
+        if (op->keys[k].is_written && (last_counts || written == op->key_count)) written = k;
+    return op->keys[written < op->key_count ? written : 0].shard;
 }
 
 /* Who is the host, and what is to be reported of each key. False: no memory. */

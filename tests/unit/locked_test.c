@@ -2,6 +2,7 @@
 #include "server/locked.h"
 
 #include <criterion/criterion.h>
+#include <stdio.h>
 
 #include "server/worker.h"
 #include "tests/unit/server_fixture.h"
@@ -115,4 +116,43 @@ Test(locked, msetnx_puts_all_or_nothing)
     expect(&f, s, "EXEC",
            "*3\r\n-ERR wrong number of arguments for 'msetnx' command\r\n:1\r\n:0\r\n");
     expect(&f, s, "EXISTS h i", ":0\r\n");
+}
+
+/* ---- several destinations ---- */
+
+static void check_destinations(const char *line, const char *first, const char *last)
+{
+    char get[16];
+    expect(&f, s, "MSET a old b old c old d old e old", "+OK\r\n");
+    expect(&f, s, line, ":1\r\n");
+    snprintf(get, sizeof get, "GET %s", first);
+    expect(&f, s, get, "$3\r\nold\r\n");
+    snprintf(get, sizeof get, "GET %s", last);
+    expect(&f, s, get, WRONG_TYPE);
+    snprintf(get, sizeof get, "DEL %s", last);
+    expect(&f, s, get, ":1\r\n");
+}
+
+Test(locked, of_several_destinations_the_last_one_is_written)
+{
+    static const char *const options[][2] = {
+        {"STORE", "STORE"}, {"STORE", "STOREDIST"}, {"STOREDIST", "STORE"}};
+    static const char *const names[] = {"b", "c", "d", "e"};
+    char line[100];
+    expect(&f, s, "GEOADD g 0 0 m", ":1\r\n");
+    expect(&f, s, "RPUSH l 1", ":1\r\n");
+    for (unsigned i = 0; i < ARRAY_LEN(names) * ARRAY_LEN(names); i++) {
+        const char *first = names[i / ARRAY_LEN(names)], *last = names[i % ARRAY_LEN(names)];
+        if (first == last) continue;
+        for (unsigned k = 0; k < ARRAY_LEN(options); k++) {
+            snprintf(line, sizeof line, "GEORADIUS g 0 0 9 km %s %s %s %s", options[k][0], first,
+                     options[k][1], last);
+            check_destinations(line, first, last);
+            snprintf(line, sizeof line, "GEORADIUSBYMEMBER g m 9 km STOREDIST a %s %s %s %s",
+                     options[k][0], first, options[k][1], last);
+            check_destinations(line, first, last);
+        }
+        snprintf(line, sizeof line, "SORT l STORE %s STORE %s", first, last);
+        check_destinations(line, first, last);
+    }
 }
